@@ -1,0 +1,5 @@
+//! Prints a line by way of Rust's standard library, linked by the C++ toolchain.
+
+fn main() {
+    println!("built from Rust");
+}

@@ -1,0 +1,52 @@
+"""The direct third-party dependencies of the workspace, each with its reason. Cargo.toml is made from this table."""
+
+load("//third_party/v8:config.bzl", "V8_CRATE_FEATURES")
+
+def _crate(version, features = [], default_features = True):
+    return struct(version = version, features = features, default_features = default_features)
+
+# Key: the crate. Value: the requirement, in Cargo's terms; Cargo.lock has the exact version.
+DEPENDENCIES = {
+    # Queues between threads and tasks that both sides can close, which tokio's lack.
+    "async-channel": _crate("2"),
+    # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
+    "deno_core_icudata": _crate("=0.78.0"),
+    # Process groups, resource limits, signals and inherited descriptors: what std does not offer.
+    "libc": _crate("0.2"),
+    # A failed comparison of two long values shows what differs.
+    "pretty_assertions": _crate("1"),
+    # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.
+    "proptest": _crate("1", features = ["std"], default_features = False),
+    # Line editing and history for the interactive shell. Without its derive macros and custom key bindings.
+    "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
+    # Wire types are declared, not parsed by hand.
+    "serde": _crate("1", features = ["derive"]),
+    # JSON. `raw_value` passes a value through unparsed; `float_roundtrip` keeps every double exact.
+    "serde_json": _crate("1", features = ["float_roundtrip", "raw_value"]),
+    # Private folders and files that vanish with their owner.
+    "tempfile": _crate("3"),
+    # Error enums with messages, without hand-written Display.
+    "thiserror": _crate("2"),
+    # Pipes, child processes, signals, timers and tasks; `test-util` stops the clock in tests.
+    "tokio": _crate("1", features = [
+        "io-std",
+        "io-util",
+        "macros",
+        "net",
+        "process",
+        "rt",
+        "rt-multi-thread",
+        "signal",
+        "sync",
+        "test-util",
+        "time",
+    ]),
+    # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
+    "tokio-util": _crate("0.7", features = ["rt"]),
+    # Diagnostics with fields, off stdout.
+    "tracing": _crate("0.1"),
+    # Where the diagnostics go: stderr, as text or JSON, filtered. Without colours.
+    "tracing-subscriber": _crate("0.3", features = ["env-filter", "fmt", "json", "std"], default_features = False),
+    # V8 itself; third_party/v8 builds it, in the configuration that these features tell the crate.
+    "v8": _crate("=152.2.0", features = V8_CRATE_FEATURES),
+}

@@ -1,0 +1,11 @@
+// What nearly every generator of a builtin includes, parsed once.
+#include "src/builtins/builtins-array-gen.h"
+#include "src/builtins/builtins-collections-gen.h"
+#include "src/builtins/builtins-iterator-gen.h"
+#include "src/builtins/builtins-promise-gen.h"
+#include "src/builtins/builtins-regexp-gen.h"
+#include "src/builtins/builtins-string-gen.h"
+#include "src/builtins/builtins-typed-array-gen.h"
+#include "src/builtins/builtins-utils-gen.h"
+#include "src/codegen/code-stub-assembler-inl.h"
+#include "src/objects/objects-inl.h"

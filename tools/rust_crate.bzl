@@ -1,0 +1,151 @@
+"""The one macro that makes a Rust package."""
+
+load("@rules_rust//rust:defs.bzl", "rust_binary", "rust_doc_test", "rust_library", "rust_test")
+load(":cargo.bzl", "cargo_package_manifest", "crate_name")
+load(":lints.bzl", "lint_flags")
+load(":rust_checks.bzl", "clippy_test", "rustfmt_test")
+
+def _stems(pattern):
+    """Lists the files of a glob without folder and suffix."""
+    return [path.split("/")[-1].removesuffix(".rs") for path in native.glob([pattern], allow_empty = True)]
+
+def rust_crate(
+        name,
+        deps = [],
+        dev_deps = [],
+        binaries = {},
+        test_data = [],
+        test_env = {},
+        test_size = "small",
+        test_tags = [],
+        visibility = ["//visibility:public"]):
+    """Declares everything about one Rust package, laid out as Cargo lays it out.
+
+    Targets, for `name = "host"` in the folder `host`:
+
+    * `:host`, the library from `src/lib.rs`; its crate is called `code_mode_host`;
+    * each of `binaries`, over the library and its dependencies;
+    * `:host_test` (unit tests), `:host_doc_test`, and `:FILE_test` for each `tests/FILE.rs`; a folder in `tests/`
+      holds modules that those share;
+    * `:FILE_bench`, a plain binary, for each `benches/FILE.rs`;
+    * `:host_fmt_test` and `:host_clippy_test`, over all of the above;
+    * `:cargo_manifest`, the text of the package's Cargo.toml.
+
+    Integration tests find each binary by `env!("CARGO_BIN_EXE_NAME")`, as under Cargo; here that path is relative to
+    the folder that a test starts in.
+
+    Args:
+        name: the last part of the package's folder.
+        deps: labels of the libraries that the package uses: `@crates//:NAME` or another member, as `//protocol`.
+        dev_deps: labels of those that only tests and benches use.
+        binaries: a dict from each binary's name to its source file, which is not part of the library.
+        test_data: files and programs that the tests need, in tests and benches.
+        test_env: environment variables of the tests; `$(rootpath LABEL)` of `test_data` is expanded.
+        test_size: Bazel's size of the unit and integration tests.
+        test_tags: Bazel's tags of the integration tests.
+        visibility: who may use the library and the binaries.
+    """
+    if name != native.package_name().split("/")[-1]:
+        fail("The crate of {} must be called after its folder".format(native.package_name()))
+    crate = crate_name(native.package_name())
+    flags = lint_flags()
+    library_srcs = native.glob(["src/**/*.rs"], exclude = binaries.values())
+
+    # Whatever else lies in the package may be included by its sources, or read by its tests.
+    not_sources = ["**/*.rs", "BUILD.bazel", "Cargo.toml"]
+    library_data = native.glob(["**"], exclude = not_sources + ["benches/**", "tests/**"], allow_empty = True)
+    fixtures = native.glob(["**"], exclude = not_sources, allow_empty = True)
+    shared_test_srcs = native.glob(["tests/*/**/*.rs"], allow_empty = True)
+    benches = _stems("benches/*.rs")
+    common = dict(
+        rustc_env = {"CARGO_PKG_NAME": crate},
+        rustc_flags = flags,
+        version = native.module_version(),
+    )
+
+    rust_library(
+        name = name,
+        srcs = library_srcs,
+        compile_data = library_data,
+        crate_name = crate,
+        deps = deps,
+        visibility = visibility,
+        **common
+    )
+    for binary, path in binaries.items():
+        rust_binary(
+            name = binary,
+            srcs = [path],
+            crate_root = path,
+            deps = [name] + deps,
+            visibility = visibility,
+            **common
+        )
+
+    rust_test(
+        name = name + "_test",
+        size = test_size,
+        crate = name,
+        data = fixtures + test_data,
+        deps = dev_deps,
+        env = test_env,
+        rustc_env = common["rustc_env"],
+        rustc_flags = flags,
+    )
+    rust_doc_test(
+        name = name + "_doc_test",
+        crate = name,
+        deps = dev_deps,
+    )
+
+    tests = [name + "_test"]
+    for stem in _stems("tests/*.rs"):
+        tests.append(stem.removesuffix("_test") + "_test")
+        rust_test(
+            name = tests[-1],
+            size = test_size,
+            srcs = ["tests/{}.rs".format(stem)] + shared_test_srcs,
+            compile_data = fixtures,
+            crate_root = "tests/{}.rs".format(stem),
+            data = fixtures + binaries.keys() + test_data,
+            deps = [name] + deps + dev_deps,
+            env = test_env,
+            rustc_env = common["rustc_env"] | {
+                "CARGO_BIN_EXE_" + binary: "$(rootpath {})".format(binary)
+                for binary in binaries
+            },
+            rustc_flags = flags,
+            tags = test_tags,
+            version = common["version"],
+        )
+    for stem in benches:
+        rust_binary(
+            name = stem + "_bench",
+            testonly = True,
+            srcs = ["benches/{}.rs".format(stem)],
+            crate_root = "benches/{}.rs".format(stem),
+            data = test_data,
+            deps = [name] + deps + dev_deps,
+            **common
+        )
+
+    rustfmt_test(
+        name = name + "_fmt_test",
+        size = "small",
+        srcs = native.glob(["**/*.rs"]),
+        roots = ["src/lib.rs"] + binaries.values() + native.glob(["benches/*.rs", "tests/*.rs"], allow_empty = True),
+    )
+    clippy_test(
+        name = name + "_clippy_test",
+        size = "small",
+        targets = [name] + binaries.keys() + tests + [stem + "_bench" for stem in benches],
+    )
+
+    cargo_package_manifest(
+        name = "cargo_manifest",
+        benches = benches,
+        binaries = binaries,
+        deps = deps,
+        dev_deps = dev_deps,
+    )
+    native.exports_files(["Cargo.toml"], visibility = ["//tools:__pkg__"])

@@ -1,0 +1,193 @@
+//! Who may use what: the invariants of ARCHITECTURE.md about packages, as far as a file's text shows them.
+
+use crate::{SourceFile, Violation};
+
+/// A name that only some folders may use.
+struct Reserved {
+    /// What the code contains when it uses the name.
+    needles: &'static [&'static str],
+    /// Prefixes of the paths that may.
+    allowed: &'static [&'static str],
+    /// Where the rule holds: prefixes of paths, all of them when empty.
+    scope: &'static [&'static str],
+    /// What to do instead.
+    advice: &'static str,
+}
+
+const RUST: [Reserved; 3] = [
+    Reserved {
+        needles: &["io::stdin(", "io::stdout(", "io::stderr("],
+        allowed: &[
+            "host/",
+            "client/src/main.rs",
+            "client/src/cli/",
+            "client/tests/",
+            "client/benches/",
+        ],
+        scope: &[],
+        advice: "only the host and the command line touch standard streams; use `tracing`, or take a reader or writer",
+    },
+    Reserved {
+        needles: &["v8::", "use v8;"],
+        allowed: &[
+            "runtime/src/",
+            "runtime/tests/",
+            "runtime/benches/",
+            "third_party/v8/",
+        ],
+        scope: &[],
+        advice: "only the runtime names V8; go through code_mode_api",
+    },
+    Reserved {
+        needles: &[
+            "std::process::",
+            "tokio::process",
+            "std::net::",
+            "tokio::net",
+            "std::fs",
+            "tokio::fs",
+        ],
+        allowed: &["protocol/tests/", "protocol/benches/"],
+        scope: &["protocol/"],
+        advice: "the protocol reads and writes frames and knows no process, socket or file",
+    },
+];
+
+const BUILD: [Reserved; 2] = [
+    Reserved {
+        needles: &["\"@crates//:v8\"", "\"@crates//:deno_core_icudata\""],
+        allowed: &["runtime/BUILD.bazel", "third_party/v8/"],
+        scope: &[],
+        advice: "only the runtime links V8",
+    },
+    Reserved {
+        needles: &["\"//runtime\"", "\"//runtime:"],
+        allowed: &["host/", "runtime/"],
+        scope: &[],
+        advice: "only the host links the runtime; everyone else uses //runtime/api",
+    },
+];
+
+fn starts_with_any(path: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// Whether the line uses the name, and not a longer one that ends with it.
+fn uses(line: &str, needle: &str) -> bool {
+    line.match_indices(needle).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '/')
+    })
+}
+
+fn check_reserved(file: &SourceFile, rules: &[Reserved], comment: &str) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for rule in rules {
+        let in_scope = rule.scope.is_empty() || starts_with_any(&file.path, rule.scope);
+        if !in_scope || starts_with_any(&file.path, rule.allowed) {
+            continue;
+        }
+        for (index, line) in file.text.lines().enumerate() {
+            let code = line.split(comment).next().unwrap_or_default();
+            if rule.needles.iter().any(|needle| uses(code, needle)) {
+                found.push(file.violation(index + 1, rule.advice));
+            }
+        }
+    }
+    found
+}
+
+pub(crate) fn check_rust(file: &SourceFile) -> Vec<Violation> {
+    if file.path.starts_with("tools/tidy/") {
+        // This file names what it forbids.
+        return Vec::new();
+    }
+    check_reserved(file, &RUST, "// ")
+}
+
+pub(crate) fn check_build(file: &SourceFile) -> Vec<Violation> {
+    check_reserved(file, &BUILD, "# ")
+}
+
+/// The packages that ARCHITECTURE.md describes.
+const PACKAGES: [&str; 5] = ["client", "host", "protocol", "runtime", "runtime/api"];
+
+pub(crate) fn check_documents(files: &[SourceFile]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for path in ["README.md", "ARCHITECTURE.md"] {
+        if !files.iter().any(|file| file.path == path) {
+            found.push(SourceFile::new(path, "").violation(0, "write it: a newcomer starts here"));
+        }
+    }
+    for file in files.iter().filter(|file| file.path == "ARCHITECTURE.md") {
+        for package in PACKAGES {
+            if !file.text.contains(&format!("`{package}`")) {
+                found.push(file.violation(
+                    0,
+                    format!("describe the package `{package}` in the code map"),
+                ));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages;
+
+    fn rust(path: &str, line: &str) -> usize {
+        check_rust(&SourceFile::new(path, line)).len()
+    }
+
+    #[test]
+    fn standard_streams_belong_to_the_host_and_the_command_line() {
+        assert_eq!(rust("runtime/src/a.rs", "let out = std::io::stdout();"), 1);
+        assert_eq!(rust("client/src/pool.rs", "io::stderr()"), 1);
+        assert_eq!(rust("host/src/stdio.rs", "io::stdin()"), 0);
+        assert_eq!(rust("client/src/cli/output.rs", "io::stdout()"), 0);
+    }
+
+    #[test]
+    fn v8_is_named_by_the_runtime_alone() {
+        assert_eq!(
+            rust("host/src/a.rs", "let isolate = v8::Isolate::new();"),
+            1
+        );
+        assert_eq!(rust("runtime/api/src/a.rs", "use v8::Local;"), 1);
+        assert_eq!(rust("runtime/src/a.rs", "use v8::Local;"), 0);
+        assert_eq!(
+            rust("host/src/a.rs", "runtime_v8::version() // not v8::x"),
+            0
+        );
+    }
+
+    #[test]
+    fn the_protocol_knows_no_process_socket_or_file() {
+        assert_eq!(rust("protocol/src/a.rs", "use tokio::process::Command;"), 1);
+        assert_eq!(rust("protocol/src/a.rs", "std::fs::read(path)"), 1);
+        assert_eq!(rust("client/src/a.rs", "use tokio::process::Command;"), 0);
+    }
+
+    #[test]
+    fn only_the_runtime_links_v8_and_only_the_host_links_the_runtime() {
+        let build = |path: &str, line: &str| check_build(&SourceFile::new(path, line)).len();
+        assert_eq!(build("client/BUILD.bazel", "        \"@crates//:v8\","), 1);
+        assert_eq!(build("runtime/BUILD.bazel", "        \"@crates//:v8\","), 0);
+        assert_eq!(build("client/BUILD.bazel", "        \"//runtime\","), 1);
+        assert_eq!(build("client/BUILD.bazel", "        \"//runtime/api\","), 0);
+    }
+
+    #[test]
+    fn the_documents_are_there_and_name_each_package() {
+        assert_eq!(check_documents(&[]).len(), 2);
+        let architecture =
+            SourceFile::new("ARCHITECTURE.md", "`client` `host` `protocol` `runtime`\n");
+        let found = check_documents(&[SourceFile::new("README.md", ""), architecture]);
+        assert_eq!(
+            messages(&found),
+            ["ARCHITECTURE.md:0: describe the package `runtime/api` in the code map"]
+        );
+    }
+}

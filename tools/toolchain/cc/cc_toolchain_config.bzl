@@ -1,0 +1,156 @@
+"""The C++ toolchain's configuration: clang 22 and lld, Debian 12 sysroot, V8's own libc++."""
+
+load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")
+load(
+    "@rules_cc//cc:cc_toolchain_config_lib.bzl",
+    "feature",
+    "flag_group",
+    "flag_set",
+    "tool_path",
+    "with_feature_set",
+)
+load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
+
+# All tools carry their version in their name: another version in the root is an error, not a surprise.
+_LLVM = "22"
+_SYSROOT = "/opt/sysroot"
+_GCC_INSTALL = _SYSROOT + "/usr/lib/gcc/x86_64-linux-gnu/12"
+
+_CPP = [
+    ACTION_NAMES.cpp_compile,
+    ACTION_NAMES.cpp_header_parsing,
+    ACTION_NAMES.linkstamp_compile,
+]
+_COMPILE = _CPP + [
+    ACTION_NAMES.c_compile,
+    ACTION_NAMES.assemble,
+    ACTION_NAMES.preprocess_assemble,
+]
+_LINK = [
+    ACTION_NAMES.cpp_link_executable,
+    ACTION_NAMES.cpp_link_dynamic_library,
+    ACTION_NAMES.cpp_link_nodeps_dynamic_library,
+]
+
+def _flags(actions, flags, mode = None):
+    return flag_set(
+        actions = actions,
+        flag_groups = [flag_group(flags = flags)],
+        with_features = [with_feature_set(features = [mode])] if mode else [],
+    )
+
+def _impl(ctx):
+    # The folder of V8's source tree as actions see it.
+    v8 = ctx.attr.libcxx_headers.label.workspace_root
+    target = [
+        "--target=x86_64-unknown-linux-gnu",
+        "--sysroot=" + _SYSROOT,
+        "--gcc-install-dir=" + _GCC_INSTALL,
+    ]
+    default_compile = feature(
+        name = "default_compile_flags",
+        enabled = True,
+        flag_sets = [
+            _flags(_COMPILE, target + [
+                # Rust programs are position independent; one kind of object file serves all.
+                "-fPIC",
+                "-fno-omit-frame-pointer",
+                # The same bytes on every machine and in every folder.
+                "-no-canonical-prefixes",
+                "-ffile-prefix-map=/proc/self/cwd=.",
+                "-Wno-builtin-macro-redefined",
+                "-D__DATE__=\"redacted\"",
+                "-D__TIMESTAMP__=\"redacted\"",
+                "-D__TIME__=\"redacted\"",
+            ]),
+            # V8's own libc++ serves all C++ here: the sandbox wants its hardening, and the system's
+            # C++ library, whose version would be the machine's, is never linked.
+            _flags(_CPP, [
+                "-nostdinc++",
+                "-isystem",
+                v8 + "/buildtools/third_party/libc++",
+                "-isystem",
+                v8 + "/third_party/libc++/src/include",
+                "-isystem",
+                v8 + "/third_party/libc++abi/src/include",
+                "-D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE",
+                "-D_LIBCPP_DISABLE_VISIBILITY_ANNOTATIONS",
+                "-D_LIBCXXABI_DISABLE_VISIBILITY_ANNOTATIONS",
+                "-D_LIBCPP_INSTRUMENTED_WITH_ASAN=0",
+            ]),
+            _flags(_COMPILE, ["-O0"], "fastbuild"),
+            _flags(_COMPILE, ["-O0", "-g"], "dbg"),
+            _flags(_COMPILE, ["-O2", "-DNDEBUG", "-ffunction-sections", "-fdata-sections"], "opt"),
+        ],
+    )
+    default_link = feature(
+        name = "default_link_flags",
+        enabled = True,
+        flag_sets = [
+            _flags(_LINK, target + [
+                "-fuse-ld=lld",
+                "--ld-path=/usr/bin/ld.lld-" + _LLVM,
+                "-no-canonical-prefixes",
+                "-nostdlib++",
+                "-pthread",
+                "-lm",
+                "-ldl",
+                "-Wl,-z,relro,-z,now",
+                "-Wl,--build-id=none",
+            ]),
+            _flags(_LINK, ["-Wl,--gc-sections"], "opt"),
+        ],
+    )
+    return cc_common.create_cc_toolchain_config_info(
+        ctx = ctx,
+        abi_libc_version = "glibc-2.36",
+        abi_version = "local",
+        compiler = "clang",
+        cxx_builtin_include_directories = [
+            "/usr/lib/llvm-%s/lib/clang/%s/include" % (_LLVM, _LLVM),
+            "/usr/lib/clang/%s/include" % _LLVM,
+            _SYSROOT + "/usr/include",
+            # Precompiled headers record their parts under this name, the same in every sandbox.
+            "/proc/self/cwd",
+        ],
+        features = [
+            default_compile,
+            default_link,
+            # No `supports_pic`: -fPIC is always on, so nothing is compiled twice.
+            feature(name = "opt"),
+            feature(name = "dbg"),
+            feature(name = "fastbuild"),
+        ],
+        host_system_name = "x86_64-unknown-linux-gnu",
+        target_cpu = "k8",
+        target_libc = "glibc",
+        target_system_name = "x86_64-unknown-linux-gnu",
+        tool_paths = [
+            tool_path(name = name, path = "/usr/bin/" + tool + "-" + _LLVM)
+            for name, tool in [
+                ("ar", "llvm-ar"),
+                ("cpp", "clang-cpp"),
+                ("dwp", "llvm-dwp"),
+                ("gcc", "clang"),
+                ("gcov", "llvm-cov"),
+                ("ld", "ld.lld"),
+                ("nm", "llvm-nm"),
+                ("objcopy", "llvm-objcopy"),
+                ("objdump", "llvm-objdump"),
+                ("strip", "llvm-strip"),
+            ]
+        ],
+        toolchain_identifier = "clang-%s-bookworm" % _LLVM,
+    )
+
+cc_toolchain_config = rule(
+    implementation = _impl,
+    attrs = {
+        "libcxx_headers": attr.label(
+            doc = "The headers of V8's libc++; only their place is used here.",
+            mandatory = True,
+        ),
+    },
+    doc = "Describes clang of the build root to Bazel, with the modes opt, dbg and fastbuild.",
+    provides = [CcToolchainConfigInfo],
+)

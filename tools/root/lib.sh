@@ -118,8 +118,7 @@ ensure_root() (
   [ -f "$root_lock_file" ] || die "$root_lock_file is missing; tools/root/relock writes it"
   folder=$cache/roots/$(root_key)
   if [ ! -d "$folder" ]; then
-    # A maker put in by a test has needs of its own.
-    [ -n "${CODE_MODE_ROOT_MAKER:-}" ] || require_root_maker
+    require_root_maker
     take_roots_lock "$cache"
     if [ ! -d "$folder" ]; then
       new=$(make_root "$cache") || exit 1

@@ -1,7 +1,7 @@
 """The one macro that makes a Rust package."""
 
 load("@rules_rust//rust:defs.bzl", "rust_binary", "rust_doc_test", "rust_library", "rust_test")
-load(":cargo.bzl", "cargo_package_manifest", "crate_name")
+load(":cargo.bzl", "MEMBERS", "cargo_package_manifest")
 load(":lints.bzl", "lint_flags")
 load(":rust_checks.bzl", "clippy_test", "rustfmt_test")
 
@@ -25,8 +25,8 @@ def rust_crate(
 
     * `:host`, the library from `src/lib.rs`; its crate is called `code_mode_host`;
     * each of `binaries`, over the library and its dependencies;
-    * `:host_test` (unit tests), `:host_doc_test`, and `:FILE_test` for each `tests/FILE.rs`; a folder in `tests/`
-      holds modules that those share;
+    * `:host_unit_test`, `:host_doc_test`, and `:NAME_test` for each `tests/NAME.rs` or `tests/NAME/main.rs`; any other
+      folder in `tests/` holds modules that those share;
     * `:FILE_bench`, a plain binary, for each `benches/FILE.rs`;
     * `:host_fmt_test` and `:host_clippy_test`, over all of the above;
     * `:cargo_manifest`, the text of the package's Cargo.toml.
@@ -45,9 +45,12 @@ def rust_crate(
         test_tags: Bazel's tags of the integration tests.
         visibility: who may use the library and the binaries.
     """
-    if name != native.package_name().split("/")[-1]:
-        fail("The crate of {} must be called after its folder".format(native.package_name()))
-    crate = crate_name(native.package_name())
+    folder = native.package_name()
+    if folder not in MEMBERS:
+        fail("Add {} to MEMBERS in //tools:cargo.bzl".format(folder))
+    if name != folder.split("/")[-1]:
+        fail("The library of {} must be called after its folder".format(folder))
+    crate = MEMBERS[folder]
     flags = lint_flags()
     library_srcs = native.glob(["src/**/*.rs"], exclude = binaries.values())
 
@@ -55,7 +58,7 @@ def rust_crate(
     not_sources = ["**/*.rs", "BUILD.bazel", "Cargo.toml"]
     library_data = native.glob(["**"], exclude = not_sources + ["benches/**", "tests/**"], allow_empty = True)
     fixtures = native.glob(["**"], exclude = not_sources, allow_empty = True)
-    shared_test_srcs = native.glob(["tests/*/**/*.rs"], allow_empty = True)
+    test_roots = native.glob(["tests/*.rs", "tests/*/main.rs"], allow_empty = True)
     benches = _stems("benches/*.rs")
     common = dict(
         rustc_env = {"CARGO_PKG_NAME": crate},
@@ -83,7 +86,7 @@ def rust_crate(
         )
 
     rust_test(
-        name = name + "_test",
+        name = name + "_unit_test",
         size = test_size,
         crate = name,
         data = fixtures + test_data,
@@ -98,15 +101,15 @@ def rust_crate(
         deps = dev_deps,
     )
 
-    tests = [name + "_test"]
-    for stem in _stems("tests/*.rs"):
-        tests.append(stem.removesuffix("_test") + "_test")
+    tests = [name + "_unit_test"]
+    for root in test_roots:
+        tests.append(root.removeprefix("tests/").removesuffix(".rs").removesuffix("/main").removesuffix("_test") + "_test")
         rust_test(
             name = tests[-1],
             size = test_size,
-            srcs = ["tests/{}.rs".format(stem)] + shared_test_srcs,
+            srcs = native.glob(["tests/*/**/*.rs"], exclude = [root], allow_empty = True) + [root],
             compile_data = fixtures,
-            crate_root = "tests/{}.rs".format(stem),
+            crate_root = root,
             data = fixtures + binaries.keys() + test_data,
             deps = [name] + deps + dev_deps,
             env = test_env,
@@ -133,7 +136,7 @@ def rust_crate(
         name = name + "_fmt_test",
         size = "small",
         srcs = native.glob(["**/*.rs"]),
-        roots = ["src/lib.rs"] + binaries.values() + native.glob(["benches/*.rs", "tests/*.rs"], allow_empty = True),
+        roots = ["src/lib.rs"] + binaries.values() + test_roots + native.glob(["benches/*.rs"], allow_empty = True),
     )
     clippy_test(
         name = name + "_clippy_test",

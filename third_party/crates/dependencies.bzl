@@ -1,4 +1,12 @@
-"""The direct third-party dependencies of the workspace, each with its reason. Cargo.toml is made from this table."""
+"""The direct third-party dependencies of the workspace, each with its reason. Cargo.toml is made from this table.
+
+To add or upgrade one:
+
+1. Change this table, and name the crate as `@crates//:NAME` in the BUILD.bazel of the packages that use it.
+2. `tools/bazel run //tools:cargo_sync` writes the Cargo manifests.
+3. `cargo update --workspace` (or `cargo update NAME`), with the machine's own cargo, renews Cargo.lock.
+4. `tools/bazel test //...` fetches the new crates and builds with them.
+"""
 
 load("//third_party/v8:config.bzl", "V8_CRATE_FEATURES")
 

@@ -1,6 +1,7 @@
 """The Rust declarations of V8's C binding, made by bindgen from the headers and defines of the build itself."""
 
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
+load("//tools/toolchain/cc:libcxx.bzl", "libcxx_flags")
 
 # What the crate's own build script asks of bindgen.
 _OPTIONS = [
@@ -32,15 +33,10 @@ def _v8_bindgen_impl(ctx):
     arguments.add(ctx.file.header)
     arguments.add("--")
     arguments.add_all(["-x", "c++", "-std=c++20", "-fno-exceptions", "-fno-rtti", "-w"])
-    arguments.add_all(["--target=x86_64-unknown-linux-gnu", "--sysroot=/opt/sysroot", "-nostdinc++"])
+    arguments.add_all(["--target=x86_64-unknown-linux-gnu", "--sysroot=/opt/sysroot"])
 
     # libc++ before clang's own headers, which it includes in turn.
-    for folder in [
-        "buildtools/third_party/libc++",
-        "third_party/libc++/src/include",
-        "third_party/libc++abi/src/include",
-    ]:
-        arguments.add("-isystem" + v8 + "/" + folder)
+    arguments.add_all(libcxx_flags(v8))
     arguments.add("-resource-dir=/usr/lib/llvm-22/lib/clang/22")
     arguments.add_all(headers.defines, before_each = "-D", format_each = "%s")
     arguments.add_all(headers.includes, format_each = "-I%s")

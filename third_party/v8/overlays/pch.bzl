@@ -115,7 +115,7 @@ def _files_with_ending_impl(ctx):
     return [DefaultInfo(files = depset([
         file
         for file in ctx.files.srcs
-        if file.extension in ctx.attr.endings
+        if file.extension in ctx.attr.endings and file.basename not in ctx.attr.exclude
     ]))]
 
 files_with_ending = rule(
@@ -124,6 +124,9 @@ files_with_ending = rule(
         "endings": attr.string_list(
             doc = "File name endings without the dot.",
             mandatory = True,
+        ),
+        "exclude": attr.string_list(
+            doc = "Names of files to leave out.",
         ),
         "srcs": attr.label_list(
             allow_files = True,

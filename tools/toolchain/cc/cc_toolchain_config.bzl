@@ -10,6 +10,7 @@ load(
     "with_feature_set",
 )
 load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
+load(":libcxx.bzl", "libcxx_flags")
 
 # All tools carry their version in their name: another version in the root is an error, not a surprise.
 _LLVM = "22"
@@ -65,19 +66,7 @@ def _impl(ctx):
             ]),
             # V8's own libc++ serves all C++ here: the sandbox wants its hardening, and the system's
             # C++ library, whose version would be the machine's, is never linked.
-            _flags(_CPP, [
-                "-nostdinc++",
-                "-isystem",
-                v8 + "/buildtools/third_party/libc++",
-                "-isystem",
-                v8 + "/third_party/libc++/src/include",
-                "-isystem",
-                v8 + "/third_party/libc++abi/src/include",
-                "-D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE",
-                "-D_LIBCPP_DISABLE_VISIBILITY_ANNOTATIONS",
-                "-D_LIBCXXABI_DISABLE_VISIBILITY_ANNOTATIONS",
-                "-D_LIBCPP_INSTRUMENTED_WITH_ASAN=0",
-            ]),
+            _flags(_CPP, libcxx_flags(v8)),
             _flags(_COMPILE, ["-O0"], "fastbuild"),
             _flags(_COMPILE, ["-O0", "-g"], "dbg"),
             _flags(_COMPILE, ["-O2", "-DNDEBUG", "-ffunction-sections", "-fdata-sections"], "opt"),

@@ -81,7 +81,6 @@ def _impl(ctx):
                 "--ld-path=/usr/bin/ld.lld-" + _LLVM,
                 "-no-canonical-prefixes",
                 "-nostdlib++",
-                "-pthread",
                 "-lm",
                 "-ldl",
                 "-Wl,-z,relro,-z,now",

@@ -1,0 +1,108 @@
+use pretty_assertions::assert_eq;
+
+use super::super::fake_session::FakeProvider;
+use super::super::output::testing::kept_printer;
+use super::*;
+
+const MEMINFO: &str = "MemTotal:  8000000 kB\nMemAvailable:  2097152 kB\n";
+const LIMITS: &str = "Max address space         unlimited            unlimited            bytes\n";
+
+#[test]
+fn a_check_is_one_line_with_what_to_do_when_it_fails() {
+    assert_eq!(line("ICU", &Ok("fine".into())), "ok   ICU           fine");
+    assert_eq!(
+        line("handshake", &Err(failed("no\n  answer", "ask again"))),
+        "FAIL handshake     no | answer; what to do: ask again"
+    );
+    assert_eq!(
+        line("memory", &Err(doubtful("little", "free some"))),
+        "warn memory        little; what to do: free some"
+    );
+}
+
+#[test]
+fn memory_is_judged_by_what_is_free_and_by_the_address_space() {
+    assert_eq!(
+        judge_memory(MEMINFO, LIMITS),
+        Ok("2048.0 MiB free, addresses unlimited".into())
+    );
+    let little = judge_memory("MemAvailable: 1024 kB\n", LIMITS).unwrap_err();
+    assert_eq!(
+        (little.problem.as_str(), little.fatal),
+        ("only 1.0 MiB are free", false)
+    );
+    let limits = "Max address space   4000000000  unlimited  bytes\n";
+    let limited = judge_memory(MEMINFO, limits).unwrap_err();
+    assert_eq!(
+        limited.problem,
+        "the address space is limited to 4000000000 bytes"
+    );
+    assert!(limited.fatal);
+    assert!(!judge_memory("", LIMITS).unwrap_err().fatal);
+}
+
+#[test]
+fn the_sandbox_is_what_the_host_says() {
+    assert_eq!(check_sandbox("V8 15.2 (sandbox on)"), Ok("on".into()));
+    assert_eq!(check_sandbox("sandbox: enabled\n"), Ok("on".into()));
+    assert!(check_sandbox("sandbox off").unwrap_err().fatal);
+    assert!(!check_sandbox("code_mode_host 1").unwrap_err().fatal);
+}
+
+#[test]
+fn a_host_without_extensions_is_doubtful_only() {
+    let all: Vec<String> = CAPABILITIES
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    assert!(check_capabilities(&all).is_ok());
+    let complaint = check_capabilities(&all[1..]).unwrap_err();
+    assert_eq!(
+        complaint.problem,
+        "the host lacks code_mode/limits-v1 (limits per script)"
+    );
+    assert!(!complaint.fatal);
+}
+
+#[tokio::test]
+async fn a_host_that_answers_wrongly_fails_every_check_that_runs_scripts() {
+    let (printer, stdout, _stderr) = kept_printer(false);
+    let reporter = Reporter::new(printer, false);
+    let mut doctor = Doctor {
+        reporter: &reporter,
+        status: Status::Completed,
+    };
+    // The fake session knows no JavaScript.
+    check_session(&mut doctor, Arc::new(FakeProvider::default())).await;
+    assert_eq!(doctor.status, Status::ScriptFailed);
+    reporter.printer().flush().await;
+    let lines: Vec<String> = stdout
+        .text()
+        .lines()
+        .map(|line| line.chars().take(18).collect())
+        .collect();
+    assert_eq!(
+        lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>(),
+        [
+            "FAIL ICU",
+            "FAIL tool call",
+            "FAIL ten execs",
+            "FAIL heap limit",
+            "FAIL CPU limit"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_host_is_said_so() {
+    let complaint = version_of(Path::new("/bin/false")).await.unwrap_err();
+    assert!(
+        complaint
+            .problem
+            .starts_with("--version failed with exit status: 1")
+    );
+    let complaint = version_of(Path::new("/nonexistent/host"))
+        .await
+        .unwrap_err();
+    assert!(complaint.problem.starts_with("it cannot be started"));
+}

@@ -1,0 +1,37 @@
+//! The names under which scripts see tools.
+
+/// The identifier that stands for a tool's name in scripts: each character that cannot stand in an
+/// identifier becomes `_` (javascript-surface, section *Tools*). ASCII only, as on the wire's
+/// public host.
+pub fn script_name(name: &str) -> String {
+    let mut identifier: String = name
+        .chars()
+        .enumerate()
+        .map(|(at, c)| {
+            let stands = c == '_' || c == '$' || c.is_ascii_alphabetic();
+            if stands || (at > 0 && c.is_ascii_digit()) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if identifier.is_empty() {
+        identifier.push('_');
+    }
+    identifier
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_stand_in_an_identifier_becomes_an_underscore() {
+        assert_eq!(script_name("get-profile"), "get_profile");
+        assert_eq!(script_name("2nd.place"), "_nd_place");
+        assert_eq!(script_name("größe"), "gr__e");
+        assert_eq!(script_name("$a_1"), "$a_1");
+        assert_eq!(script_name(""), "_");
+    }
+}

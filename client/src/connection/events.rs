@@ -1,0 +1,193 @@
+//! What reaches the driver, and what it does in return.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use code_mode_api::{
+    CancellationSignal, CellId, CellResponse, Notification, RawJson, SessionDelegate, SessionId,
+    ToolInvocation, ToolKind, ToolName,
+};
+use code_mode_protocol::{AgreedCapabilities, EncodedFrame};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::budget::Share;
+use super::ticket::Ticket;
+use crate::error::{CallError, ConnectionFailure, HostError};
+use crate::process::Exit;
+
+/// The way to the driver. Its channel has no bound of its own: requests hold a call slot, frames a
+/// share of a byte budget, and every other event is sent at most once per thing that exists.
+pub(crate) type Events = mpsc::UnboundedSender<Event>;
+
+/// Everything that can happen to a connection.
+pub(crate) enum Event {
+    /// The host has sent a message; its share of the inbound budget ends with it.
+    Host(HostMessage, Share),
+    /// A caller wants something.
+    Request(Request),
+    /// The caller of this request no longer waits for it.
+    Gone(RequestId),
+    /// A started cell was not taken by its caller.
+    Untaken { session: Arc<str>, cell: Arc<str> },
+    /// A response was not taken by its observer.
+    Returned(Observed),
+    /// A session of the client was dropped.
+    SessionGone(Arc<str>),
+    /// A delegate has finished; the frame tells the host. `key` is the driver's own number of the
+    /// call, so that a host which gives an id twice gets no answer meant for another call.
+    DelegateDone { key: u64, frame: Frame },
+    /// The writer has written all it was given.
+    Written,
+    /// The writer has failed.
+    WriteFailed(ConnectionFailure),
+    /// The host's output has ended.
+    OutputEnded(OutputEnd),
+    /// The host process has ended; `None` when its status is not to be had.
+    Exited(Option<Exit>),
+    /// The owner wants the host to end.
+    Close,
+}
+
+/// How the host's output ended.
+#[derive(Debug)]
+pub(crate) enum OutputEnd {
+    /// Between two messages.
+    Clean,
+    /// Within a message: a host that dies does this.
+    Truncated(String),
+    /// By something that no dying host explains.
+    Failed(ConnectionFailure),
+}
+
+/// The id of a request, unique on its connection.
+pub(crate) type RequestId = i64;
+
+/// An encoded frame on its way to the host, and what it holds until it is written.
+pub(crate) struct Frame {
+    pub(crate) bytes: EncodedFrame,
+    /// The request that it carries, if it is one.
+    pub(crate) request: Option<RequestId>,
+    /// Its share of the outgoing budget; `None` for the driver's own, small frames.
+    pub(crate) share: Option<Share>,
+}
+
+/// A caller's request, encoded by the caller.
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) operation: Operation,
+    pub(crate) frame: Frame,
+    /// The call slot, held until the request is fully answered.
+    pub(crate) slot: OwnedSemaphorePermit,
+}
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
+
+/// What a request asks for.
+pub(crate) enum Operation {
+    Open { session: OpenSession, reply: Reply<()> },
+    Execute { session: Arc<str>, exec_call_id: Arc<str>, yield_time: Duration, reply: Reply<Handover> },
+    Wait { session: Arc<str>, cell: Arc<str>, yield_time: Duration, reply: Reply<Observed> },
+    Terminate { session: Arc<str>, cell: Arc<str>, reply: Reply<Observed> },
+    CloseSession { session: Arc<str>, reply: Reply<()> },
+    ExportStore { reply: Reply<BTreeMap<String, RawJson>> },
+    ImportStore { reply: Reply<()> },
+}
+
+/// A session to be opened.
+pub(crate) struct OpenSession {
+    /// Its id on the wire.
+    pub(crate) wire_id: Arc<str>,
+    /// Its id for the embedder.
+    pub(crate) id: SessionId,
+    pub(crate) generation: u64,
+    pub(crate) delegate: Arc<dyn SessionDelegate>,
+}
+
+/// A started cell on its way to its caller. Until the caller has taken it the driver owns it.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    pub(crate) session: Arc<str>,
+    pub(crate) cell: Arc<str>,
+    pub(crate) first: Ticket<Observed>,
+}
+
+/// A response on its way to its observer.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) session: Arc<str>,
+    pub(crate) cell: Arc<str>,
+    /// The response, under the host's own cell id.
+    pub(crate) response: CellResponse,
+}
+
+/// A message of the host, in the terms of this crate.
+#[derive(Debug)]
+pub(crate) enum HostMessage {
+    Ready(AgreedCapabilities),
+    Rejected { reason: String },
+    Response { id: RequestId, result: Result<Answer, HostError> },
+    Initial { id: RequestId, result: Result<CellResponse, HostError> },
+    Tool(ToolRequest),
+    Notify(NotifyRequest),
+    CancelDelegate { id: i64 },
+    CellClosed { session: String, cell: String },
+}
+
+/// The value of a successful response.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    SessionReady { session: String },
+    Started { cell: String },
+    Live(CellResponse),
+    Missing,
+    SessionClosed { session: String },
+    StoreExported(BTreeMap<String, RawJson>),
+    StoreImported,
+}
+
+/// A script calls a tool.
+#[derive(Debug)]
+pub(crate) struct ToolRequest {
+    pub(crate) id: i64,
+    pub(crate) session: String,
+    pub(crate) cell: String,
+    pub(crate) call_id: String,
+    pub(crate) tool_name: ToolName,
+    pub(crate) tool_kind: ToolKind,
+    pub(crate) input: RawJson,
+}
+
+/// A script notifies the embedder.
+#[derive(Debug)]
+pub(crate) struct NotifyRequest {
+    pub(crate) id: i64,
+    pub(crate) session: String,
+    pub(crate) cell: String,
+    pub(crate) text: String,
+}
+
+/// What the driver does outside its state, in this order.
+pub(crate) enum Effect {
+    /// Hands a tool call to the delegate.
+    Tool {
+        key: u64,
+        id: i64,
+        delegate: Arc<dyn SessionDelegate>,
+        invocation: ToolInvocation,
+        cancel: CancellationSignal,
+    },
+    /// Hands a notification to the delegate.
+    Notify {
+        key: u64,
+        id: i64,
+        delegate: Arc<dyn SessionDelegate>,
+        notification: Notification,
+        cancel: CancellationSignal,
+    },
+    /// Drops the future of a delegate call whose signal has fired.
+    DropDelegate { key: u64 },
+    /// Tells the delegate that nothing more about a cell will follow.
+    CellClosed { delegate: Arc<dyn SessionDelegate>, session: SessionId, cell: CellId },
+}

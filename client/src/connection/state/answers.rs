@@ -1,0 +1,287 @@
+//! Answers of the host to requests.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{
+    Call, Cell, Execute, Observation, ObservationKind, Outcome, SessionPhase, State, violation,
+};
+use crate::connection::events::{Answer, Handover, Observed, Reply, RequestId};
+use crate::connection::ticket::Ticket;
+use crate::convert;
+use crate::error::{CallError, HostError};
+use crate::generation::is_number;
+use code_mode_api::CellResponse;
+
+impl State {
+    pub(super) fn response(
+        &mut self,
+        id: RequestId,
+        result: Result<Answer, HostError>,
+        now: Instant,
+    ) -> Outcome<()> {
+        let Some(entry) = self.leave(id) else {
+            return violation(format!("a response to request {id}, which is not in flight"));
+        };
+        let name = entry.call.name();
+        match (entry.call, result) {
+            (Call::Open { session, reply }, result) => {
+                let answer = match result {
+                    Ok(Answer::SessionReady { session: named }) if *named == *session => Ok(()),
+                    Ok(_) => return wrong_kind(name),
+                    Err(error) => Err(CallError::Host(error)),
+                };
+                let opened = answer.is_ok();
+                // The provider waits on a task of its own; nobody waits any more only when the
+                // session was dropped, and then `gone` is set.
+                drop(reply.send(answer));
+                self.session_answered(&session, opened, now)?;
+            }
+            (Call::Execute(execute), Ok(Answer::Started { cell })) => {
+                self.started(id, execute, cell, entry._slot, now)?;
+            }
+            (Call::Execute(execute), Err(error)) => {
+                execute.reply.map(|reply| reply.send(Err(CallError::Host(error))));
+            }
+            (Call::Observation(observation), result)
+                if observation.kind == ObservationKind::Wait =>
+            {
+                match result {
+                    Ok(Answer::Live(response)) => self.deliver(observation, response)?,
+                    Ok(Answer::Missing) => self.unobserved(observation, None, now),
+                    Ok(_) => return wrong_kind(name),
+                    Err(error) => self.unobserved(observation, Some(error), now),
+                }
+            }
+            (Call::Terminate { session, cell, reply }, result) => match result {
+                Ok(Answer::Live(response)) => self.terminated(session, cell, reply, response)?,
+                Ok(Answer::Missing) => {
+                    let error = self.missing(&session, &cell);
+                    reply.map(|reply| reply.send(Err(error)));
+                }
+                Ok(_) => return wrong_kind(name),
+                Err(error) => {
+                    reply.map(|reply| reply.send(Err(CallError::Host(error))));
+                }
+            },
+            (Call::CloseSession { session, reply }, result) => {
+                let answer = match result {
+                    Ok(Answer::SessionClosed { session: named }) if *named == *session => Ok(()),
+                    Ok(_) => return wrong_kind(name),
+                    Err(error) => Err(CallError::Host(error)),
+                };
+                self.forget_session(&session)?;
+                reply.map(|reply| reply.send(answer));
+            }
+            (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
+                drop(reply.send(Ok(values)));
+            }
+            (Call::ExportStore { reply }, Err(error)) => {
+                drop(reply.send(Err(CallError::Host(error))));
+            }
+            (Call::ImportStore { reply }, Ok(Answer::StoreImported)) => drop(reply.send(Ok(()))),
+            (Call::ImportStore { reply }, Err(error)) => {
+                drop(reply.send(Err(CallError::Host(error))));
+            }
+            (Call::Observation(_), _) => {
+                return violation(format!("a second response to request {id}"));
+            }
+            (Call::Queued { .. }, _) => {
+                return violation(format!("a response to request {id}, which was never sent"));
+            }
+            (_, Ok(_)) => return wrong_kind(name),
+        }
+        Ok(())
+    }
+
+    pub(super) fn initial_response(
+        &mut self,
+        id: RequestId,
+        result: Result<CellResponse, HostError>,
+        now: Instant,
+    ) -> Outcome<()> {
+        match self.leave(id).map(|entry| entry.call) {
+            Some(Call::Observation(observation)) if observation.kind == ObservationKind::Initial => {
+                match result {
+                    Ok(response) => self.deliver(observation, response),
+                    Err(error) => {
+                        self.unobserved(observation, Some(error), now);
+                        Ok(())
+                    }
+                }
+            }
+            Some(Call::Execute(_)) => {
+                violation(format!("the initial response of request {id} before execution/started"))
+            }
+            Some(call) => {
+                violation(format!("an initial response to request {id}, a {}", call.name()))
+            }
+            None => {
+                violation(format!("an initial response to request {id}, which is not in flight"))
+            }
+        }
+    }
+
+    fn started(
+        &mut self,
+        id: RequestId,
+        execute: Execute,
+        cell: String,
+        slot: Option<tokio::sync::OwnedSemaphorePermit>,
+        now: Instant,
+    ) -> Outcome<()> {
+        let Execute { session, exec_call_id, yield_time, reply } = execute;
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return violation(format!("a cell in session {session}, which is closed"));
+        };
+        let number = is_number(&cell).then(|| cell.parse::<u64>().ok()).flatten();
+        let Some(number) = number else {
+            return violation(format!("the cell id {cell:?}, which is no number"));
+        };
+        if !entry.given.insert(number) {
+            return violation(format!("the cell id {cell} of session {session} twice"));
+        }
+        let cell: Arc<str> = Arc::from(cell);
+        let state = Cell {
+            exec_call_id,
+            closed: false,
+            abandoned: false,
+            observation: Some(id),
+            parked: None,
+        };
+        entry.cells.insert(Arc::clone(&cell), state);
+        let (taker, answer) = oneshot::channel();
+        let observation = Observation {
+            session: Arc::clone(&session),
+            cell: Arc::clone(&cell),
+            kind: ObservationKind::Initial,
+            taker: Some(taker),
+            queued: None,
+        };
+        let within = yield_time.saturating_add(self.deadlines.call);
+        self.enter(id, Call::Observation(observation), within, slot, now);
+        let first = Ticket::new(id, answer, self.events.clone());
+        let handover = Handover { session: Arc::clone(&session), cell: Arc::clone(&cell), first };
+        let taken = reply.is_some_and(|reply| reply.send(Ok(handover)).is_ok());
+        if !taken {
+            self.abandon(&session, &cell, now)?;
+        }
+        Ok(())
+    }
+
+    /// An observation has ended without a response.
+    fn unobserved(&mut self, observation: Observation, error: Option<HostError>, now: Instant) {
+        let Observation { session, cell, kind, taker, queued } = observation;
+        if let Some(entry) = self.cell_mut(&session, &cell) {
+            entry.observation = None;
+        }
+        if let Some(parked) = self.unpark(&session, &cell) {
+            let observation = Observation { session, cell, kind, taker, queued };
+            self.hand_out(observation, parked);
+            return;
+        }
+        if let Some(queued) = &queued {
+            self.leave_queued(queued.id);
+        }
+        let taker = taker.filter(|taker| !taker.is_closed());
+        if let (None, Some(queued), ObservationKind::Wait) = (&taker, queued, kind) {
+            // What has ended is the abandoned wait; the next observer's own request goes out now.
+            let slot = queued.slot;
+            let wait = super::QueuedWait { slot: None, ..queued };
+            self.send_wait(session, cell, wait, slot, now);
+            return;
+        }
+        let error = error.map_or_else(|| self.missing(&session, &cell), CallError::Host);
+        taker.map(|taker| taker.send(Err(error)));
+        self.forget_cell_if_done(&session, &cell);
+    }
+
+    fn terminated(
+        &mut self,
+        session: Arc<str>,
+        cell: Arc<str>,
+        reply: Option<Reply<Observed>>,
+        response: CellResponse,
+    ) -> Outcome<()> {
+        check_cell(&cell, &response)?;
+        let response = self.with_parked(&session, &cell, response);
+        let observed = Observed { session, cell, response };
+        match reply {
+            None => self.park(observed),
+            Some(reply) => match reply.send(Ok(observed)) {
+                Err(Ok(observed)) => self.park(observed),
+                Err(Err(_)) => {}
+                Ok(()) => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Gives an observation its response.
+    pub(super) fn deliver(
+        &mut self,
+        observation: Observation,
+        response: CellResponse,
+    ) -> Outcome<()> {
+        check_cell(&observation.cell, &response)?;
+        if let Some(entry) = self.cell_mut(&observation.session, &observation.cell) {
+            entry.observation = None;
+        }
+        let response = self.with_parked(&observation.session, &observation.cell, response);
+        self.hand_out(observation, response);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, observation: Observation, response: CellResponse) {
+        let Observation { session, cell, taker, queued, .. } = observation;
+        let queued = queued.map(|queued| {
+            self.leave_queued(queued.id);
+            queued.reply
+        });
+        let mut observed =
+            Observed { session: Arc::clone(&session), cell: Arc::clone(&cell), response };
+        for reply in taker.into_iter().chain(queued) {
+            match reply.send(Ok(observed)) {
+                Err(Ok(back)) => observed = back,
+                Ok(()) | Err(Err(_)) => {
+                    self.forget_cell_if_done(&session, &cell);
+                    return;
+                }
+            }
+        }
+        self.park(observed);
+        self.forget_cell_if_done(&session, &cell);
+    }
+
+    fn session_answered(&mut self, session: &Arc<str>, opened: bool, now: Instant) -> Outcome<()> {
+        let Some(entry) = self.sessions.get_mut(session) else { return Ok(()) };
+        if !opened {
+            self.sessions.remove(session);
+            return Ok(());
+        }
+        entry.phase = SessionPhase::Open;
+        if entry.gone { self.close_session(session, now) } else { Ok(()) }
+    }
+
+    /// Asks the host to close a session that nobody holds any more.
+    pub(super) fn close_session(&mut self, session: &Arc<str>, now: Instant) -> Outcome<()> {
+        if let Some(entry) = self.sessions.get_mut(session) {
+            entry.phase = SessionPhase::Closing;
+        }
+        let call = Call::CloseSession { session: Arc::clone(session), reply: None };
+        self.send_own(call, |id| convert::shutdown_frame(id, session), now)
+    }
+}
+
+fn wrong_kind<T>(name: &str) -> Outcome<T> {
+    violation(format!("a response of the wrong kind to {name}"))
+}
+
+fn check_cell(expected: &str, response: &CellResponse) -> Outcome<()> {
+    if response.cell_id.as_str() == expected {
+        return Ok(());
+    }
+    violation(format!("a response about cell {} to a request about cell {expected}", response.cell_id))
+}

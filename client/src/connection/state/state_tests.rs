@@ -1,0 +1,551 @@
+//! The table of calls and the bounds of a connection, one event at a time.
+
+use code_mode_api::{BoxFuture, CancellationSignal, CellId, CellStatus, CellTimings, ContentItem};
+use code_mode_api::{Notification, ToolError, ToolInvocation, ToolKind, ToolName};
+use pretty_assertions::assert_eq;
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::super::budget::Share;
+use super::super::events::{Answer, Handover, NotifyRequest, OpenSession, ToolRequest};
+use super::super::ticket::Ticket;
+use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
+use super::delegates::MAX_REMEMBERED_IDS;
+use super::*;
+use crate::error::HostError;
+
+struct NoDelegate;
+
+impl SessionDelegate for NoDelegate {
+    fn invoke_tool(
+        &self,
+        _: ToolInvocation,
+        _: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        Box::pin(async { Err(ToolError::new("not called here")) })
+    }
+
+    fn notify(
+        &self,
+        _: Notification,
+        _: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Fixture {
+    state: State,
+    now: Instant,
+    events: Events,
+    queue: mpsc::UnboundedReceiver<Event>,
+    slots: Arc<Semaphore>,
+    next: RequestId,
+}
+
+type Answered<T> = oneshot::Receiver<Result<T, CallError>>;
+
+impl Fixture {
+    /// A connection with one open session, `s`.
+    fn new() -> Self {
+        Self::with_limits(ConnectionLimits::default())
+    }
+
+    fn with_limits(limits: ConnectionLimits) -> Self {
+        let (events, queue) = mpsc::unbounded_channel();
+        let now = Instant::now();
+        let ids = Arc::new(AtomicI64::new(1_000_000));
+        let state = State::new(limits, Deadlines::default(), events.clone(), ids, now);
+        let slots = Arc::new(Semaphore::new(10_000));
+        let mut fixture = Self { state, now, events, queue, slots, next: 1 };
+        fixture.host(HostMessage::Ready(AgreedCapabilities::none())).expect("greeted");
+        let session = OpenSession {
+            wire_id: Arc::from("s"),
+            id: SessionId::new("s").expect("not empty"),
+            generation: 1,
+            delegate: Arc::new(NoDelegate),
+        };
+        let (reply, mut answer) = oneshot::channel();
+        let id = fixture.request(|_| Operation::Open { session, reply });
+        fixture.answer(id, Answer::SessionReady { session: "s".to_owned() }).expect("opened");
+        assert_eq!(answer.try_recv(), Ok(Ok(())));
+        fixture
+    }
+
+    fn host(&mut self, message: HostMessage) -> Result<(), String> {
+        let event = Event::Host(message, Share::free());
+        self.state.handle(event, self.now).map(drop).map_err(|failure| failure.to_string())
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Answer) -> Result<(), String> {
+        self.host(HostMessage::Response { id, result: Ok(answer) })
+    }
+
+    fn refuse(&mut self, id: RequestId) -> Result<(), String> {
+        let error = HostError { message: "no".to_owned(), code: None, side_effects: None };
+        self.host(HostMessage::Response { id, result: Err(error) })
+    }
+
+    fn event(&mut self, event: Event) {
+        self.state.handle(event, self.now).expect("no failure");
+    }
+
+    /// Takes in what tickets have sent.
+    fn take_queued(&mut self) {
+        while let Ok(event) = self.queue.try_recv() {
+            self.event(event);
+        }
+    }
+
+    fn request(&mut self, operation: impl FnOnce(RequestId) -> Operation) -> RequestId {
+        let id = self.next;
+        self.next += 1;
+        let bytes = convert::cancel_frame(id).expect("a frame");
+        let frame = Frame { bytes, request: Some(id), share: None };
+        let slot = Arc::clone(&self.slots).try_acquire_owned().expect("a slot");
+        self.event(Event::Request(Request { id, operation: operation(id), frame, slot }));
+        id
+    }
+
+    fn execute(&mut self) -> (RequestId, Ticket<Handover>) {
+        let (reply, answer) = oneshot::channel();
+        let id = self.request(|_| Operation::Execute {
+            session: Arc::from("s"),
+            exec_call_id: Arc::from("call"),
+            yield_time: Duration::from_secs(10),
+            reply,
+        });
+        (id, Ticket::new(id, answer, self.events.clone()))
+    }
+
+    /// A started cell whose caller has it.
+    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed>) {
+        let (reply, mut answer) = oneshot::channel();
+        let id = self.request(|_| Operation::Execute {
+            session: Arc::from("s"),
+            exec_call_id: Arc::from("call"),
+            yield_time: Duration::from_secs(10),
+            reply,
+        });
+        self.answer(id, Answer::Started { cell: cell.to_owned() }).expect("started");
+        let handover = answer.try_recv().expect("answered").expect("started");
+        (id, handover.first)
+    }
+
+    fn wait(&mut self, cell: &str) -> (RequestId, Answered<Observed>) {
+        let (reply, answer) = oneshot::channel();
+        let id = self.request(|_| Operation::Wait {
+            session: Arc::from("s"),
+            cell: Arc::from(cell),
+            yield_time: Duration::from_secs(1),
+            reply,
+        });
+        (id, answer)
+    }
+
+    fn initial(&mut self, id: RequestId, response: CellResponse) -> Result<(), String> {
+        self.host(HostMessage::Initial { id, result: Ok(response) })
+    }
+
+    fn close_cell(&mut self, cell: &str) -> Result<(), String> {
+        self.host(HostMessage::CellClosed { session: "s".to_owned(), cell: cell.to_owned() })
+    }
+
+    fn tool(&mut self, id: i64, cell: &str, input: &str) -> Result<(), String> {
+        self.host(HostMessage::Tool(ToolRequest {
+            id,
+            session: "s".to_owned(),
+            cell: cell.to_owned(),
+            call_id: format!("tool-{id}"),
+            tool_name: ToolName { name: "t".to_owned(), namespace: None },
+            tool_kind: ToolKind::Function,
+            input: RawValue::from_string(input.to_owned()).expect("JSON"),
+        }))
+    }
+
+    /// What the frames say that were made since the last look, without their callers' requests.
+    fn own_frames(&mut self) -> Vec<String> {
+        let frames = std::mem::take(&mut self.state.outbox);
+        frames
+            .iter()
+            .filter(|frame| frame.request.is_none_or(|id| id >= 1_000_000))
+            .map(|frame| String::from_utf8_lossy(frame.bytes.payload()).into_owned())
+            .collect()
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), String> {
+        self.now += time;
+        self.state.expire(self.now).map_err(|failure| failure.to_string())
+    }
+
+    fn cells(&self) -> usize {
+        self.state.sessions["s"].cells.len()
+    }
+}
+
+fn response(cell: &str, status: CellStatus, texts: &[&str]) -> CellResponse {
+    CellResponse {
+        cell_id: CellId::new(cell),
+        status,
+        content_items: texts.iter().map(|text| ContentItem::Text((*text).to_owned())).collect(),
+        timings: CellTimings::default(),
+        state_lost: None,
+    }
+}
+
+fn done(cell: &str, texts: &[&str]) -> CellResponse {
+    response(cell, CellStatus::Completed { error_text: None }, texts)
+}
+
+fn yielded(cell: &str, texts: &[&str]) -> CellResponse {
+    response(cell, CellStatus::Yielded, texts)
+}
+
+fn got(answer: &mut Answered<Observed>) -> Result<CellResponse, CallError> {
+    answer.try_recv().expect("answered").map(|observed| observed.response)
+}
+
+#[test]
+fn a_cell_is_forgotten_when_its_result_is_delivered_and_it_is_closed() {
+    let mut fixture = Fixture::new();
+    let (id, _first) = fixture.start("1");
+    fixture.initial(id, done("1", &["a"])).expect("valid");
+    assert_eq!(fixture.cells(), 1);
+    fixture.close_cell("1").expect("valid");
+    assert_eq!(fixture.cells(), 0);
+    assert_eq!(fixture.slots.available_permits(), 10_000, "every call slot is given back");
+}
+
+#[test]
+fn an_execute_that_is_dropped_is_cancelled_and_its_cell_terminated_if_it_started_anyway() {
+    let mut fixture = Fixture::new();
+    let (id, ticket) = fixture.execute();
+    drop(ticket);
+    fixture.take_queued();
+    assert_eq!(fixture.own_frames(), [format!(r#"{{"type":"operation/cancel","id":{id}}}"#)]);
+    fixture.answer(id, Answer::Started { cell: "1".to_owned() }).expect("valid");
+    let frames = fixture.own_frames();
+    assert!(frames[0].contains("session/terminate") && frames.len() == 1, "{frames:?}");
+}
+
+#[test]
+fn a_started_cell_that_nobody_takes_is_terminated() {
+    let mut fixture = Fixture::new();
+    let (id, ticket) = fixture.execute();
+    fixture.answer(id, Answer::Started { cell: "1".to_owned() }).expect("valid");
+    assert_eq!(fixture.own_frames(), [""; 0]);
+    // The answer lies in the ticket, but its owner goes without looking.
+    drop(ticket);
+    fixture.take_queued();
+    assert!(fixture.own_frames()[0].contains("session/terminate"));
+    fixture.tool(9, "1", "null").expect("the host cannot know yet");
+    assert!(fixture.own_frames()[0].contains("nobody waits for this cell"));
+}
+
+#[test]
+fn the_first_response_that_nobody_took_is_given_to_the_next_wait() {
+    let mut fixture = Fixture::new();
+    let (id, first) = fixture.start("1");
+    drop(first);
+    fixture.take_queued();
+    fixture.initial(id, yielded("1", &["a"])).expect("valid");
+    let (_, mut answer) = fixture.wait("1");
+    assert_eq!(got(&mut answer), Ok(yielded("1", &["a"])));
+}
+
+#[test]
+fn a_response_that_arrived_but_was_not_taken_is_given_to_the_next_wait() {
+    let mut fixture = Fixture::new();
+    let (id, first) = fixture.start("1");
+    fixture.initial(id, done("1", &["a"])).expect("valid");
+    fixture.close_cell("1").expect("valid");
+    drop(first);
+    fixture.take_queued();
+    let (_, mut answer) = fixture.wait("1");
+    assert_eq!(got(&mut answer), Ok(done("1", &["a"])));
+    assert_eq!(fixture.cells(), 0);
+}
+
+#[test]
+fn a_wait_behind_an_abandoned_first_observation_takes_it_over() {
+    let mut fixture = Fixture::new();
+    let (id, first) = fixture.start("1");
+    drop(first);
+    fixture.take_queued();
+    let (_, mut answer) = fixture.wait("1");
+    fixture.initial(id, done("1", &["a"])).expect("valid");
+    assert_eq!(got(&mut answer), Ok(done("1", &["a"])));
+}
+
+#[test]
+fn a_wait_behind_an_abandoned_first_observation_yields_in_its_own_time() {
+    let mut fixture = Fixture::new();
+    let (_, first) = fixture.start("1");
+    drop(first);
+    fixture.take_queued();
+    let (_, mut answer) = fixture.wait("1");
+    fixture.pass(Duration::from_secs(1)).expect("no failure");
+    assert_eq!(got(&mut answer), Ok(yielded("1", &[])));
+}
+
+#[test]
+fn a_wait_goes_out_when_the_abandoned_one_before_it_is_cancelled() {
+    let mut fixture = Fixture::new();
+    let (id, _first) = fixture.start("1");
+    fixture.initial(id, yielded("1", &[])).expect("valid");
+    let (abandoned, answer) = fixture.wait("1");
+    drop(answer);
+    fixture.event(Event::Gone(abandoned));
+    fixture.state.outbox.clear();
+    let (second, mut answer) = fixture.wait("1");
+    assert!(fixture.state.outbox.is_empty(), "the second waits for the first");
+    fixture.refuse(abandoned).expect("valid");
+    assert_eq!(fixture.state.outbox[0].request, Some(second));
+    fixture.answer(second, Answer::Live(done("1", &["a"]))).expect("valid");
+    assert_eq!(got(&mut answer), Ok(done("1", &["a"])));
+}
+
+#[test]
+fn output_that_crosses_a_cancelled_wait_is_not_lost() {
+    let mut fixture = Fixture::new();
+    let (id, _first) = fixture.start("1");
+    fixture.initial(id, yielded("1", &[])).expect("valid");
+    let (abandoned, answer) = fixture.wait("1");
+    drop(answer);
+    fixture.event(Event::Gone(abandoned));
+    fixture.answer(abandoned, Answer::Live(yielded("1", &["a"]))).expect("valid");
+    let (_, mut answer) = fixture.wait("1");
+    assert_eq!(got(&mut answer), Ok(yielded("1", &["a"])));
+}
+
+#[test]
+fn a_terminate_gets_the_output_that_nobody_took_as_well() {
+    let mut fixture = Fixture::new();
+    let (id, first) = fixture.start("1");
+    drop(first);
+    fixture.take_queued();
+    fixture.initial(id, yielded("1", &["a"])).expect("valid");
+    let (reply, mut answer) = oneshot::channel();
+    let (session, cell) = (Arc::from("s"), Arc::from("1"));
+    let id = fixture.request(|_| Operation::Terminate { session, cell, reply });
+    let ended = response("1", CellStatus::Terminated, &["b"]);
+    fixture.answer(id, Answer::Live(ended)).expect("valid");
+    assert_eq!(got(&mut answer), Ok(response("1", CellStatus::Terminated, &["a", "b"])));
+}
+
+#[test]
+fn a_second_observer_is_refused() {
+    let mut fixture = Fixture::new();
+    let (_, _first) = fixture.start("1");
+    let (_, mut answer) = fixture.wait("1");
+    assert_eq!(got(&mut answer), Err(CallError::BusyObserver));
+}
+
+#[test]
+fn a_finished_cell_is_told_from_one_that_never_was() {
+    let mut fixture = Fixture::new();
+    let (id, _first) = fixture.start("1");
+    fixture.initial(id, done("1", &[])).expect("valid");
+    fixture.close_cell("1").expect("valid");
+    for (cell, expected) in [("1", CallError::CellFinished), ("2", CallError::MissingCell)] {
+        let (id, mut answer) = fixture.wait(cell);
+        fixture.answer(id, Answer::Missing).expect("valid");
+        assert_eq!(got(&mut answer), Err(expected));
+    }
+}
+
+#[test]
+fn unread_responses_are_kept_within_their_number() {
+    let mut fixture = Fixture::new();
+    for number in 1..=MAX_PARKED_RESPONSES + 1 {
+        let cell = number.to_string();
+        let (id, first) = fixture.start(&cell);
+        fixture.initial(id, done(&cell, &["a"])).expect("valid");
+        fixture.close_cell(&cell).expect("valid");
+        drop(first);
+        fixture.take_queued();
+    }
+    assert_eq!(fixture.cells(), MAX_PARKED_RESPONSES);
+    let (id, mut answer) = fixture.wait("1");
+    fixture.answer(id, Answer::Missing).expect("valid");
+    assert_eq!(got(&mut answer), Err(CallError::CellFinished));
+    let (_, mut answer) = fixture.wait("2");
+    assert_eq!(got(&mut answer), Ok(done("2", &["a"])));
+}
+
+#[test]
+fn unread_responses_are_kept_within_their_bytes() {
+    let mut fixture = Fixture::new();
+    let half = "x".repeat(MAX_PARKED_BYTES / 2 + 1);
+    for cell in ["1", "2"] {
+        let (id, first) = fixture.start(cell);
+        drop(first);
+        fixture.take_queued();
+        fixture.initial(id, done(cell, &[&half])).expect("valid");
+        fixture.close_cell(cell).expect("valid");
+    }
+    assert_eq!(fixture.cells(), 1, "the older one made room");
+}
+
+#[test]
+fn more_delegate_calls_than_the_bound_are_answered_with_its_name() {
+    let limits = ConnectionLimits { max_delegate_calls: 2, ..ConnectionLimits::default() };
+    let mut fixture = Fixture::with_limits(limits);
+    let (_, _first) = fixture.start("1");
+    for id in 1..=3 {
+        fixture.tool(id, "1", "null").expect("valid");
+    }
+    assert_eq!(fixture.state.effects.len(), 2);
+    let frames = fixture.own_frames();
+    assert!(frames[0].contains("limit of 2 open tool calls"), "{frames:?}");
+}
+
+#[test]
+fn more_bytes_of_inputs_than_the_bound_are_answered_with_its_name() {
+    let limits = ConnectionLimits { max_delegate_bytes: 9, ..ConnectionLimits::default() };
+    let mut fixture = Fixture::with_limits(limits);
+    let (_, _first) = fixture.start("1");
+    fixture.tool(1, "1", r#""12345""#).expect("valid");
+    fixture.tool(2, "1", r#""12345""#).expect("valid");
+    assert_eq!(fixture.state.effects.len(), 1);
+    assert!(fixture.own_frames()[0].contains("limit of 9 bytes"));
+}
+
+#[test]
+fn an_answer_that_crosses_a_cancellation_is_not_sent() {
+    let mut fixture = Fixture::new();
+    let (_, _first) = fixture.start("1");
+    fixture.tool(5, "1", "null").expect("valid");
+    let Some(Effect::Tool { key, cancel, .. }) = fixture.state.effects.pop_front() else {
+        panic!("a tool call");
+    };
+    fixture.host(HostMessage::CancelDelegate { id: 5 }).expect("valid");
+    assert!(cancel.is_cancelled());
+    fixture.state.outbox.clear();
+    let bytes = convert::delegate_error_frame(5, "late").expect("a frame");
+    fixture.event(Event::DelegateDone { key, frame: Frame { bytes, request: None, share: None } });
+    assert!(fixture.state.outbox.is_empty());
+    fixture.host(HostMessage::CancelDelegate { id: 5 }).expect("crossed an answer");
+}
+
+#[test]
+fn delegate_ids_are_remembered_within_their_bound() {
+    let mut fixture = Fixture::new();
+    let (_, _first) = fixture.start("1");
+    for id in 0..=i64::try_from(MAX_REMEMBERED_IDS).expect("a small number") {
+        fixture.tool(id, "1", "null").expect("valid");
+        fixture.host(HostMessage::CancelDelegate { id }).expect("valid");
+    }
+    fixture.tool(0, "1", "null").expect("forgotten, so it cannot be refused");
+    assert!(fixture.tool(1000, "1", "null").is_err(), "remembered");
+}
+
+#[test]
+fn every_violation_is_refused() {
+    type Violation = fn(&mut Fixture) -> Result<(), String>;
+    let cases: [(&str, Violation); 14] = [
+        ("which is not in flight", |f| f.answer(77, Answer::StoreImported)),
+        ("which is not in flight", |f| f.initial(77, done("1", &[]))),
+        ("wrong kind", |f| {
+            let (id, _ticket) = f.execute();
+            f.answer(id, Answer::StoreImported)
+        }),
+        ("second response", |f| {
+            let (id, _first) = f.start("1");
+            f.answer(id, Answer::Started { cell: "1".to_owned() })
+        }),
+        ("before execution/started", |f| {
+            let (id, _ticket) = f.execute();
+            f.initial(id, done("1", &[]))
+        }),
+        ("the cell id 1 of session s twice", |f| {
+            let (id, _first) = f.start("1");
+            f.initial(id, done("1", &[]))?;
+            f.close_cell("1")?;
+            let (id, _ticket) = f.execute();
+            f.answer(id, Answer::Started { cell: "1".to_owned() })
+        }),
+        ("which is no number", |f| {
+            let (id, _ticket) = f.execute();
+            f.answer(id, Answer::Started { cell: "one".to_owned() })
+        }),
+        ("about cell 2 to a request about cell 1", |f| {
+            let (id, _first) = f.start("1");
+            f.initial(id, done("2", &[]))
+        }),
+        ("which does not live", |f| f.tool(1, "1", "null")),
+        ("which does not live", |f| {
+            let (id, _first) = f.start("1");
+            f.initial(id, done("1", &[]))?;
+            f.close_cell("1")?;
+            f.host(HostMessage::Notify(NotifyRequest {
+                id: 1,
+                session: "s".to_owned(),
+                cell: "1".to_owned(),
+                text: "late".to_owned(),
+            }))
+        }),
+        ("which does not live", |f| f.close_cell("1")),
+        ("before the initial response", |f| {
+            let (_, _first) = f.start("1");
+            f.close_cell("1")
+        }),
+        ("while calls of cell 1 are open", |f| {
+            let (id, _first) = f.start("1");
+            f.tool(1, "1", "null")?;
+            f.initial(id, done("1", &[]))?;
+            f.close_cell("1")
+        }),
+        ("the delegate request id 1 twice", |f| {
+            let (_, _first) = f.start("1");
+            f.tool(1, "1", "null")?;
+            f.host(HostMessage::CancelDelegate { id: 1 })?;
+            f.tool(1, "1", "null")
+        }),
+    ];
+    for (expected, violate) in cases {
+        let error = violate(&mut Fixture::new()).expect_err(expected);
+        assert!(error.contains(expected), "{error:?} must say {expected:?}");
+    }
+}
+
+#[test]
+fn a_failure_tells_what_may_have_happened() {
+    let mut fixture = Fixture::new();
+    let (_, mut first) = {
+        let (id, first) = fixture.start("1");
+        (id, first)
+    };
+    let (_, sent) = fixture.execute();
+    fixture.state.outbox.clear();
+    let (_, unsent) = fixture.execute();
+    fixture.state.fail("it burned");
+    let lost = |side_effects| CallError::Lost { cause: "it burned".to_owned(), side_effects };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        assert_eq!((&mut first).await.err(), Some(lost(SideEffects::Possible)));
+        assert_eq!(sent.await.err(), Some(lost(SideEffects::Possible)));
+        assert_eq!(unsent.await.err(), Some(lost(SideEffects::None)));
+    });
+    let closed = |effect: &Effect| matches!(effect, Effect::CellClosed { .. });
+    assert!(fixture.state.effects.iter().all(closed) && fixture.state.effects.len() == 1);
+    assert_eq!(fixture.slots.available_permits(), 10_000);
+}
+
+#[test]
+fn a_call_that_is_not_answered_in_time_fails_the_connection() {
+    let mut fixture = Fixture::new();
+    let (_, _ticket) = fixture.execute();
+    let almost = Deadlines::default().call - Duration::from_millis(1);
+    fixture.pass(almost).expect("still in time");
+    let error = fixture.pass(Duration::from_millis(1)).expect_err("too late");
+    assert_eq!(error, "the host has not answered session/execute within 60000 ms");
+}
+
+#[test]
+fn an_observation_may_last_its_yield_time_and_a_call_deadline() {
+    let mut fixture = Fixture::new();
+    let (_, _first) = fixture.start("1");
+    fixture.pass(Deadlines::default().call + Duration::from_secs(9)).expect("still in time");
+    assert!(fixture.pass(Duration::from_secs(1)).is_err());
+}

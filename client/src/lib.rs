@@ -1,0 +1,52 @@
+//! Code Mode sessions that run in a supervised host process.
+//!
+//! # Purpose
+//! [`ProcessSessionProvider`] implements the interface of `code_mode_api` over host processes that
+//! speak the wire protocol V1. It hides that a process stands behind a session, except for one
+//! thing: when the process is lost, every caller learns it at once, with the truth about what may
+//! have happened. `README.md` next to the source has an example and the table of failures.
+//!
+//! # Life cycle
+//! Making a provider starts nothing; the first execute of a session starts a host and opens the
+//! session there. When the host is lost, the session's cells and stored values are gone. The next
+//! execute binds the session to a fresh host under a new generation, and its first response says
+//! once what was lost. A wait or terminate never starts a host, and an execute is never replayed.
+//! Dropping a session ends its cells; dropping the provider ends its hosts. Neither waits.
+//!
+//! # Threads
+//! Everything runs on the tokio runtime in whose context the futures are polled, which needs its
+//! I/O and time drivers. Each host has a thread `code-mode-host` that starts it, waits for it and
+//! reaps it, so that no host is left behind by a runtime that shuts down. Delegates are called on
+//! the connection's driver task: the part of a delegate before its future must not block.
+//!
+//! # Limits
+//! [`ConnectionLimits`] bounds what a connection may hold: calls, outgoing bytes, delegate calls.
+//! [`Deadlines`] bounds how long a host may take for anything; [`ResourceLimits`] what the process
+//! may use. A full queue is back-pressure on callers; a missed deadline is the end of the host.
+
+mod backoff;
+#[doc(hidden)]
+pub mod cli;
+mod config;
+mod connection;
+mod convert;
+mod error;
+mod flight;
+mod generation;
+mod hosts;
+mod process;
+mod provider;
+mod session;
+#[cfg(test)]
+mod simulation;
+
+pub use backoff::{FIRST_RESTART_PAUSE, MAX_RESTART_PAUSE, STABLE_AFTER};
+pub use config::{
+    ConnectionLimits, DEFAULT_CALL_DEADLINE, DEFAULT_MAX_CALLS, DEFAULT_MAX_DELEGATE_BYTES,
+    DEFAULT_MAX_DELEGATE_CALLS, DEFAULT_MAX_OUTGOING_BYTES, DEFAULT_MAX_SESSIONS,
+    DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_STARTUP_DEADLINE, DEFAULT_WRITE_DEADLINE, Deadlines,
+    Environment, Isolation, ProviderConfig,
+};
+pub use connection::HostInfo;
+pub use process::{Resource, ResourceLimits};
+pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};

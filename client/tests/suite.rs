@@ -1,0 +1,13 @@
+//! The suite that every provider of sessions must pass, over a real host process.
+
+mod support;
+
+use std::sync::Arc;
+
+use code_mode_api::{BoxFuture, SessionProvider};
+
+fn make() -> BoxFuture<'static, Arc<dyn SessionProvider>> {
+    Box::pin(async { Arc::new(support::provider()) as Arc<dyn SessionProvider> })
+}
+
+code_mode_testsuite::suite!(make);

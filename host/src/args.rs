@@ -1,0 +1,398 @@
+//! The command line of `code_mode_host`.
+
+use std::time::Duration;
+
+use code_mode_runtime::limits as runtime_limits;
+
+use crate::config::{self, HostConfig};
+
+/// How diagnostics are written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text per event.
+    Text,
+    /// One JSON object per line and event.
+    Json,
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Serve one connection over standard input and output.
+    Serve,
+    /// Print how to use the program.
+    Help,
+    /// Print the versions of the program and of V8.
+    Version,
+}
+
+/// The command line, understood.
+#[derive(Clone)]
+pub struct Args {
+    /// What to do.
+    pub command: Command,
+    /// How to write diagnostics.
+    pub log_format: LogFormat,
+    /// What `--timings` and `--limit` have decided.
+    pub config: HostConfig,
+}
+
+/// A command line that cannot be understood; the message says what is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; see code_mode_host --help")]
+pub struct UsageError(String);
+
+impl Args {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    /// For an argument that is unknown, lacks its value or has a value that makes no sense.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, UsageError> {
+        let mut args = Self {
+            command: Command::Serve,
+            log_format: LogFormat::Text,
+            config: HostConfig::default(),
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let (name, mut inline) = match argument.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => {
+                    (name.to_owned(), Some(value.to_owned()))
+                }
+                _ => (argument, None),
+            };
+            let mut value = || {
+                inline
+                    .take()
+                    .or_else(|| arguments.next())
+                    .ok_or_else(|| UsageError(format!("{name} needs a value")))
+            };
+            match name.as_str() {
+                "--help" | "-h" => args.command = Command::Help,
+                "--version" | "-V" => args.command = Command::Version,
+                "--timings" => args.config.timings = true,
+                "--listen" => match value()?.as_str() {
+                    "stdio" | "stdio://" => {}
+                    other => {
+                        return Err(UsageError(format!(
+                            "cannot listen on {other:?}: the only transport is stdio"
+                        )));
+                    }
+                },
+                "--log-format" => {
+                    args.log_format = match value()?.as_str() {
+                        "text" => LogFormat::Text,
+                        "json" => LogFormat::Json,
+                        other => {
+                            return Err(UsageError(format!(
+                                "unknown log format {other:?}: it is text or json"
+                            )));
+                        }
+                    }
+                }
+                "--limit" => set_limit(&mut args.config, &value()?)?,
+                other => return Err(UsageError(format!("unknown argument {other:?}"))),
+            }
+            if inline.is_some() {
+                return Err(UsageError(format!("{name} takes no value")));
+            }
+        }
+        Ok(args)
+    }
+}
+
+/// A bound that `--limit` can set.
+struct Limit {
+    name: &'static str,
+    unit: &'static str,
+    default: u64,
+    set: fn(&mut HostConfig, u64),
+}
+
+/// Every bound that `--limit` can set, in the order in which `--help` shows them.
+const LIMITS: &[Limit] = &[
+    limit(
+        "heap",
+        "bytes",
+        runtime_limits::DEFAULT_HEAP_BYTES,
+        |config, value| {
+            config.runtime.cell_limits.heap_bytes = Some(value);
+        },
+    ),
+    limit(
+        "external-memory",
+        "bytes",
+        runtime_limits::DEFAULT_EXTERNAL_BYTES,
+        |config, value| {
+            config.runtime.cell_limits.external_bytes = Some(value);
+        },
+    ),
+    limit(
+        "cpu-time",
+        "ms",
+        millis(runtime_limits::DEFAULT_CPU_TIME),
+        |config, value| {
+            config.runtime.cell_limits.cpu_time = Some(Duration::from_millis(value));
+        },
+    ),
+    limit(
+        "wall-time",
+        "ms",
+        millis(runtime_limits::DEFAULT_WALL_TIME),
+        |config, value| {
+            config.runtime.cell_limits.wall_time = Some(Duration::from_millis(value));
+        },
+    ),
+    limit(
+        "output-bytes",
+        "bytes",
+        runtime_limits::DEFAULT_OUTPUT_BYTES,
+        |config, value| {
+            config.runtime.cell_limits.output_bytes = Some(value);
+        },
+    ),
+    limit(
+        "output-items",
+        "items",
+        runtime_limits::DEFAULT_OUTPUT_ITEMS,
+        |config, value| {
+            config.runtime.cell_limits.output_items = Some(value);
+        },
+    ),
+    limit(
+        "open-tool-calls",
+        "calls",
+        runtime_limits::DEFAULT_OPEN_TOOL_CALLS,
+        |config, value| {
+            config.runtime.cell_limits.open_tool_calls = Some(value);
+        },
+    ),
+    limit(
+        "total-tool-calls",
+        "calls",
+        runtime_limits::DEFAULT_TOTAL_TOOL_CALLS,
+        |config, value| {
+            config.runtime.cell_limits.total_tool_calls = Some(value);
+        },
+    ),
+    limit(
+        "timers",
+        "timers",
+        runtime_limits::DEFAULT_TIMERS,
+        |config, value| {
+            config.runtime.cell_limits.timers = Some(value);
+        },
+    ),
+    limit(
+        "sessions",
+        "sessions",
+        count(runtime_limits::DEFAULT_MAX_SESSIONS),
+        |config, value| {
+            config.runtime.max_sessions = size(value);
+        },
+    ),
+    limit(
+        "active-cells",
+        "cells",
+        count(runtime_limits::DEFAULT_MAX_ACTIVE_CELLS),
+        |config, value| config.runtime.max_active_cells = size(value),
+    ),
+    limit(
+        "stored-results",
+        "results per session",
+        count(runtime_limits::DEFAULT_MAX_STORED_RESULTS),
+        |config, value| config.runtime.max_stored_results = size(value),
+    ),
+    limit(
+        "source",
+        "bytes",
+        count(runtime_limits::DEFAULT_MAX_SOURCE_BYTES),
+        |config, value| {
+            config.runtime.max_source_bytes = size(value);
+        },
+    ),
+    limit(
+        "tools",
+        "tools per cell",
+        count(runtime_limits::DEFAULT_MAX_TOOLS),
+        |config, value| {
+            config.runtime.max_tools = size(value);
+        },
+    ),
+    limit(
+        "tool-bytes",
+        "bytes per cell",
+        count(runtime_limits::DEFAULT_MAX_TOOL_BYTES),
+        |config, value| config.runtime.max_tool_bytes = size(value),
+    ),
+    limit(
+        "value",
+        "bytes",
+        count(runtime_limits::DEFAULT_MAX_VALUE_BYTES),
+        |config, value| {
+            config.runtime.max_value_bytes = size(value);
+        },
+    ),
+    limit(
+        "stored-value",
+        "bytes",
+        count(runtime_limits::DEFAULT_MAX_STORED_VALUE_BYTES),
+        |config, value| config.runtime.max_stored_value_bytes = size(value),
+    ),
+    limit(
+        "store-bytes",
+        "bytes per session",
+        count(runtime_limits::DEFAULT_MAX_STORE_BYTES),
+        |config, value| config.runtime.max_store_bytes = size(value),
+    ),
+    limit(
+        "store-keys",
+        "keys per session",
+        count(runtime_limits::DEFAULT_MAX_STORE_KEYS),
+        |config, value| config.runtime.max_store_keys = size(value),
+    ),
+    limit(
+        "open-notifications",
+        "notifications per cell",
+        count(runtime_limits::DEFAULT_MAX_OPEN_NOTIFICATIONS),
+        |config, value| config.runtime.max_open_notifications = size(value),
+    ),
+    limit(
+        "ready-isolates",
+        "isolates",
+        count(runtime_limits::DEFAULT_READY_ISOLATES),
+        |config, value| config.runtime.ready_isolates = size(value),
+    ),
+    limit(
+        "requests",
+        "requests",
+        count(config::DEFAULT_REQUESTS_IN_FLIGHT),
+        |config, value| {
+            config.limits.requests_in_flight = size(value);
+        },
+    ),
+    limit(
+        "delegate-calls",
+        "calls",
+        count(config::DEFAULT_DELEGATE_CALLS),
+        |config, value| {
+            config.limits.delegate_calls = size(value);
+        },
+    ),
+    limit(
+        "outgoing-frames",
+        "frames",
+        count(config::DEFAULT_OUTGOING_FRAMES),
+        |config, value| {
+            config.limits.outgoing_frames = size(value);
+        },
+    ),
+    limit(
+        "outgoing-bytes",
+        "bytes",
+        count(config::DEFAULT_OUTGOING_BYTES),
+        |config, value| {
+            config.limits.outgoing_bytes = size(value);
+        },
+    ),
+    limit(
+        "outgoing-bytes-hard",
+        "bytes",
+        count(config::DEFAULT_OUTGOING_BYTES_HARD),
+        |config, value| config.limits.outgoing_bytes_hard = size(value),
+    ),
+    limit(
+        "stall",
+        "ms",
+        millis(config::DEFAULT_STALL_DEADLINE),
+        |config, value| {
+            config.limits.stall_deadline = Duration::from_millis(value);
+        },
+    ),
+];
+
+const fn limit(
+    name: &'static str,
+    unit: &'static str,
+    default: u64,
+    set: fn(&mut HostConfig, u64),
+) -> Limit {
+    Limit {
+        name,
+        unit,
+        default,
+        set,
+    }
+}
+
+const fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+const fn count(value: usize) -> u64 {
+    value as u64
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn set_limit(config: &mut HostConfig, text: &str) -> Result<(), UsageError> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| UsageError(format!("--limit {text:?} is not NAME=VALUE")))?;
+    let limit = LIMITS
+        .iter()
+        .find(|limit| limit.name == name)
+        .ok_or_else(|| UsageError(format!("unknown limit {name:?}")))?;
+    let value = value
+        .parse()
+        .ok()
+        .filter(|value| *value > 0 || name == "ready-isolates");
+    let value = value.ok_or_else(|| {
+        UsageError(format!(
+            "--limit {name} needs a whole number of {} above 0",
+            limit.unit
+        ))
+    })?;
+    (limit.set)(config, value);
+    Ok(())
+}
+
+/// The text of `--help`.
+pub fn help() -> String {
+    let mut text = String::from(
+        "Runs JavaScript cells for one client, over the wire protocol V1.
+
+Usage: code_mode_host [OPTIONS]
+
+Options:
+  --listen stdio          serve standard input and output (the default)
+  --timings               add timings to responses
+  --log-format text|json  how diagnostics are written to standard error (default text)
+  --limit NAME=VALUE      set a bound; may be given several times
+  --help, -h              print this text
+  --version, -V           print the versions of the program and of V8
+
+Environment:
+  RUST_LOG                what to log, for instance info or code_mode_host=debug (default warn)
+
+Exit status: 0 after a clean end of input, 1 after a failure (the reason is on standard error),
+2 for an argument that cannot be understood.
+
+Limits (default, unit):
+",
+    );
+    for limit in LIMITS {
+        let line = format!(
+            "  {:<20} {:>12} {}\n",
+            limit.name, limit.default, limit.unit
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;

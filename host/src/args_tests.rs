@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use pretty_assertions::assert_eq;
+
+use super::*;
+
+fn parse(arguments: &[&str]) -> Result<Args, UsageError> {
+    Args::parse(arguments.iter().map(|&argument| argument.to_owned()))
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], message: &str) {
+    let error = parse(arguments).err().expect("the arguments are refused");
+    assert_eq!(
+        error.to_string(),
+        format!("{message}; see code_mode_host --help")
+    );
+}
+
+#[test]
+fn no_arguments_mean_serving_with_every_default() {
+    let args = parse(&[]).unwrap();
+    assert_eq!(args.command, Command::Serve);
+    assert_eq!(args.log_format, LogFormat::Text);
+    assert!(!args.config.timings);
+}
+
+#[test]
+fn every_option_is_understood_in_both_spellings() {
+    for arguments in [
+        &["--listen", "stdio", "--log-format", "json", "--timings"][..],
+        &["--listen=stdio", "--log-format=json", "--timings"],
+    ] {
+        let args = parse(arguments).unwrap();
+        assert_eq!(args.command, Command::Serve);
+        assert_eq!(args.log_format, LogFormat::Json);
+        assert!(args.config.timings);
+    }
+    assert_eq!(parse(&["-h"]).unwrap().command, Command::Help);
+    assert_eq!(parse(&["--version"]).unwrap().command, Command::Version);
+}
+
+#[test]
+fn limits_reach_the_runtime_and_the_connection() {
+    let args = parse(&[
+        "--limit",
+        "heap=1000",
+        "--limit=cpu-time=250",
+        "--limit",
+        "requests=3",
+    ])
+    .unwrap();
+    assert_eq!(args.config.runtime.cell_limits.heap_bytes, Some(1000));
+    assert_eq!(
+        args.config.runtime.cell_limits.cpu_time,
+        Some(Duration::from_millis(250))
+    );
+    assert_eq!(args.config.limits.requests_in_flight, 3);
+}
+
+#[test]
+fn setting_each_limit_to_its_default_changes_nothing() {
+    let mut config = HostConfig::default();
+    let untouched = format!("{:?}", config.limits);
+    for limit in LIMITS {
+        set_limit(&mut config, &format!("{}={}", limit.name, limit.default)).unwrap();
+    }
+    assert_eq!(format!("{:?}", config.limits), untouched);
+    let cell = runtime_limits::EffectiveLimits::of_operator(&config.runtime.cell_limits);
+    config.runtime.cell_limits = Default::default();
+    assert_eq!(
+        cell,
+        runtime_limits::EffectiveLimits::of_operator(&config.runtime.cell_limits)
+    );
+    assert_eq!(
+        format!("{:?}", config.runtime),
+        format!("{:?}", HostConfig::default().runtime)
+    );
+}
+
+#[test]
+fn each_limit_changes_something_and_is_in_the_help() {
+    let help = help();
+    for limit in LIMITS {
+        let mut config = HostConfig::default();
+        let before = format!("{:?}{:?}", config.limits, config.runtime);
+        set_limit(
+            &mut config,
+            &format!("{}={}", limit.name, limit.default + 1),
+        )
+        .unwrap();
+        assert_ne!(
+            format!("{:?}{:?}", config.limits, config.runtime),
+            before,
+            "{}",
+            limit.name
+        );
+        assert!(help.contains(limit.name));
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    refused(&["--frobnicate"], "unknown argument \"--frobnicate\"");
+    refused(&["serve"], "unknown argument \"serve\"");
+    refused(&["--listen"], "--listen needs a value");
+    refused(
+        &["--listen", "tcp://1"],
+        "cannot listen on \"tcp://1\": the only transport is stdio",
+    );
+    refused(
+        &["--log-format", "xml"],
+        "unknown log format \"xml\": it is text or json",
+    );
+    refused(&["--timings=yes"], "--timings takes no value");
+    refused(&["--limit", "heap"], "--limit \"heap\" is not NAME=VALUE");
+    refused(&["--limit", "nope=1"], "unknown limit \"nope\"");
+    for value in ["0", "-1", "1.5", "", "many"] {
+        refused(
+            &["--limit", &format!("heap={value}")],
+            "--limit heap needs a whole number of bytes above 0",
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! What the tasks and threads of one connection share.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use code_mode_api::SessionError;
+use code_mode_protocol::{
+    AgreedCapabilities, CellId, CellResponse, EncodeError, EncodedFrame, ErrorCode, Extension,
+    HostMessage, OperationValue, RequestId, SideEffects, WireError,
+};
+use code_mode_runtime::{RuntimeFailure, Supervisor};
+use tokio::sync::Notify;
+
+use crate::calls::Calls;
+use crate::config::{ConnectionLimits, FailureHook, HostConfig};
+use crate::outgoing::{Outgoing, QueueClosed};
+use crate::requests::{InFlight, Requests};
+use crate::{ServeError, convert};
+
+/// The shared part of a connection: the ways out, the tables of what is open, and the first
+/// failure.
+pub(crate) struct Connection {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) requests: Requests,
+    pub(crate) calls: Calls,
+    /// Whether responses carry timings.
+    pub(crate) timings: bool,
+    /// Set by the handshake, before anything can be asked.
+    agreed: OnceLock<AgreedCapabilities>,
+    failure: Mutex<Failure>,
+    failed: Notify,
+    on_failure: Option<FailureHook>,
+}
+
+/// The first failure of a connection.
+#[derive(Default)]
+struct Failure {
+    /// Whether there was one and it was told.
+    announced: bool,
+    /// What it was, until the closing task takes it.
+    error: Option<ServeError>,
+}
+
+/// Why a request is answered with an error.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    message: String,
+    code: String,
+    side_effects: SideEffects,
+}
+
+impl Refusal {
+    /// A refusal of which nothing has run.
+    pub(crate) fn new(code: &str, message: String) -> Self {
+        Self {
+            message,
+            code: code.to_owned(),
+            side_effects: SideEffects::None,
+        }
+    }
+
+    /// The same, after which the script may have acted.
+    pub(crate) fn after_side_effects(mut self) -> Self {
+        self.side_effects = SideEffects::Possible;
+        self
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        Self {
+            message: error.to_string(),
+            code: convert::error_code(&error),
+            side_effects: convert::side_effects(error.side_effects()),
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(config: &HostConfig) -> Self {
+        let limits: &ConnectionLimits = &config.limits;
+        Self {
+            outgoing: Outgoing::new(limits),
+            requests: Requests::new(limits.requests_in_flight, limits.remembered_requests),
+            calls: Calls::new(limits.delegate_calls, limits.remembered_calls),
+            timings: config.timings,
+            agreed: OnceLock::new(),
+            failure: Mutex::default(),
+            failed: Notify::new(),
+            on_failure: config.on_failure.clone(),
+        }
+    }
+
+    /// The capabilities that the handshake found; none before it.
+    pub(crate) fn agreed(&self) -> AgreedCapabilities {
+        self.agreed.get().cloned().unwrap_or_default()
+    }
+
+    /// Takes note of what the handshake found.
+    pub(crate) fn agree(&self, agreed: AgreedCapabilities) {
+        // There is one handshake, since a second hello is a violation.
+        let _ = self.agreed.set(agreed);
+    }
+
+    /// Takes note of a failure; the first one fails the connection.
+    pub(crate) fn fail(&self, error: ServeError) {
+        if !self.announce(&error) {
+            tracing::debug!(%error, "a further failure of a connection that has failed");
+            return;
+        }
+        self.failure_state().error = Some(error);
+        self.failed.notify_one();
+    }
+
+    /// Tells whoever wants to know of the first failure. False if this was not the first.
+    pub(crate) fn announce(&self, error: &ServeError) -> bool {
+        let first = !std::mem::replace(&mut self.failure_state().announced, true);
+        if first && let Some(on_failure) = &self.on_failure {
+            on_failure(error);
+        }
+        first
+    }
+
+    /// Resolves with the first failure. Only for the task that closes the connection.
+    pub(crate) async fn failure(&self) -> ServeError {
+        loop {
+            let notified = self.failed.notified();
+            if let Some(error) = self.take_failure() {
+                return error;
+            }
+            notified.await;
+        }
+    }
+
+    /// The first failure, if there was one and it was not taken.
+    pub(crate) fn take_failure(&self) -> Option<ServeError> {
+        self.failure_state().error.take()
+    }
+
+    fn failure_state(&self) -> MutexGuard<'_, Failure> {
+        // Nothing panics while the lock is held, so a poisoned state is still whole.
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Encodes a message, on the thread that has it.
+    ///
+    /// # Errors
+    /// When it exceeds the frame cap. Any other reason is a defect and fails the connection.
+    pub(crate) fn encode(&self, message: &HostMessage) -> Result<EncodedFrame, EncodeError> {
+        let none = AgreedCapabilities::none();
+        let agreed = self.agreed.get().unwrap_or(&none);
+        EncodedFrame::encode(message, agreed)
+    }
+
+    /// Sends a message that cannot exceed the frame cap.
+    pub(crate) fn send(&self, message: &HostMessage) {
+        match self.encode(message) {
+            Ok(frame) => self.push(frame),
+            Err(error) => self.fail(ServeError::Encode(error)),
+        }
+    }
+
+    /// Answers a request, unless it has been answered. True if this was the answer.
+    pub(crate) fn answer(&self, id: RequestId, result: Result<OperationValue, Refusal>) -> bool {
+        if self.requests.finish(id).is_none() {
+            return false;
+        }
+        self.send_answer(id, result, |id, result| HostMessage::OperationResponse {
+            id,
+            result,
+        });
+        true
+    }
+
+    /// Answers an execute with `execution/started`; it goes on to owe an initial response.
+    pub(crate) fn start(&self, id: RequestId, cell_id: CellId) {
+        self.requests.update(id, InFlight::Started);
+        let result = Ok(OperationValue::ExecutionStarted { cell_id });
+        self.send(&HostMessage::OperationResponse { id, result });
+    }
+
+    /// Gives an execute its initial response, unless it had one. True if this was it.
+    pub(crate) fn answer_initial(
+        &self,
+        id: RequestId,
+        result: Result<CellResponse, Refusal>,
+    ) -> bool {
+        if self.requests.finish(id).is_none() {
+            return false;
+        }
+        self.send_answer(id, result, |id, result| {
+            HostMessage::ExecuteInitialResponse { id, result }
+        });
+        true
+    }
+
+    /// Answers a request that is not in the table, because the bound of the table is reached.
+    pub(crate) fn refuse(&self, id: RequestId, refusal: Refusal) {
+        let result = Err(self.wire_error(refusal));
+        self.send(&HostMessage::OperationResponse { id, result });
+    }
+
+    /// Answers every request in flight with this failure.
+    pub(crate) fn answer_all(&self, failure: &ServeError) {
+        for (id, request) in self.requests.finish_all() {
+            let refusal = Refusal::new(
+                "runtime-lost",
+                format!("the code-mode host fails: {failure}"),
+            )
+            .after_side_effects();
+            let error = self.wire_error(refusal);
+            self.send(&match request {
+                InFlight::Started => HostMessage::ExecuteInitialResponse {
+                    id,
+                    result: Err(error),
+                },
+                InFlight::Operation | InFlight::Wait { .. } => HostMessage::OperationResponse {
+                    id,
+                    result: Err(error),
+                },
+            });
+        }
+    }
+
+    /// Sends an answer, or an error in its place when it exceeds the frame cap.
+    fn send_answer<T>(
+        &self,
+        id: RequestId,
+        result: Result<T, Refusal>,
+        message: impl Fn(RequestId, Result<T, WireError>) -> HostMessage,
+    ) {
+        let answer = message(id, result.map_err(|refusal| self.wire_error(refusal)));
+        match self.encode(&answer) {
+            Ok(frame) => self.push(frame),
+            Err(EncodeError::TooLong { maximum, .. }) => {
+                let bytes = encoded_bytes(&answer);
+                let refusal = Refusal::new(
+                    "frame-too-long",
+                    format!(
+                        "the result takes {bytes} bytes as a frame, which holds at most {maximum}; \
+                         put out less at a time"
+                    ),
+                );
+                let error = self.wire_error(refusal.after_side_effects());
+                self.send(&message(id, Err(error)));
+            }
+            Err(error) => self.fail(ServeError::Encode(error)),
+        }
+    }
+
+    fn push(&self, frame: EncodedFrame) {
+        if self.outgoing.push(frame) == Err(QueueClosed) {
+            tracing::trace!("a frame was dropped because the connection is closing");
+        }
+    }
+
+    fn wire_error(&self, refusal: Refusal) -> WireError {
+        let error = WireError::new(refusal.message);
+        if !self
+            .agreed
+            .get()
+            .is_some_and(|agreed| agreed.has(Extension::Errors))
+        {
+            return error;
+        }
+        match ErrorCode::new(refusal.code) {
+            Ok(code) => error.with_details(code, refusal.side_effects),
+            // Every code is a constant of this crate; a malformed one costs the client its details.
+            Err(invalid) => {
+                tracing::error!(%invalid, "an error has no code");
+                error
+            }
+        }
+    }
+}
+
+impl Supervisor for Connection {
+    fn failed(&self, failure: RuntimeFailure) {
+        self.fail(ServeError::Runtime(failure));
+    }
+}
+
+/// How many bytes a message takes, however many these are.
+fn encoded_bytes(message: &HostMessage) -> u64 {
+    struct Counter(u64);
+
+    impl std::io::Write for Counter {
+        fn write(&mut self, part: &[u8]) -> std::io::Result<usize> {
+            self.0 += part.len() as u64;
+            Ok(part.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, message) {
+        Ok(()) => counter.0,
+        // It was serialised before as far as the cap; what was counted is a lower bound.
+        Err(error) => {
+            tracing::error!(%error, "a message cannot be counted");
+            counter.0
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The Code Mode host: serves the wire protocol V1 from an ordered reader and writer.
+//!
+//! # Purpose
+//! [`serve`] runs one connection: it takes the client's frames, hands requests to
+//! [`code_mode_runtime`], and sends what the cells say, in the order in which they said it.
+//! It is the only place that knows both the wire ([`code_mode_protocol`]) and V8's runtime, and the
+//! two sets of types are converted here by hand.
+//! [`process`] is the program around it: arguments, standard streams, exit status.
+//! [`conformance`] holds transcripts of the contract's rules and plays them against any V1 host.
+//!
+//! # Life cycle
+//! Handshake, then requests until the client closes its side (clean: sessions are shut down, cells
+//! end, [`serve`] gives `Ok`) or something fails.
+//! The first failure, of the client, the streams, the runtime or a task, ends the connection:
+//! pending requests are answered with an error if the writer still lives and it was not the client
+//! who broke the protocol, cells are terminated, and [`serve`] gives the reason within
+//! [`ConnectionLimits::close_deadline`]. Nothing is repaired in place.
+//!
+//! # Threads
+//! - The *reader* task takes frames and acts on each before it takes the next; a request is given to
+//!   the runtime on the spot.
+//! - The *writer* task writes what is queued, all frames that are ready in one write.
+//! - Each cell's V8 thread (the runtime's) encodes the cell's events where they happen and queues
+//!   them, so that no task stands between a script and the pipe.
+//! - The task that called [`serve`] supervises: it waits for the first of the others that ends, or
+//!   for a failure that the runtime reports, and closes.
+//!
+//! # Limits
+//! Everything that a peer or a script could make grow is bounded: see [`ConnectionLimits`] for the
+//! connection, [`code_mode_runtime::limits`] for cells, and [`code_mode_protocol::MAX_FRAME_BYTES`].
+//! What exceeds a bound on admission is answered with an error that names the bound; a client that
+//! does not read is waited for, and then the connection fails.
+
+#![deny(unsafe_code)]
+
+mod args;
+mod calls;
+mod closing;
+mod config;
+pub mod conformance;
+mod connection;
+mod convert;
+mod dispatch;
+mod error;
+mod logging;
+mod outgoing;
+pub mod process;
+mod requests;
+mod serve;
+mod session;
+mod sessions;
+mod stdio;
+mod tombstones;
+mod writer;
+
+pub use config::{
+    ConnectionLimits, DEFAULT_CLOSE_DEADLINE, DEFAULT_DELEGATE_CALLS, DEFAULT_OUTGOING_BYTES,
+    DEFAULT_OUTGOING_BYTES_HARD, DEFAULT_OUTGOING_FRAMES, DEFAULT_REMEMBERED_CALLS,
+    DEFAULT_REMEMBERED_REQUESTS, DEFAULT_REMEMBERED_SESSIONS, DEFAULT_REQUESTS_IN_FLIGHT,
+    DEFAULT_STALL_DEADLINE, EXIT_DEADLINE, FailureHook, HostConfig, MAX_SESSION_ID_BYTES,
+    MAX_TOOL_CALL_ID_BYTES,
+};
+pub use error::ServeError;
+pub use serve::serve;

@@ -1,0 +1,154 @@
+//! The program `code_mode_host`: one connection over standard input and output.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use code_mode_runtime::{Runtime, RuntimeConfig};
+use tracing::Level;
+
+use crate::args::{self, Args, Command};
+use crate::stdio::Stdio;
+use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, logging, serve};
+
+/// Exit status after a clean end of input.
+const EXIT_SUCCESS: u8 = 0;
+/// Exit status after a failure of the connection.
+const EXIT_FAILURE: u8 = 1;
+/// Exit status when the program cannot do what it was asked.
+const EXIT_USAGE: u8 = 2;
+
+/// Runs the program with the process's arguments and gives its exit status.
+pub fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let done = match args.command {
+        Command::Help => print(&args::help()),
+        Command::Version => version().and_then(|version| print(&version)),
+        Command::Serve => {
+            logging::start(args.log_format);
+            return serve_stdio(args.config);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn serve_stdio(mut config: HostConfig) -> ExitCode {
+    config.on_failure = Some(exit_in_time());
+    let started = Stdio::take()
+        .map_err(|error| error.to_string())
+        .and_then(|stdio| {
+            let tokio =
+                tokio_runtime().map_err(|error| format!("Failed to start Tokio: {error}"))?;
+            Ok((stdio, tokio))
+        });
+    let (stdio, tokio) = match started {
+        Ok(started) => started,
+        Err(message) => {
+            complain(&message);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let served = tokio.block_on(async {
+        let (source, sink, output_thread) = stdio.connect().map_err(|error| error.to_string())?;
+        let served = serve(source, sink, config).await;
+        Ok::<_, String>((served, output_thread))
+    });
+    match served {
+        Ok((Ok(()), output_thread)) => match output_thread.map(std::thread::JoinHandle::join) {
+            None | Some(Ok(Ok(_))) => exit_now(EXIT_SUCCESS),
+            Some(Ok(Err(error))) => {
+                complain(&format!("Failed to write to standard output: {error}"));
+                exit_now(EXIT_FAILURE)
+            }
+            Some(Err(_)) => exit_now(EXIT_FAILURE),
+        },
+        // The reason was told when it came up.
+        Ok((Err(_), _)) => exit_now(EXIT_FAILURE),
+        Err(message) => {
+            complain(&message);
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// One thread is enough: all that takes long happens on the threads of the cells, and a second one
+/// would cost each message a hop.
+fn tokio_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Says the reason of the first failure, and ends the process in time whatever hangs.
+fn exit_in_time() -> FailureHook {
+    Arc::new(|error: &ServeError| {
+        if tracing::enabled!(Level::ERROR) {
+            tracing::error!(%error, "the connection failed");
+        } else {
+            complain(&error.to_string());
+        }
+        let watch = std::thread::Builder::new()
+            .name("exit-deadline".to_owned())
+            .spawn(|| {
+                std::thread::sleep(EXIT_DEADLINE);
+                exit_now(EXIT_FAILURE);
+            });
+        if let Err(error) = watch {
+            // Without the thread nothing else would end a process that hangs.
+            complain(&format!(
+                "Failed to start the thread that ends the process: {error}"
+            ));
+            exit_now(EXIT_FAILURE);
+        }
+    })
+}
+
+/// Ends the process without the destructors of V8, whose threads may still be at work: setting V8
+/// up when the connection is over that soon, or in a cell that could not be stopped.
+#[expect(unsafe_code, reason = "the standard library's exit runs destructors")]
+fn exit_now(status: u8) -> ! {
+    // SAFETY: `_exit` has no precondition; it ends the process at once. Nothing is buffered: frames
+    // are written by then, and standard error has no buffer.
+    unsafe { libc::_exit(libc::c_int::from(status)) }
+}
+
+fn version() -> io::Result<String> {
+    let tokio = tokio_runtime()?;
+    // Whether the sandbox is on is known once V8 runs.
+    let _runtime = Runtime::new(RuntimeConfig::default(), tokio.handle().clone(), None)
+        .map_err(io::Error::other)?;
+    Ok(format!(
+        "code_mode_host {}\nV8 {}\nsandbox {}\n",
+        env!("CARGO_PKG_VERSION"),
+        Runtime::v8_version(),
+        if Runtime::sandbox_enabled() {
+            "on"
+        } else {
+            "off"
+        },
+    ))
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Says why the program does not do what it was asked.
+fn complain(message: &str) {
+    // A standard error that is gone leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "code_mode_host: {message}");
+}

@@ -1,0 +1,120 @@
+//! The client's requests: which are in flight, and which were answered.
+//!
+//! Taking a request out of this table is the right to answer it, so each is answered once, whoever
+//! comes first: its cell, its cancellation or the failure of the connection.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use code_mode_api::CellId;
+use code_mode_protocol::RequestId;
+use code_mode_runtime::{ObservationId, Session};
+
+use crate::tombstones::Tombstones;
+
+/// Why a request's id cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BeginError {
+    /// A request of this id is in flight: a violation.
+    InFlight,
+    /// A request of this id was answered: a violation.
+    Answered,
+    /// The bound of requests in flight is reached: an error response.
+    Full {
+        /// The bound.
+        maximum: usize,
+    },
+}
+
+/// A request that is in flight.
+#[derive(Clone)]
+pub(crate) enum InFlight {
+    /// It will be answered with an `operation/response`, and nothing can be undone.
+    Operation,
+    /// It observes a cell; a cancellation detaches it.
+    Wait {
+        /// The session of the cell.
+        session: Session,
+        /// The cell.
+        cell_id: CellId,
+        /// The observation.
+        observation: ObservationId,
+    },
+    /// An execute that has been answered with `execution/started` and owes an
+    /// `execute/initialResponse`.
+    Started,
+}
+
+/// The requests of one connection.
+pub(crate) struct Requests {
+    state: Mutex<State>,
+    max_in_flight: usize,
+}
+
+struct State {
+    in_flight: HashMap<RequestId, InFlight>,
+    answered: Tombstones<RequestId>,
+}
+
+impl Requests {
+    /// No requests yet, and these bounds.
+    pub(crate) fn new(max_in_flight: usize, remembered: usize) -> Self {
+        let state = State {
+            in_flight: HashMap::new(),
+            answered: Tombstones::new(remembered),
+        };
+        Self {
+            state: Mutex::new(state),
+            max_in_flight,
+        }
+    }
+
+    /// Takes a request in. One that is refused for the bound counts as answered.
+    pub(crate) fn begin(&self, id: RequestId) -> Result<(), BeginError> {
+        let mut state = self.lock();
+        if state.in_flight.contains_key(&id) {
+            return Err(BeginError::InFlight);
+        }
+        if state.answered.contains(&id) {
+            return Err(BeginError::Answered);
+        }
+        if state.in_flight.len() >= self.max_in_flight {
+            state.answered.bury(id);
+            return Err(BeginError::Full {
+                maximum: self.max_in_flight,
+            });
+        }
+        state.in_flight.insert(id, InFlight::Operation);
+        Ok(())
+    }
+
+    /// Says more about a request, if it is still in flight.
+    pub(crate) fn update(&self, id: RequestId, request: InFlight) {
+        if let Some(entry) = self.lock().in_flight.get_mut(&id) {
+            *entry = request;
+        }
+    }
+
+    /// Takes a request out to answer it; `None` if it has been answered.
+    pub(crate) fn finish(&self, id: RequestId) -> Option<InFlight> {
+        let mut state = self.lock();
+        let request = state.in_flight.remove(&id)?;
+        state.answered.bury(id);
+        Some(request)
+    }
+
+    /// What is known about a request in flight.
+    pub(crate) fn get(&self, id: RequestId) -> Option<InFlight> {
+        self.lock().in_flight.get(&id).cloned()
+    }
+
+    /// Takes every request out to answer it.
+    pub(crate) fn finish_all(&self) -> Vec<(RequestId, InFlight)> {
+        self.lock().in_flight.drain().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,289 @@
+//! One session of the connection: forwards its cells' events to the client, in their order.
+
+use std::sync::Arc;
+
+use code_mode_api::{
+    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, Notification, RawJson,
+    SessionDelegate, SessionError, SessionId, ToolError, ToolInvocation,
+};
+use code_mode_protocol as wire;
+use code_mode_protocol::{
+    DelegateRequest, DelegateRequestId, EncodeError, HostMessage, OperationValue, RequestId,
+    WaitOutcome,
+};
+use code_mode_runtime::Observer;
+use tokio::sync::oneshot;
+
+use crate::calls::Answer;
+use crate::closing::Closing;
+use crate::connection::{Connection, Refusal};
+use crate::{ServeError, convert};
+
+/// What the events of a session's cells go through.
+///
+/// Its methods are called by the runtime on whatever thread an event happens, in the order of the
+/// events of each cell; each encodes its message there and queues it, so the order on the wire is
+/// the same.
+pub(crate) struct SessionLink {
+    connection: Arc<Connection>,
+    session_id: wire::SessionId,
+    pub(crate) closing: Closing,
+}
+
+impl SessionLink {
+    pub(crate) fn new(connection: Arc<Connection>, session_id: wire::SessionId) -> Self {
+        Self {
+            connection,
+            session_id,
+            closing: Closing::default(),
+        }
+    }
+
+    /// What takes the answer of a wait or a terminate.
+    pub(crate) fn wait_observer(self: &Arc<Self>, id: RequestId) -> Observer {
+        let link = Arc::clone(self);
+        Box::new(move |result| link.answer_wait(id, result))
+    }
+
+    /// What takes the first response of a cell.
+    pub(crate) fn first_observer(self: &Arc<Self>, id: RequestId) -> Observer {
+        let link = Arc::clone(self);
+        Box::new(move |result| link.answer_first(id, result))
+    }
+
+    /// Answers a wait or a terminate.
+    pub(crate) fn answer_wait(&self, id: RequestId, result: Result<CellResponse, SessionError>) {
+        let over = ended_cell(&result);
+        let missing = |cell_id: &CellId, error: &SessionError| {
+            Some(OperationValue::WaitCompleted {
+                outcome: WaitOutcome::MissingCell(wire::CellResponse::Result {
+                    output: wire::CellOutput {
+                        cell_id: self.wire_cell(cell_id)?,
+                        content_items: Vec::new(),
+                        timings: wire::Timings::default(),
+                    },
+                    error_text: Some(error.to_string()),
+                }),
+            })
+        };
+        let answer = match result {
+            Ok(response) => match self.response(response) {
+                Some(response) => Ok(OperationValue::WaitCompleted {
+                    outcome: WaitOutcome::LiveCell(response),
+                }),
+                None => return,
+            },
+            Err(
+                ref error @ (SessionError::MissingCell { ref cell_id }
+                | SessionError::CellFinished { ref cell_id }),
+            ) => match missing(cell_id, error) {
+                Some(outcome) => Ok(outcome),
+                None => return,
+            },
+            Err(error) => Err(Refusal::from(error)),
+        };
+        if self.connection.answer(id, answer) {
+            self.result_sent(over);
+        }
+    }
+
+    fn answer_first(&self, id: RequestId, result: Result<CellResponse, SessionError>) {
+        let over = ended_cell(&result);
+        let answer = match result {
+            Ok(response) => match self.response(response) {
+                Some(response) => Ok(response),
+                None => return,
+            },
+            Err(error) => Err(Refusal::from(error)),
+        };
+        if self.connection.answer_initial(id, answer) {
+            self.result_sent(over);
+        }
+    }
+
+    fn result_sent(&self, over: Option<CellId>) {
+        if let Some(cell_id) = over
+            && self.closing.result_sent(&cell_id)
+        {
+            self.send_closed(&cell_id);
+        }
+    }
+
+    /// The runtime has ended the session's cells: closes those that are left, then does `when_over`.
+    pub(crate) fn shut_down(&self, when_over: Box<dyn FnOnce() + Send>) {
+        for cell_id in self.closing.shut_down(when_over) {
+            self.send_closed(&cell_id);
+        }
+        self.end_if_over();
+    }
+
+    /// Says that nothing more about a cell will follow.
+    fn send_closed(&self, cell_id: &CellId) {
+        if let Some(cell_id) = self.wire_cell(cell_id) {
+            let session_id = self.session_id.clone();
+            self.connection.send(&HostMessage::CellClosed {
+                session_id,
+                cell_id,
+            });
+        }
+        self.end_if_over();
+    }
+
+    fn end_if_over(&self) {
+        for end in self.closing.take_end() {
+            end();
+        }
+    }
+
+    fn response(&self, response: CellResponse) -> Option<wire::CellResponse> {
+        let cell_id = self.wire_cell(&response.cell_id)?;
+        Some(convert::cell_response(
+            response,
+            cell_id,
+            self.connection.timings,
+        ))
+    }
+
+    /// A cell's id for the wire. `None` fails the connection: the runtime gives no empty ids.
+    pub(crate) fn wire_cell(&self, cell_id: &CellId) -> Option<wire::CellId> {
+        match wire::CellId::new(cell_id.as_str()) {
+            Ok(cell_id) => Some(cell_id),
+            Err(invalid) => {
+                let reason = format!("a cell has no usable id: {invalid}");
+                self.connection.fail(ServeError::Task {
+                    task: "runtime",
+                    reason,
+                });
+                None
+            }
+        }
+    }
+
+    /// Opens a call, sends its request and gives what cancels it when dropped.
+    fn call(&self, answer: Answer, request: DelegateRequest) -> Result<OpenCall, ToolError> {
+        let connection = &self.connection;
+        let Some(id) = connection.calls.open(answer) else {
+            return Err(ToolError::new(format!(
+                "the limit of {} open delegate calls on this connection is reached; await some first",
+                connection.calls.max_open()
+            )));
+        };
+        let message = HostMessage::DelegateRequest {
+            id: DelegateRequestId::new(id),
+            session_id: self.session_id.clone(),
+            request,
+        };
+        let queued = match connection.encode(&message) {
+            // On a thread of its own a script can wait for room; in a task, that would keep the
+            // writer from making any.
+            Ok(frame) if tokio::task::try_id().is_none() => connection.outgoing.push_waiting(frame),
+            Ok(frame) => connection.outgoing.push(frame),
+            Err(error) => {
+                connection.calls.withdraw(id);
+                let message = error.to_string();
+                if !matches!(error, EncodeError::TooLong { .. }) {
+                    connection.fail(ServeError::Encode(error));
+                }
+                return Err(ToolError::new(message));
+            }
+        };
+        if queued.is_err() {
+            connection.calls.withdraw(id);
+            return Err(ToolError::new("the connection to the client is closing"));
+        }
+        Ok(OpenCall {
+            connection: Arc::clone(connection),
+            id,
+        })
+    }
+}
+
+impl SessionDelegate for SessionLink {
+    fn invoke_tool(
+        &self,
+        invocation: ToolInvocation,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        let (sender, receiver) = oneshot::channel();
+        let Some(cell_id) = self.wire_cell(&invocation.cell_id) else {
+            return Box::pin(std::future::ready(Err(closed())));
+        };
+        let invocation = convert::tool_invocation(invocation, cell_id);
+        answered(
+            self.call(
+                Answer::Tool(sender),
+                DelegateRequest::ToolInvoke { invocation },
+            ),
+            receiver,
+        )
+    }
+
+    fn notify(
+        &self,
+        notification: Notification,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        let (sender, receiver) = oneshot::channel();
+        let Some(cell_id) = self.wire_cell(&notification.cell_id) else {
+            return Box::pin(std::future::ready(Err(closed())));
+        };
+        let request = DelegateRequest::NotificationSend {
+            call_id: notification.exec_call_id,
+            cell_id,
+            text: notification.text,
+        };
+        answered(self.call(Answer::Notification(sender), request), receiver)
+    }
+
+    fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {
+        if self.closing.closed(cell_id) {
+            self.send_closed(cell_id);
+        }
+    }
+}
+
+/// The cell that has ended with this response, if it has.
+fn ended_cell(result: &Result<CellResponse, SessionError>) -> Option<CellId> {
+    match result {
+        Ok(response) => match response.status {
+            CellStatus::Completed { .. } | CellStatus::Terminated => Some(response.cell_id.clone()),
+            CellStatus::Yielded => None,
+        },
+        // A lost runtime fails the connection, so there is no cell left to close.
+        Err(_) => None,
+    }
+}
+
+/// The future of a call: its answer. Dropping it unanswered cancels the call.
+fn answered<T: Send + 'static>(
+    call: Result<OpenCall, ToolError>,
+    receiver: oneshot::Receiver<Result<T, ToolError>>,
+) -> BoxFuture<'static, Result<T, ToolError>> {
+    match call {
+        Ok(call) => Box::pin(async move {
+            let answer = receiver.await;
+            drop(call);
+            answer.unwrap_or_else(|_| Err(closed()))
+        }),
+        Err(error) => Box::pin(std::future::ready(Err(error))),
+    }
+}
+
+fn closed() -> ToolError {
+    ToolError::new("the connection to the client is closing")
+}
+
+/// A call that the client has been asked for. Dropped before it was answered, it is cancelled.
+struct OpenCall {
+    connection: Arc<Connection>,
+    id: i64,
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if self.connection.calls.cancel(self.id) {
+            let id = DelegateRequestId::new(self.id);
+            self.connection.send(&HostMessage::DelegateCancel { id });
+        }
+    }
+}

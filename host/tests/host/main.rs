@@ -1,0 +1,10 @@
+//! The host as its clients see it: frames in, frames out, and the way it ends.
+
+mod bounds;
+mod conformance;
+mod extensions;
+mod order;
+mod process;
+mod races;
+mod supervision;
+mod support;

@@ -1,0 +1,478 @@
+//! Messages from a client to a host (wire contract, section *Client to host*).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::extension::{Extension, ExtensionSet};
+use crate::handshake::ClientHello;
+use crate::object::{ShapeError, required, wire_object, wire_strings};
+use crate::outcome::{self, ErrorCode, Status};
+use crate::{
+    CapabilitySet, CellId, DelegateError, DelegateRequestId, Limits, MaxOutputTokens, RawJson,
+    RequestId, SessionId, SideEffects, SupportedVersions, ToolDefinition,
+};
+
+/// A message from a client to a host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type")]
+#[serde(try_from = "ClientFields")]
+pub enum ClientMessage {
+    /// The first message of a connection.
+    #[serde(rename = "connection/hello")]
+    Hello(ClientHello),
+    /// Asks for an operation; answered exactly once.
+    #[serde(rename = "operation/request")]
+    OperationRequest {
+        /// The request's id.
+        id: RequestId,
+        /// What is asked.
+        request: OperationRequest,
+    },
+    /// A hint that the answer of a request is no longer wanted.
+    #[serde(rename = "operation/cancel")]
+    OperationCancel {
+        /// The request's id; one that is answered or unknown does nothing.
+        id: RequestId,
+    },
+    /// Answers a delegate request.
+    #[serde(rename = "delegate/response")]
+    DelegateResponse {
+        /// The delegate request's id.
+        id: DelegateRequestId,
+        /// What the delegate gave.
+        #[serde(serialize_with = "outcome::serialize")]
+        result: Result<DelegateValue, DelegateError>,
+    },
+}
+
+/// What a client asks of a host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all_fields = "camelCase")]
+#[serde(try_from = "OperationFields")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request is moved a few times and most are executes, so a box would cost more"
+)]
+pub enum OperationRequest {
+    /// Opens a session.
+    #[serde(rename = "session/open")]
+    Open {
+        /// An id that the connection has not used before.
+        session_id: SessionId,
+    },
+    /// Starts a cell.
+    #[serde(rename = "session/execute")]
+    Execute {
+        /// The session.
+        session_id: SessionId,
+        /// The script and its tools.
+        request: ExecuteRequest,
+    },
+    /// Observes a cell.
+    #[serde(rename = "session/wait")]
+    Wait {
+        /// The session.
+        session_id: SessionId,
+        /// The cell, and for how long.
+        request: WaitRequest,
+    },
+    /// Ends a cell; answered like a wait.
+    #[serde(rename = "session/terminate")]
+    Terminate {
+        /// The session.
+        session_id: SessionId,
+        /// The cell.
+        cell_id: CellId,
+    },
+    /// Ends a session and its cells.
+    #[serde(rename = "session/shutdown")]
+    Shutdown {
+        /// The session.
+        session_id: SessionId,
+    },
+    /// Asks for the stored values; needs [`Extension::Store`].
+    #[serde(rename = "session/exportStore")]
+    ExportStore {
+        /// The session.
+        session_id: SessionId,
+    },
+    /// Stores values for the cells to come; needs [`Extension::Store`].
+    #[serde(rename = "session/importStore")]
+    ImportStore {
+        /// The session.
+        session_id: SessionId,
+        /// The values by key.
+        values: BTreeMap<String, RawJson>,
+    },
+}
+
+impl OperationRequest {
+    /// The session that the request is about.
+    pub fn session_id(&self) -> &SessionId {
+        match self {
+            Self::Open { session_id }
+            | Self::Execute { session_id, .. }
+            | Self::Wait { session_id, .. }
+            | Self::Terminate { session_id, .. }
+            | Self::Shutdown { session_id }
+            | Self::ExportStore { session_id }
+            | Self::ImportStore { session_id, .. } => session_id,
+        }
+    }
+}
+
+/// One script to run.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExecuteRequest {
+    /// The client's id of the call that asked for this script.
+    pub tool_call_id: String,
+    /// The tools that the script may call.
+    pub enabled_tools: Vec<ToolDefinition>,
+    /// The JavaScript source.
+    pub source: String,
+    /// How long the first response may take, in milliseconds; null means the host's default.
+    pub yield_time_ms: Option<u64>,
+    /// How many tokens of output the client means to keep.
+    pub max_output_tokens: Option<MaxOutputTokens>,
+    /// Bounds of this cell; needs [`Extension::Limits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// A request to observe a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitRequest {
+    /// The cell.
+    pub cell_id: CellId,
+    /// How long to wait, in milliseconds; null means the host's default.
+    pub yield_time_ms: Option<u64>,
+}
+
+/// What a delegate request gave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type")]
+#[serde(try_from = "DelegateValueFields")]
+pub enum DelegateValue {
+    /// A tool's result, which may be JSON `null`.
+    #[serde(rename = "tool/result")]
+    ToolResult {
+        /// The result, passed through as it is.
+        result: RawJson,
+    },
+    /// The notification has been delivered.
+    #[serde(rename = "notification/delivered")]
+    NotificationDelivered {},
+}
+
+impl ClientMessage {
+    pub(crate) fn extensions(&self) -> ExtensionSet {
+        let Self::OperationRequest { request, .. } = self else {
+            return ExtensionSet::NONE;
+        };
+        match request {
+            OperationRequest::Execute { request, .. } if request.limits.is_some() => {
+                ExtensionSet::of(Extension::Limits)
+            }
+            OperationRequest::ExportStore { .. } | OperationRequest::ImportStore { .. } => {
+                ExtensionSet::of(Extension::Store)
+            }
+            _ => ExtensionSet::NONE,
+        }
+    }
+
+    pub(crate) fn least_bytes(&self) -> usize {
+        match self {
+            Self::OperationRequest { request, .. } => match request {
+                OperationRequest::Execute { request, .. } => request
+                    .enabled_tools
+                    .iter()
+                    .map(ToolDefinition::least_bytes)
+                    .fold(request.source.len(), usize::saturating_add),
+                OperationRequest::ImportStore { values, .. } => values_least_bytes(values),
+                _ => 0,
+            },
+            Self::DelegateResponse { result, .. } => match result {
+                Ok(DelegateValue::ToolResult { result }) => result.get().len(),
+                Ok(DelegateValue::NotificationDelivered {}) => 0,
+                Err(error) => error.message.len(),
+            },
+            Self::Hello(_) | Self::OperationCancel { .. } => 0,
+        }
+    }
+}
+
+/// Bytes that stored values take at least once they are encoded.
+pub(crate) fn values_least_bytes(values: &BTreeMap<String, RawJson>) -> usize {
+    values.iter().fold(0, |bytes, (key, value)| {
+        bytes.saturating_add(key.len() + value.get().len())
+    })
+}
+
+wire_strings! {
+    enum ClientTag ("a type of message from a client to a host") {
+        Hello = "connection/hello",
+        OperationRequest = "operation/request",
+        OperationCancel = "operation/cancel",
+        DelegateResponse = "delegate/response",
+    }
+}
+
+wire_object! {
+    ClientFields ("a message from a client to a host") {
+        tag: ClientTag = "type",
+        id: i64 = "id",
+        request: OperationRequest = "request",
+        result: DelegateResult = "result",
+        supported_versions: SupportedVersions = "supportedVersions",
+        required_capabilities: CapabilitySet = "requiredCapabilities",
+        optional_capabilities: CapabilitySet = "optionalCapabilities",
+    }
+}
+
+impl TryFrom<ClientFields> for ClientMessage {
+    type Error = ShapeError;
+
+    fn try_from(fields: ClientFields) -> Result<Self, ShapeError> {
+        let tag = required(fields.tag, "type", "a message")?;
+        let owner = tag.as_str();
+        match tag {
+            ClientTag::Hello => {
+                let [versions, needed, optional] = [
+                    "supportedVersions",
+                    "requiredCapabilities",
+                    "optionalCapabilities",
+                ];
+                fields.refuse_others(owner, &["type", versions, needed, optional])?;
+                ClientHello::new(
+                    required(fields.supported_versions, versions, owner)?,
+                    required(fields.required_capabilities, needed, owner)?,
+                    required(fields.optional_capabilities, optional, owner)?,
+                )
+                .map(Self::Hello)
+                .map_err(ShapeError::from)
+            }
+            ClientTag::OperationRequest => {
+                fields.refuse_others(owner, &["type", "id", "request"])?;
+                Ok(Self::OperationRequest {
+                    id: RequestId::new(required(fields.id, "id", owner)?),
+                    request: required(fields.request, "request", owner)?,
+                })
+            }
+            ClientTag::OperationCancel => {
+                fields.refuse_others(owner, &["type", "id"])?;
+                Ok(Self::OperationCancel {
+                    id: RequestId::new(required(fields.id, "id", owner)?),
+                })
+            }
+            ClientTag::DelegateResponse => {
+                fields.refuse_others(owner, &["type", "id", "result"])?;
+                Ok(Self::DelegateResponse {
+                    id: DelegateRequestId::new(required(fields.id, "id", owner)?),
+                    result: required(fields.result, "result", owner)?.0,
+                })
+            }
+        }
+    }
+}
+
+wire_strings! {
+    enum MethodTag ("a method that a client can ask for") {
+        Open = "session/open",
+        Execute = "session/execute",
+        Wait = "session/wait",
+        Terminate = "session/terminate",
+        Shutdown = "session/shutdown",
+        ExportStore = "session/exportStore",
+        ImportStore = "session/importStore",
+    }
+}
+
+wire_object! {
+    OperationFields ("an operation request") {
+        method: MethodTag = "method",
+        session_id: SessionId = "sessionId",
+        cell_id: CellId = "cellId",
+        request: InnerRequestFields = "request",
+        values: StoreValues = "values",
+    }
+}
+
+impl TryFrom<OperationFields> for OperationRequest {
+    type Error = ShapeError;
+
+    fn try_from(fields: OperationFields) -> Result<Self, ShapeError> {
+        let method = required(fields.method, "method", "an operation request")?;
+        let owner = method.as_str();
+        fields.refuse_others(
+            owner,
+            match method {
+                MethodTag::Open | MethodTag::Shutdown | MethodTag::ExportStore => {
+                    &["method", "sessionId"]
+                }
+                MethodTag::Execute | MethodTag::Wait => &["method", "sessionId", "request"],
+                MethodTag::Terminate => &["method", "sessionId", "cellId"],
+                MethodTag::ImportStore => &["method", "sessionId", "values"],
+            },
+        )?;
+        let session_id = required(fields.session_id, "sessionId", owner)?;
+        Ok(match method {
+            MethodTag::Open => Self::Open { session_id },
+            MethodTag::Execute => {
+                let request = required(fields.request, "request", owner)?.into_execute()?;
+                Self::Execute {
+                    session_id,
+                    request,
+                }
+            }
+            MethodTag::Wait => {
+                let request = required(fields.request, "request", owner)?.into_wait()?;
+                Self::Wait {
+                    session_id,
+                    request,
+                }
+            }
+            MethodTag::Terminate => Self::Terminate {
+                session_id,
+                cell_id: required(fields.cell_id, "cellId", owner)?,
+            },
+            MethodTag::Shutdown => Self::Shutdown { session_id },
+            MethodTag::ExportStore => Self::ExportStore { session_id },
+            MethodTag::ImportStore => Self::ImportStore {
+                session_id,
+                values: required(fields.values, "values", owner)?.0,
+            },
+        })
+    }
+}
+
+wire_object! {
+    /// The `request` of an execute or of a wait; the method, which may come later, says of which.
+    InnerRequestFields ("the request of an execute or a wait") {
+        tool_call_id: String = "tool_call_id",
+        enabled_tools: Vec<ToolDefinition> = "enabled_tools",
+        source: String = "source",
+        yield_time_ms: Option<u64> = "yield_time_ms",
+        max_output_tokens: Option<MaxOutputTokens> = "max_output_tokens",
+        limits: Limits = "limits",
+        cell_id: CellId = "cell_id",
+    }
+}
+
+impl InnerRequestFields {
+    fn into_execute(self) -> Result<ExecuteRequest, ShapeError> {
+        let owner = "the request of session/execute";
+        if self.cell_id.is_some() {
+            return Err(ShapeError::foreign_field("cell_id", owner));
+        }
+        Ok(ExecuteRequest {
+            tool_call_id: required(self.tool_call_id, "tool_call_id", owner)?,
+            enabled_tools: required(self.enabled_tools, "enabled_tools", owner)?,
+            source: required(self.source, "source", owner)?,
+            yield_time_ms: self.yield_time_ms.flatten(),
+            max_output_tokens: self.max_output_tokens.flatten(),
+            limits: self.limits,
+        })
+    }
+
+    fn into_wait(self) -> Result<WaitRequest, ShapeError> {
+        let owner = "the request of session/wait";
+        self.refuse_others(owner, &["cell_id", "yield_time_ms"])?;
+        Ok(WaitRequest {
+            cell_id: required(self.cell_id, "cell_id", owner)?,
+            yield_time_ms: self.yield_time_ms.flatten(),
+        })
+    }
+}
+
+/// Stored values by key; a key that comes twice is refused.
+pub(crate) struct StoreValues(pub(crate) BTreeMap<String, RawJson>);
+
+impl<'de> Deserialize<'de> for StoreValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValuesVisitor;
+
+        impl<'de> Visitor<'de> for ValuesVisitor {
+            type Value = StoreValues;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("stored values (an object)")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StoreValues, A::Error> {
+                let mut values = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if values.insert(key, value).is_some() {
+                        return Err(A::Error::custom("a stored value's key comes twice"));
+                    }
+                }
+                Ok(StoreValues(values))
+            }
+        }
+
+        deserializer.deserialize_map(ValuesVisitor)
+    }
+}
+
+wire_object! {
+    DelegateResultFields ("the result of a delegate response") {
+        status: Status = "status",
+        value: DelegateValue = "value",
+        message: String = "message",
+    }
+}
+
+/// The `result` of a delegate response.
+#[derive(Deserialize)]
+#[serde(try_from = "DelegateResultFields")]
+struct DelegateResult(Result<DelegateValue, DelegateError>);
+
+impl TryFrom<DelegateResultFields> for DelegateResult {
+    type Error = ShapeError;
+
+    fn try_from(fields: DelegateResultFields) -> Result<Self, ShapeError> {
+        let DelegateResultFields {
+            status,
+            value,
+            message,
+        } = fields;
+        let (no_code, no_side_effects) = (None::<ErrorCode>, None::<SideEffects>);
+        let result = outcome::from_fields(status, value, message, no_code, no_side_effects)?;
+        Ok(Self(
+            result.map_err(|error| DelegateError::new(error.message)),
+        ))
+    }
+}
+
+wire_strings! {
+    enum DelegateValueTag ("a type of value in a delegate response") {
+        ToolResult = "tool/result",
+        NotificationDelivered = "notification/delivered",
+    }
+}
+
+wire_object! {
+    DelegateValueFields ("the value of a delegate response") {
+        tag: DelegateValueTag = "type",
+        result: RawJson = "result",
+    }
+}
+
+impl TryFrom<DelegateValueFields> for DelegateValue {
+    type Error = ShapeError;
+
+    fn try_from(fields: DelegateValueFields) -> Result<Self, ShapeError> {
+        let tag = required(fields.tag, "type", "a delegate response's value")?;
+        match tag {
+            DelegateValueTag::ToolResult => Ok(Self::ToolResult {
+                result: required(fields.result, "result", tag.as_str())?,
+            }),
+            DelegateValueTag::NotificationDelivered => {
+                fields.refuse_others(tag.as_str(), &["type"])?;
+                Ok(Self::NotificationDelivered {})
+            }
+        }
+    }
+}

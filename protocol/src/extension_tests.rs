@@ -1,0 +1,133 @@
+//! The door: what passes with which agreement.
+
+use super::*;
+use crate::{
+    CellResponse, ClientMessage, DecodeError, EncodeError, EncodedFrame, ErrorCode, HostMessage,
+    Message, SideEffects, WireError, decode,
+};
+
+fn agreed(extensions: &[Extension]) -> AgreedCapabilities {
+    let capabilities = extensions
+        .iter()
+        .map(|extension| extension.capability())
+        .collect();
+    AgreedCapabilities::new(CapabilitySet::new(capabilities).unwrap())
+}
+
+/// Checks that the payload passes both ways with `needed` alone, and neither way without it.
+#[track_caller]
+fn needs<M: Message + std::fmt::Debug>(payload: &str, needed: Extension) {
+    let with = agreed(&[needed]);
+    let message: M = decode(payload.as_bytes(), &with).unwrap();
+    assert_eq!(
+        EncodedFrame::encode(&message, &with).unwrap().payload(),
+        payload.as_bytes()
+    );
+
+    let others: Vec<Extension> = Extension::ALL
+        .into_iter()
+        .filter(|extension| *extension != needed)
+        .collect();
+    for without in [AgreedCapabilities::none(), agreed(&others)] {
+        let refused = decode::<M>(payload.as_bytes(), &without).unwrap_err();
+        assert_eq!(refused, DecodeError::NotAgreed(needed));
+        assert!(refused.to_string().contains(needed.name()), "{refused}");
+        let refused = EncodedFrame::encode(&message, &without).unwrap_err();
+        assert!(
+            matches!(refused, EncodeError::NotAgreed(named) if named == needed),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains(needed.name()), "{refused}");
+    }
+}
+
+#[test]
+fn limits_need_their_capability_even_if_empty() {
+    for limits in ["{}", r#"{"heap_bytes":1}"#] {
+        let payload = format!(
+            r#"{{"type":"operation/request","id":2,"request":{{"method":"session/execute","sessionId":"s1","request":{{"tool_call_id":"c","enabled_tools":[],"source":"1","yield_time_ms":null,"max_output_tokens":null,"limits":{limits}}}}}}}"#
+        );
+        needs::<ClientMessage>(&payload, Extension::Limits);
+    }
+}
+
+#[test]
+fn stored_values_need_their_capability() {
+    for request in [
+        r#"{"method":"session/exportStore","sessionId":"s1"}"#,
+        r#"{"method":"session/importStore","sessionId":"s1","values":{}}"#,
+    ] {
+        let payload = format!(r#"{{"type":"operation/request","id":1,"request":{request}}}"#);
+        needs::<ClientMessage>(&payload, Extension::Store);
+    }
+    for value in [
+        r#"{"type":"store/exported","values":{}}"#,
+        r#"{"type":"store/imported"}"#,
+    ] {
+        let payload = format!(
+            r#"{{"type":"operation/response","id":1,"result":{{"status":"ok","value":{value}}}}}"#
+        );
+        needs::<HostMessage>(&payload, Extension::Store);
+    }
+}
+
+#[test]
+fn error_details_need_their_capability() {
+    for message in ["operation/response", "execute/initialResponse"] {
+        let payload = format!(
+            r#"{{"type":"{message}","id":1,"result":{{"status":"error","message":"m","code":"missing-cell","side_effects":"none"}}}}"#
+        );
+        needs::<HostMessage>(&payload, Extension::Errors);
+    }
+}
+
+#[test]
+fn an_error_loses_its_details_unless_they_were_agreed() {
+    let code = ErrorCode::new("limit/active-cells").unwrap();
+    let plain = WireError::new("m");
+    let detailed = plain.clone().with_details(code, SideEffects::None);
+    assert_eq!(
+        detailed.clone().as_agreed(&agreed(&[Extension::Errors])),
+        detailed
+    );
+    let others = agreed(&[Extension::Limits, Extension::Store]);
+    assert_eq!(detailed.as_agreed(&others), plain);
+}
+
+#[test]
+fn an_unknown_capability_is_kept_and_allows_nothing() {
+    let unknown = Capability::new("x").unwrap();
+    let agreed = AgreedCapabilities::new(CapabilitySet::new(vec![unknown.clone()]).unwrap());
+    assert_eq!(agreed.as_set().as_slice(), [unknown]);
+    for extension in Extension::ALL {
+        assert!(!agreed.has(extension));
+    }
+}
+
+#[test]
+fn every_extension_has_a_capability_of_its_name() {
+    for extension in Extension::ALL {
+        assert_eq!(extension.capability().as_str(), extension.name());
+        assert!(agreed(&[extension]).has(extension));
+    }
+    assert_eq!(
+        Extension::all_capabilities().as_slice().len(),
+        Extension::ALL.len()
+    );
+}
+
+/// The tolerated timings are no extension: any host may send them.
+#[test]
+fn timings_need_no_agreement() {
+    let payload = br#"{"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Yielded":{"cell_id":"1","content_items":[],"code_mode_host_duration_ns":5,"result_buffered_for_ns":null}}}}"#;
+    let decoded: HostMessage = decode(payload, &AgreedCapabilities::none()).unwrap();
+    let HostMessage::ExecuteInitialResponse {
+        result: Ok(CellResponse::Yielded(output)),
+        ..
+    } = decoded
+    else {
+        panic!("{decoded:?}");
+    };
+    assert_eq!(output.timings.code_mode_host_duration_ns, Some(5));
+    assert_eq!(output.timings.result_buffered_for_ns, None);
+}

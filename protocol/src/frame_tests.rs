@@ -1,0 +1,122 @@
+//! Encoding: the header, the cap, and what a frame keeps in memory.
+
+use super::*;
+use crate::{ClientMessage, DelegateError, DelegateRequestId, DelegateValue, RawJson, RequestId};
+
+fn none() -> AgreedCapabilities {
+    AgreedCapabilities::none()
+}
+
+fn failure(message: String) -> ClientMessage {
+    let result = Err(DelegateError { message });
+    ClientMessage::DelegateResponse {
+        id: DelegateRequestId::new(1),
+        result,
+    }
+}
+
+fn tool_result(json: String) -> ClientMessage {
+    let result: RawJson = serde_json::value::RawValue::from_string(json).unwrap();
+    let result = Ok(DelegateValue::ToolResult { result });
+    ClientMessage::DelegateResponse {
+        id: DelegateRequestId::new(1),
+        result,
+    }
+}
+
+/// Bytes of a failure's payload around its message.
+fn overhead() -> usize {
+    EncodedFrame::encode(&failure(String::new()), &none())
+        .unwrap()
+        .payload()
+        .len()
+}
+
+#[test]
+fn a_frame_is_a_little_endian_length_and_the_payload() {
+    let cancel = ClientMessage::OperationCancel {
+        id: RequestId::new(7),
+    };
+    let frame = EncodedFrame::encode(&cancel, &none()).unwrap();
+    let payload = br#"{"type":"operation/cancel","id":7}"#;
+    assert_eq!(frame.payload(), payload);
+    assert_eq!(
+        frame.as_bytes(),
+        [&[34, 0, 0, 0], payload.as_slice()].concat()
+    );
+    assert_eq!(frame.wire_bytes(), payload.len() + 4);
+    // A length of more than one byte shows the order.
+    let frame = EncodedFrame::encode(&failure("a".repeat(0x0001_0000)), &none()).unwrap();
+    let length = u32::try_from(frame.payload().len()).unwrap();
+    assert_eq!(frame.as_bytes()[..4], length.to_le_bytes());
+}
+
+#[test]
+fn a_payload_of_exactly_the_cap_is_encoded() {
+    let frame =
+        EncodedFrame::encode(&failure("a".repeat(MAX_FRAME_BYTES - overhead())), &none()).unwrap();
+    assert_eq!(frame.payload().len(), MAX_FRAME_BYTES);
+}
+
+#[test]
+fn a_payload_of_one_byte_over_the_cap_is_refused_with_its_size() {
+    let message = failure("a".repeat(MAX_FRAME_BYTES - overhead() + 1));
+    let error = EncodedFrame::encode(&message, &none()).unwrap_err();
+    let EncodeError::TooLong { at_least, maximum } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((at_least, maximum), (MAX_FRAME_BYTES + 1, MAX_FRAME_BYTES));
+}
+
+/// Texts that are over the cap by themselves are refused before a byte is written.
+#[test]
+fn texts_over_the_cap_are_refused_with_their_size() {
+    let json = format!("\"{}\"", "a".repeat(MAX_FRAME_BYTES));
+    let error = EncodedFrame::encode(&tool_result(json), &none()).unwrap_err();
+    let EncodeError::TooLong { at_least, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(at_least, MAX_FRAME_BYTES + 2);
+}
+
+/// Escapes make a text longer than it was; the encoder stops where the cap is reached.
+#[test]
+fn encoding_stops_when_escapes_exceed_the_cap() {
+    let maximum = 1_000;
+    let message = failure("\u{1}".repeat(900));
+    let error = EncodedFrame::encode_within(&message, &none(), maximum).unwrap_err();
+    let EncodeError::TooLong {
+        at_least,
+        maximum: named,
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(named, maximum);
+    assert!(at_least > maximum && at_least <= maximum + 6, "{at_least}");
+    let escaped = overhead() + 6 * 900;
+    assert!(EncodedFrame::encode_within(&message, &none(), escaped).is_ok());
+    assert!(EncodedFrame::encode_within(&message, &none(), escaped - 1).is_err());
+}
+
+#[test]
+fn a_frame_holds_little_more_memory_than_its_bytes() {
+    for message in [
+        failure("a".repeat(1_000_000)),
+        failure("\n".repeat(1_000_000)),
+        tool_result(format!("\"{}\"", "a".repeat(1_000_000))),
+    ] {
+        let frame = EncodedFrame::encode(&message, &none()).unwrap();
+        assert!(frame.bytes.capacity() <= frame.wire_bytes() + MAX_UNUSED_BYTES);
+    }
+}
+
+#[test]
+fn the_size_known_in_advance_is_never_too_large() {
+    let texts = ["", "a", "\"\\\n\u{1}é😀"];
+    for text in texts {
+        let message = failure(text.to_owned());
+        let frame = EncodedFrame::encode(&message, &none()).unwrap();
+        assert!(message.least_bytes() <= frame.payload().len());
+    }
+}

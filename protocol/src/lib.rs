@@ -1,0 +1,73 @@
+//! The wire protocol V1 between a Code Mode client and a Code Mode host.
+//!
+//! # Purpose
+//! Every byte that crosses between the two processes is described here and nowhere else: the
+//! messages of both directions ([`ClientMessage`], [`HostMessage`]), their parts, the frames that
+//! carry them ([`EncodedFrame`], [`FrameReader`], [`FrameWriter`]), and how a connection agrees on
+//! a version and on capabilities ([`negotiate`], [`accept_ready`]).
+//! The crate knows no process, no V8 and no session: it reads and writes any
+//! [`AsyncRead`](tokio::io::AsyncRead) and [`AsyncWrite`](tokio::io::AsyncWrite).
+//! `README.md` next to the source describes our extensions.
+//!
+//! # Life cycle
+//! A client sends a [`ClientHello`]; the host decodes the first frame with [`decode_hello`] and
+//! answers with what [`negotiate`] finds; the client checks that answer with [`accept_ready`].
+//! From then on both sides hold the same [`AgreedCapabilities`]. They pass them to
+//! [`EncodedFrame::encode`] and [`FrameReader::next_message`], which refuse a message that uses an
+//! extension that was not agreed.
+//! Whatever [`ReadError`] says, and a malformed message like an input that ends inside a frame,
+//! is fatal to the connection; only [`EncodeError`] is not, because nothing was sent.
+//!
+//! # Threads
+//! All types are `Send` and `Sync` as far as the reader and writer that they are given are.
+//! A [`FrameReader`] and a [`FrameWriter`] belong to one task each. Reading is cancel safe and
+//! writing is not; their documentation says what follows.
+//!
+//! # Limits
+//! [`MAX_FRAME_BYTES`] bounds a payload in both directions: checked before a buffer is made when
+//! reading, and while serialising when writing. A reader's buffer grows with the data received.
+//! Values that nobody here looks into (tool inputs and results, schemas, stored values) stay raw
+//! JSON ([`RawJson`]): well formed, of any depth, copied and never parsed into a tree.
+//! What a connection may have in flight is for its two ends to bound.
+
+#![forbid(unsafe_code)]
+
+mod client_message;
+mod content;
+mod extension;
+mod frame;
+mod handshake;
+mod host_message;
+mod ids;
+mod limits;
+mod message;
+mod object;
+mod outcome;
+mod reader;
+mod tool;
+mod writer;
+
+pub use client_message::{
+    ClientMessage, DelegateValue, ExecuteRequest, OperationRequest, WaitRequest,
+};
+pub use content::{CellOutput, CellResponse, ContentItem, ImageDetail, Timings};
+pub use extension::{AgreedCapabilities, Extension};
+pub use frame::{EncodeError, EncodedFrame, MAX_FRAME_BYTES};
+pub use handshake::{
+    Agreement, ClientHello, HelloError, HostOffer, ReadyError, RejectReason, accept_ready,
+    decode_hello, negotiate,
+};
+pub use host_message::{DelegateRequest, HostMessage, OperationValue, WaitOutcome};
+pub use ids::{
+    Capability, CapabilitySet, CellId, DelegateRequestId, InvalidValue, ProtocolVersion, RequestId,
+    SessionId, SupportedVersions,
+};
+pub use limits::{Limits, MaxOutputTokens};
+pub use message::{DecodeError, MAX_DECODE_ERROR_BYTES, Message, decode};
+pub use outcome::{DelegateError, ErrorCode, ErrorDetails, SideEffects, WireError};
+pub use reader::{FrameReader, ReadError};
+pub use tool::{ToolDefinition, ToolInvocation, ToolKind, ToolName};
+pub use writer::FrameWriter;
+
+/// JSON text that is known to be well formed, carried without being looked into.
+pub type RawJson = Box<serde_json::value::RawValue>;

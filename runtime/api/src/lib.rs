@@ -1,0 +1,45 @@
+//! The interface of Code Mode sessions, without an implementation.
+//!
+//! # Purpose
+//! An embedder writes against these types once and chooses later whether its scripts run in its own
+//! process (`code_mode_runtime`) or in a supervised host process (`code_mode_client`).
+//! This crate therefore links neither V8 nor any process code, and knows nothing of the wire.
+//!
+//! # Life cycle
+//! A [`SessionProvider`] opens a [`CodeModeSession`]; [`CodeModeSession::execute`] starts a cell and
+//! gives a [`StartedCell`]. A cell is observed by its first response and then by
+//! [`CodeModeSession::wait`], until a response says [`CellStatus::Completed`] or
+//! [`CellStatus::Terminated`]. [`CodeModeSession::shutdown`] ends the session.
+//!
+//! # Threads
+//! Every trait object is `Send + Sync`. Futures may be polled on any thread and dropped at any time.
+//!
+//! # Limits
+//! [`CellLimits`] names each bound of a cell; the implementation says what its defaults are.
+
+mod delegate;
+mod error;
+mod limits;
+mod request;
+mod response;
+mod session;
+
+pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
+pub use error::{SessionError, SideEffects};
+pub use limits::{CellLimits, LimitName};
+pub use request::{
+    DEFAULT_YIELD_TIME, ExecuteRequest, SessionOptions, ToolDefinition, ToolKind, ToolName,
+    WaitRequest,
+};
+pub use response::{
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, SessionId, StateLost,
+};
+pub use session::{BoxFuture, CodeModeSession, FirstResponse, SessionProvider, StartedCell};
+
+/// JSON text that is known to be well formed, carried without being looked into.
+///
+/// Tool inputs, tool results and schemas pass through the engine in this form.
+pub type RawJson = Box<serde_json::value::RawValue>;
+
+/// The signal that work done on behalf of a cell is no longer wanted.
+pub type CancellationSignal = tokio_util::sync::CancellationToken;

@@ -1,0 +1,113 @@
+//! The behaviour that every provider of sessions must show.
+//!
+//! # Purpose
+//! One suite runs against the in-process runtime and against the client of a host process, so that
+//! an embedder can change from one to the other. It knows nothing but the traits of `code_mode_api`.
+//!
+//! # Life cycle
+//! [`suite!`] takes a function that makes a provider and expands to one test per case. Each test
+//! opens a session of its own and shuts it down.
+//!
+//! # Threads
+//! Tests run on tokio's multi-threaded runtime.
+//!
+//! # Limits
+//! Nothing here sleeps to wait for something; [`PATIENCE`] only guards against hanging.
+
+mod errors;
+mod fixture;
+mod life_cycle;
+mod output;
+mod store;
+mod surface;
+mod tools;
+
+pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_of, tool, within};
+
+pub use errors::*;
+pub use life_cycle::*;
+pub use output::*;
+pub use store::*;
+pub use surface::*;
+pub use tools::*;
+
+/// Expands to one `#[tokio::test]` for each case of the suite.
+///
+/// The argument is an expression of a function `fn() -> BoxFuture<'static, Arc<dyn
+/// SessionProvider>>`, called within the test's tokio runtime.
+#[macro_export]
+macro_rules! suite {
+    ($make:expr) => {
+        $crate::cases! { $make;
+            text_shows_each_kind_of_value
+            objects_that_json_would_hide_are_readable
+            circular_and_throwing_values_throw_catchable_errors
+            images_take_every_documented_form
+            misused_images_throw_the_documented_messages
+            a_generated_image_gives_the_image_and_then_its_hint
+            notifications_arrive_before_the_result
+            a_blank_notification_throws
+            removed_globals_are_absent_and_helpers_present
+            intl_has_full_data
+            one_cell_sees_nothing_of_anothers_globals
+            helpers_work_after_every_global_is_overwritten
+            strange_values_cross_without_harm
+            modules_can_be_imported_statically_and_dynamically
+            other_modules_are_refused_with_a_hint
+            exit_ends_the_cell_and_cannot_be_swallowed
+            timers_fire_in_order_and_can_be_cleared
+            timers_do_not_keep_a_cell_alive
+            misused_timers_throw_the_documented_message
+            promise_jobs_run_before_the_next_timer
+            uncaught_errors_carry_their_position
+            thrown_strings_are_the_error_text_itself
+            syntax_errors_show_line_and_caret
+            common_mistakes_get_a_hint
+            an_error_in_a_timer_ends_the_cell
+            forgotten_rejections_are_reported
+            handled_rejections_are_not_reported
+            deep_recursion_is_a_range_error
+            tools_get_their_own_name_and_json_input
+            tool_results_arrive_as_values
+            failed_tools_reject_with_an_error
+            tool_calls_run_concurrently_and_are_numbered
+            missing_tools_get_v8s_error_and_the_nearest_names
+            all_tools_lists_normalised_names
+            tools_with_one_normalised_name_are_refused
+            input_that_json_cannot_hold_throws
+            open_calls_are_cancelled_when_the_cell_ends
+            stored_values_are_shared_between_cells
+            a_store_is_seen_at_once_by_its_own_cell
+            values_are_stored_even_when_the_cell_fails
+            what_json_cannot_hold_is_not_stored
+            stores_can_be_exported_and_imported
+            cells_are_numbered_from_one
+            a_cell_yields_after_its_time
+            yield_control_hands_out_what_has_come
+            an_unobserved_result_is_kept_for_one_wait
+            unknown_and_finished_cells_are_told_apart
+            only_one_observer_at_a_time
+            a_dropped_wait_frees_the_place_of_the_observer
+            terminate_ends_a_spinning_cell
+            terminate_ends_a_waiting_cell_and_its_observer
+            terminate_ends_every_kind_of_busy_cell
+            a_shut_down_session_refuses_everything
+            shutdown_ends_running_cells
+            a_request_lowers_limits
+        }
+    };
+}
+
+/// Expands to the tests; see [`suite!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! cases {
+    ($make:expr; $($case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::$case($make).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,178 @@
+//! The delegate's futures: polled anywhere, dropped at the very moment a cell cancels them.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use code_mode_api::{BoxFuture, RawJson, ToolError};
+
+use crate::cell::Cell;
+use crate::supervisor::panic_message;
+
+/// What a delegate's future is for, and so what its result means.
+pub(crate) enum DelegateFuture {
+    /// A tool call.
+    Tool(BoxFuture<'static, Result<RawJson, ToolError>>),
+    /// A notification.
+    Notification(BoxFuture<'static, Result<(), ToolError>>),
+}
+
+/// What a delegate's future gave.
+pub(crate) enum DelegateAnswer {
+    /// Of a tool call.
+    Tool(Result<RawJson, ToolError>),
+    /// Of a notification.
+    Notification(Result<(), ToolError>),
+}
+
+/// One open call of the delegate.
+///
+/// The future is outside the lock while it is polled, so that neither a poll nor a cancellation
+/// ever waits for the other.
+pub(crate) struct DelegateCall {
+    /// The number of the call within its cell; tool calls and notifications count together.
+    pub(crate) id: u64,
+    cell: Arc<Cell>,
+    state: Mutex<CallState>,
+}
+
+enum CallState {
+    /// The delegate has not been called yet.
+    Waiting,
+    /// The future is at rest.
+    Idle(DelegateFuture, Option<Waker>),
+    /// Somebody polls the future at this moment.
+    Polling,
+    /// As [`Self::Polling`], and whoever polls drops the future and goes on with the cell's events.
+    PollingCancelled,
+    /// The future is gone.
+    Done,
+}
+
+impl DelegateCall {
+    pub(crate) fn new(id: u64, cell: Arc<Cell>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            cell,
+            state: Mutex::new(CallState::Waiting),
+        })
+    }
+
+    /// Takes the delegate's future, polls it once, and hands it to the tokio runtime when it needs
+    /// more than that.
+    pub(crate) fn begin(self: &Arc<Self>, future: DelegateFuture) {
+        *self.lock() = CallState::Idle(future, None);
+        if self
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {
+            self.cell.tokio().spawn(CallTask(Arc::clone(self)));
+        }
+    }
+
+    /// Drops the future. False when it is being polled: then the one who polls drops it and calls
+    /// [`Cell::resume_events`].
+    pub(crate) fn cancel(&self) -> bool {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, CallState::Done) {
+            CallState::Polling | CallState::PollingCancelled => {
+                *state = CallState::PollingCancelled;
+                false
+            }
+            CallState::Idle(future, waker) => {
+                drop(state);
+                self.guarded(|| drop(future));
+                // The task that held the future has nothing left to do; waking it lets it end.
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                true
+            }
+            CallState::Waiting | CallState::Done => true,
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut future = {
+            let mut state = self.lock();
+            match std::mem::replace(&mut *state, CallState::Polling) {
+                CallState::Idle(future, _) => future,
+                CallState::Waiting | CallState::Done => {
+                    *state = CallState::Done;
+                    return Poll::Ready(());
+                }
+                busy @ (CallState::Polling | CallState::PollingCancelled) => {
+                    *state = busy;
+                    return Poll::Pending;
+                }
+            }
+        };
+        let polled = self.guarded(|| match &mut future {
+            DelegateFuture::Tool(future) => future.as_mut().poll(context).map(DelegateAnswer::Tool),
+            DelegateFuture::Notification(future) => future
+                .as_mut()
+                .poll(context)
+                .map(DelegateAnswer::Notification),
+        });
+        let polled = polled.unwrap_or_else(|| {
+            let error = ToolError::new("the delegate panicked");
+            Poll::Ready(match &future {
+                DelegateFuture::Tool(_) => DelegateAnswer::Tool(Err(error)),
+                DelegateFuture::Notification(_) => DelegateAnswer::Notification(Err(error)),
+            })
+        });
+        let mut state = self.lock();
+        let cancelled = matches!(*state, CallState::PollingCancelled);
+        match polled {
+            Poll::Pending if !cancelled => {
+                *state = CallState::Idle(future, Some(context.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Pending => {
+                *state = CallState::Done;
+                drop(state);
+                self.guarded(|| drop(future));
+            }
+            Poll::Ready(answer) => {
+                *state = CallState::Done;
+                drop(state);
+                self.guarded(|| drop(future));
+                if !cancelled {
+                    self.cell.answered(self.id, answer);
+                }
+            }
+        }
+        if cancelled {
+            self.cell.resume_events();
+        }
+        Poll::Ready(())
+    }
+
+    /// Runs code of the embedder; a panic of it becomes a failure and `None`.
+    fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                self.cell.callback_panicked(panic_message(&*panic));
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, CallState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tokio task that polls a call.
+struct CallTask(Arc<DelegateCall>);
+
+impl Future for CallTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(context)
+    }
+}

@@ -1,0 +1,426 @@
+//! One cell as its callers and its V8 thread share it: state, output, observers, events.
+
+mod events;
+mod state;
+mod time;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use code_mode_api::{
+    CancellationSignal, CellId, CellResponse, ContentItem, LimitName, Notification,
+    SessionDelegate, SessionError, SessionId, SideEffects, ToolInvocation,
+};
+
+use crate::call::DelegateCall;
+use crate::inbox::Inbox;
+use crate::limits::EffectiveLimits;
+use crate::phase::{Phase, Step};
+use crate::runtime::RuntimeCore;
+use crate::session::SessionCore;
+use crate::store::Store;
+use crate::supervisor::RuntimeFailure;
+use crate::watchdog;
+use state::{CpuClock, Ending, Event, State, later};
+
+/// Called exactly once with what an observation gave, on whatever thread that happens; must not
+/// block.
+pub type Observer = Box<dyn FnOnce(Result<CellResponse, SessionError>) + Send>;
+
+/// Names one observation of a cell, for [`Session::detach`](crate::Session::detach).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ObservationId(u64);
+
+/// Why a script is stopped from outside or by a helper. The first cause counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    /// The cell is terminated on request.
+    Terminated,
+    /// The script called `exit()`.
+    Exit,
+    /// A bound is reached.
+    Limit(LimitName, u64),
+    /// A callback of the runtime panicked.
+    Panic(String),
+}
+
+/// One cell.
+pub(crate) struct Cell {
+    /// Unique in the process; names the cell to the watchdog.
+    pub(crate) uid: u64,
+    pub(crate) id: CellId,
+    pub(crate) session_id: SessionId,
+    pub(crate) exec_call_id: String,
+    pub(crate) limits: EffectiveLimits,
+    pub(crate) store: Arc<Store>,
+    pub(crate) inbox: Inbox,
+    pub(crate) runtime: Arc<RuntimeCore>,
+    session: Weak<SessionCore>,
+    delegate: Arc<dyn SessionDelegate>,
+    started_at: OnceLock<Instant>,
+    call_cancel: CancellationSignal,
+    notification_cancel: CancellationSignal,
+    state: Mutex<State>,
+}
+
+impl Cell {
+    pub(crate) fn new(
+        id: CellId,
+        exec_call_id: String,
+        limits: EffectiveLimits,
+        session: &Arc<SessionCore>,
+    ) -> Self {
+        Self {
+            uid: watchdog::next_uid(),
+            id,
+            session_id: session.id.clone(),
+            exec_call_id,
+            limits,
+            store: Arc::clone(&session.store),
+            inbox: Inbox::default(),
+            runtime: Arc::clone(&session.runtime),
+            session: Arc::downgrade(session),
+            delegate: Arc::clone(&session.delegate),
+            started_at: OnceLock::new(),
+            call_cancel: CancellationSignal::new(),
+            notification_cancel: CancellationSignal::new(),
+            state: Mutex::new(State {
+                phase: Phase::Admitted,
+                items: Vec::new(),
+                output_bytes: 0,
+                output_items: 0,
+                observing: None,
+                next_observation: 1,
+                yield_pending: false,
+                terminators: Vec::new(),
+                ending: None,
+                ended_at: None,
+                stop: None,
+                stopped_at: None,
+                reported_unstoppable: false,
+                isolate: None,
+                cpu_clock: None,
+                thread_gone: false,
+                calls: BTreeMap::new(),
+                notifications: BTreeMap::new(),
+                events: VecDeque::new(),
+                delivering: false,
+            }),
+        }
+    }
+
+    pub(crate) fn tokio(&self) -> &tokio::runtime::Handle {
+        &self.runtime.tokio
+    }
+
+    // ---- Callers ----
+
+    /// Starts the clocks and takes the first observer. The V8 thread comes next.
+    pub(crate) fn start(self: &Arc<Self>, yield_time: Duration, first: Observer) -> ObservationId {
+        let now = Instant::now();
+        // A cell is started once, since that consumes its admission; a second value would be lost
+        // without harm.
+        let _ = self.started_at.set(now);
+        let mut state = self.lock();
+        self.step(&mut state, Step::Start);
+        let id = state.observe(first, later(now, yield_time));
+        drop(state);
+        self.watch(now);
+        id
+    }
+
+    /// Observes the cell; the error leaves the observer uncalled.
+    pub(crate) fn observe(
+        self: &Arc<Self>,
+        yield_time: Duration,
+        observer: Observer,
+    ) -> Result<ObservationId, SessionError> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        match state.phase {
+            Phase::Ended => {
+                let id = state.next_observation();
+                self.hand_out(&mut state, observer);
+                self.deliver(state);
+                Ok(id)
+            }
+            Phase::Delivered => Err(SessionError::CellFinished {
+                cell_id: self.id.clone(),
+            }),
+            Phase::Admitted | Phase::Running | Phase::Finishing | Phase::Stopping => {
+                if state.observing.is_some() {
+                    return Err(SessionError::BusyObserver {
+                        cell_id: self.id.clone(),
+                    });
+                }
+                let id = state.observe(observer, later(now, yield_time));
+                if state.yield_pending {
+                    self.yield_now(&mut state);
+                    self.deliver(state);
+                } else {
+                    drop(state);
+                    self.watch(now);
+                }
+                Ok(id)
+            }
+        }
+    }
+
+    /// Calls the observer of this observation with `Cancelled`, if it still waits.
+    pub(crate) fn detach(self: &Arc<Self>, observation: ObservationId) {
+        let mut state = self.lock();
+        if let Some(observing) = state
+            .observing
+            .take_if(|observing| observing.id == observation)
+        {
+            let cancelled = SessionError::Cancelled {
+                side_effects: SideEffects::Possible,
+            };
+            state
+                .events
+                .push_back(Event::Observed(observing.observer, Err(cancelled)));
+        }
+        self.deliver(state);
+    }
+
+    /// Ends the cell; the observer is called once the V8 thread has ended.
+    pub(crate) fn terminate(self: &Arc<Self>, observer: Observer) -> Result<(), SessionError> {
+        let mut state = self.lock();
+        match state.phase {
+            Phase::Delivered => {
+                return Err(SessionError::CellFinished {
+                    cell_id: self.id.clone(),
+                });
+            }
+            Phase::Ended if state.thread_gone => {
+                self.hand_out(&mut state, observer);
+                self.deliver(state);
+                return Ok(());
+            }
+            Phase::Ended | Phase::Stopping => {}
+            Phase::Admitted | Phase::Running | Phase::Finishing => {
+                self.step(&mut state, Step::Terminate);
+                self.stop_locked(&mut state, StopCause::Terminated);
+            }
+        }
+        state.terminators.push(observer);
+        drop(state);
+        self.inbox.ring();
+        self.watch(Instant::now());
+        Ok(())
+    }
+
+    /// Stops the script for this cause, unless it is already being stopped.
+    pub(crate) fn stop(self: &Arc<Self>, cause: StopCause) {
+        let mut state = self.lock();
+        self.stop_locked(&mut state, cause);
+        drop(state);
+        self.inbox.ring();
+        self.watch(Instant::now());
+    }
+
+    fn stop_locked(&self, state: &mut State, cause: StopCause) {
+        if state.stop.is_none() {
+            state.stop = Some(cause);
+            state.stopped_at = Some(Instant::now());
+        }
+        if let Some(isolate) = &state.isolate {
+            isolate.terminate_execution();
+        }
+    }
+
+    // ---- The V8 thread ----
+
+    /// Says that the cell's V8 thread runs and how its script can be stopped.
+    pub(crate) fn thread_runs(&self, isolate: v8::IsolateHandle) {
+        let cpu_clock = watchdog::cpu_clock_of_this_thread().map(|clock| CpuClock {
+            clock,
+            at_start: watchdog::read_clock(clock),
+        });
+        let mut state = self.lock();
+        if state.stop.is_some() {
+            isolate.terminate_execution();
+        }
+        state.isolate = Some(isolate);
+        state.cpu_clock = cpu_clock;
+    }
+
+    /// Why the script is to stop, if it is.
+    pub(crate) fn stop_cause(&self) -> Option<StopCause> {
+        self.lock().stop.clone()
+    }
+
+    /// Adds to the output, or stops the script when a bound is reached. `size` is the item's bytes.
+    pub(crate) fn output(&self, item: ContentItem, size: usize) -> Result<(), (LimitName, u64)> {
+        let mut state = self.lock();
+        if state.output_items + 1 > self.limits.output_items {
+            return Err((LimitName::OutputItems, self.limits.output_items));
+        }
+        if state.output_bytes + size as u64 > self.limits.output_bytes {
+            return Err((LimitName::OutputBytes, self.limits.output_bytes));
+        }
+        state.output_items += 1;
+        state.output_bytes += size as u64;
+        state.items.push(item);
+        Ok(())
+    }
+
+    /// Gives the observer what has come so far; without one, the next observer gets it at once.
+    pub(crate) fn yield_control(self: &Arc<Self>) {
+        let mut state = self.lock();
+        self.yield_now(&mut state);
+        self.deliver(state);
+    }
+
+    /// Calls a tool; its answer comes to the inbox.
+    pub(crate) fn invoke(self: &Arc<Self>, call: u64, invocation: ToolInvocation) {
+        let delegate_call = DelegateCall::new(call, Arc::clone(self));
+        let mut state = self.lock();
+        state.calls.insert(call, Arc::clone(&delegate_call));
+        state
+            .events
+            .push_back(Event::Invoke(delegate_call, invocation));
+        self.deliver(state);
+    }
+
+    /// Sends a notification, or says that too many are undelivered.
+    pub(crate) fn notify(
+        self: &Arc<Self>,
+        call: u64,
+        text: String,
+    ) -> Result<(), (LimitName, u64)> {
+        let notification = Notification {
+            session_id: self.session_id.clone(),
+            cell_id: self.id.clone(),
+            exec_call_id: self.exec_call_id.clone(),
+            text,
+        };
+        let bound = self.runtime.config.max_open_notifications;
+        let delegate_call = DelegateCall::new(call, Arc::clone(self));
+        let mut state = self.lock();
+        if state.notifications.len() >= bound {
+            return Err((LimitName::OpenNotifications, bound as u64));
+        }
+        state.notifications.insert(call, Arc::clone(&delegate_call));
+        state
+            .events
+            .push_back(Event::Notify(delegate_call, notification));
+        self.deliver(state);
+        Ok(())
+    }
+
+    /// Says that the script runs no more: open tool calls are cancelled.
+    pub(crate) fn script_ended(self: &Arc<Self>) {
+        let mut state = self.lock();
+        self.step(&mut state, Step::ScriptEnded);
+        state.isolate = None;
+        state.cancel_calls(&self.call_cancel);
+        self.deliver(state);
+    }
+
+    /// Whether the cell has nothing left to wait for before its result goes out.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.lock();
+        state.notifications.is_empty() || state.stop.is_some()
+    }
+
+    /// Gives the cell its outcome. A cell that is being terminated keeps that as its outcome and
+    /// gets it when the thread has ended.
+    pub(crate) fn finished(self: &Arc<Self>, error_text: Option<String>) {
+        let mut state = self.lock();
+        state.cancel_notifications(&self.notification_cancel);
+        if state.phase != Phase::Stopping {
+            self.end(&mut state, Step::Complete, Ending::Completed { error_text });
+        }
+        self.deliver(state);
+    }
+
+    /// Reports a step that the cell's state does not have; for fault injection.
+    pub(crate) fn impossible_step(self: &Arc<Self>) {
+        let mut state = self.lock();
+        self.step(&mut state, Step::Start);
+        self.deliver(state);
+    }
+
+    // ---- The keeper of threads ----
+
+    /// Says that the V8 thread has really ended: `panic` is its panic, if it had one.
+    pub(crate) fn thread_ended(self: &Arc<Self>, panic: Option<String>) {
+        let mut state = self.lock();
+        let (session_id, cell_id) = (self.session_id.clone(), self.id.clone());
+        let failure = match panic {
+            Some(message) => Some(RuntimeFailure::ThreadPanicked {
+                session_id,
+                cell_id,
+                message,
+            }),
+            None if matches!(state.phase, Phase::Running | Phase::Finishing) => {
+                Some(RuntimeFailure::ThreadVanished {
+                    session_id,
+                    cell_id,
+                })
+            }
+            None => None,
+        };
+        self.thread_gone(&mut state, failure);
+        self.deliver(state);
+        self.let_go();
+    }
+
+    /// Says that the cell gets no V8 thread.
+    pub(crate) fn thread_missing(self: &Arc<Self>, message: String) {
+        let mut state = self.lock();
+        let (session_id, cell_id) = (self.session_id.clone(), self.id.clone());
+        let failure = RuntimeFailure::NoThread {
+            session_id,
+            cell_id,
+            message,
+        };
+        self.thread_gone(&mut state, Some(failure));
+        self.deliver(state);
+        self.let_go();
+    }
+
+    fn thread_gone(&self, state: &mut State, failure: Option<RuntimeFailure>) {
+        state.thread_gone = true;
+        state.isolate = None;
+        state.cpu_clock = None;
+        state.cancel_calls(&self.call_cancel);
+        state.cancel_notifications(&self.notification_cancel);
+        if let Some(failure) = failure {
+            let cause = failure.to_string();
+            state.events.push_back(Event::Failed(failure));
+            if matches!(
+                state.phase,
+                Phase::Running | Phase::Finishing | Phase::Stopping
+            ) {
+                self.end(state, Step::Lose, Ending::Lost { cause });
+            }
+        } else if state.phase == Phase::Stopping {
+            self.end(state, Step::ThreadStopped, Ending::Terminated);
+        }
+        // What is left asked for the termination of a cell that had ended by itself: the first one
+        // gets the result.
+        for observer in std::mem::take(&mut state.terminators) {
+            if state.phase == Phase::Ended {
+                self.hand_out(state, observer);
+            } else {
+                let finished = SessionError::CellFinished {
+                    cell_id: self.id.clone(),
+                };
+                state
+                    .events
+                    .push_back(Event::Observed(observer, Err(finished)));
+            }
+        }
+    }
+
+    fn let_go(&self) {
+        watchdog::forget(self.uid);
+        self.runtime.thread_ended();
+        if let Some(session) = self.session.upgrade() {
+            session.cell_gone();
+        }
+    }
+}

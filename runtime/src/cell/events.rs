@@ -1,0 +1,217 @@
+//! A cell's steps, its responses, and the calls of the embedder in the order of events.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
+
+use super::state::{Ending, Event, State};
+use super::{Cell, Observer};
+use crate::call::{DelegateAnswer, DelegateFuture};
+use crate::inbox::ToolAnswer;
+use crate::phase::{Phase, Step};
+use crate::supervisor::{RuntimeFailure, panic_message};
+
+impl Cell {
+    pub(super) fn step(&self, state: &mut State, step: Step) {
+        match state.phase.after(step) {
+            Some(phase) => state.phase = phase,
+            None => state
+                .events
+                .push_back(Event::Failed(RuntimeFailure::ImpossibleTransition {
+                    session_id: self.session_id.clone(),
+                    cell_id: self.id.clone(),
+                    step: format!("{step:?} in {:?}", state.phase),
+                })),
+        }
+    }
+
+    /// Ends the cell: whoever waits gets the result, then the cell is closed.
+    pub(super) fn end(&self, state: &mut State, step: Step, ending: Ending) {
+        self.step(state, step);
+        if state.phase != Phase::Ended {
+            return;
+        }
+        state.ended_at = Some(Instant::now());
+        state.ending = Some(ending);
+        self.runtime.cell_ended();
+        let mut waiting: Vec<Observer> = std::mem::take(&mut state.terminators);
+        waiting.extend(state.observing.take().map(|observing| observing.observer));
+        if !waiting.is_empty() {
+            self.step(state, Step::Deliver);
+            let response = self.final_response(state, Duration::ZERO);
+            for observer in waiting {
+                state
+                    .events
+                    .push_back(Event::Observed(observer, response.clone()));
+            }
+            self.delivered();
+        }
+        state.events.push_back(Event::Closed);
+    }
+
+    /// Gives the kept result of an ended cell to this observer.
+    pub(super) fn hand_out(&self, state: &mut State, observer: Observer) {
+        self.step(state, Step::Deliver);
+        let buffered = state.ended_at.map_or(Duration::ZERO, |at| at.elapsed());
+        let response = self.final_response(state, buffered);
+        state.events.push_back(Event::Observed(observer, response));
+        self.delivered();
+    }
+
+    pub(super) fn delivered(&self) {
+        if let Some(session) = self.session.upgrade() {
+            session.result_delivered(&self.id);
+        }
+    }
+
+    pub(super) fn final_response(
+        &self,
+        state: &mut State,
+        buffered: Duration,
+    ) -> Result<CellResponse, SessionError> {
+        let status = match state.ending.take() {
+            Some(Ending::Completed { error_text }) => CellStatus::Completed { error_text },
+            Some(Ending::Terminated) => CellStatus::Terminated,
+            Some(Ending::Lost { cause }) => {
+                return Err(SessionError::RuntimeLost {
+                    cause,
+                    side_effects: SideEffects::Possible,
+                });
+            }
+            None => {
+                return Err(SessionError::CellFinished {
+                    cell_id: self.id.clone(),
+                });
+            }
+        };
+        let mut response = self.response(state, status);
+        response.timings.result_buffered_for = Some(buffered);
+        Ok(response)
+    }
+
+    pub(super) fn response(&self, state: &mut State, status: CellStatus) -> CellResponse {
+        let worked_until = state.ended_at.unwrap_or_else(Instant::now);
+        let started = *self.started_at.get_or_init(Instant::now);
+        CellResponse {
+            cell_id: self.id.clone(),
+            status,
+            content_items: std::mem::take(&mut state.items),
+            timings: CellTimings {
+                host_duration: Some(worked_until.saturating_duration_since(started)),
+                result_buffered_for: None,
+            },
+            state_lost: None,
+        }
+    }
+
+    pub(super) fn yield_now(&self, state: &mut State) {
+        match state.observing.take() {
+            Some(observing) => {
+                state.yield_pending = false;
+                let response = self.response(state, CellStatus::Yielded);
+                state
+                    .events
+                    .push_back(Event::Observed(observing.observer, Ok(response)));
+            }
+            None => state.yield_pending = !state.items.is_empty(),
+        }
+    }
+
+    /// Takes the answer of a delegate's future.
+    pub(crate) fn answered(&self, call: u64, answer: DelegateAnswer) {
+        match answer {
+            DelegateAnswer::Tool(result) => {
+                self.lock().calls.remove(&call);
+                self.inbox.answer(ToolAnswer { call, result });
+            }
+            DelegateAnswer::Notification(result) => {
+                if let Err(error) = result {
+                    tracing::warn!(
+                        session = %self.session_id, cell = %self.id, %error,
+                        "a notification was not delivered"
+                    );
+                }
+                self.lock().notifications.remove(&call);
+                self.inbox.ring();
+            }
+        }
+    }
+
+    /// Says that code of the embedder panicked.
+    pub(crate) fn callback_panicked(&self, message: String) {
+        self.runtime.fail(RuntimeFailure::CallbackPanicked {
+            session_id: self.session_id.clone(),
+            cell_id: self.id.clone(),
+            message,
+        });
+    }
+
+    /// Goes on with the events after whoever polled a cancelled call has dropped its future.
+    pub(crate) fn resume_events(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.delivering = false;
+        self.deliver(state);
+    }
+
+    /// Calls the embedder with the cell's events, in order and without the lock, unless somebody
+    /// does so already: then that one goes on with what was added.
+    pub(super) fn deliver<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        if state.delivering {
+            return;
+        }
+        while let Some(event) = state.events.pop_front() {
+            state.delivering = true;
+            drop(state);
+            let done = match catch_unwind(AssertUnwindSafe(|| self.run(event))) {
+                Ok(done) => done,
+                Err(panic) => {
+                    self.callback_panicked(panic_message(&*panic));
+                    true
+                }
+            };
+            if !done {
+                // `delivering` stays set: the one who polls the call resumes.
+                return;
+            }
+            state = self.lock();
+        }
+        state.delivering = false;
+    }
+
+    /// Runs one event. False when it is finished by somebody else, who then resumes.
+    pub(super) fn run(&self, event: Event) -> bool {
+        match event {
+            Event::Invoke(call, invocation) => {
+                let _tokio = self.tokio().enter();
+                let future = self
+                    .delegate
+                    .invoke_tool(invocation, self.call_cancel.clone());
+                call.begin(DelegateFuture::Tool(future));
+            }
+            Event::Notify(call, notification) => {
+                let _tokio = self.tokio().enter();
+                let future = self
+                    .delegate
+                    .notify(notification, self.notification_cancel.clone());
+                call.begin(DelegateFuture::Notification(future));
+            }
+            Event::FireCancel(signal) => signal.cancel(),
+            Event::Cancel(call) => {
+                let _tokio = self.tokio().enter();
+                return call.cancel();
+            }
+            Event::Observed(observer, result) => observer(result),
+            Event::Closed => self.delegate.cell_closed(&self.session_id, &self.id),
+            Event::Failed(failure) => self.runtime.fail(failure),
+        }
+        true
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held except a failed allocation, after which the state
+        // is still whole: every change is a single assignment or push.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

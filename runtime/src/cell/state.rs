@@ -1,0 +1,132 @@
+//! What a cell's lock guards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use code_mode_api::{
+    CancellationSignal, CellResponse, ContentItem, Notification, SessionError, ToolInvocation,
+};
+
+use super::{ObservationId, Observer, StopCause};
+use crate::call::DelegateCall;
+use crate::phase::Phase;
+use crate::supervisor::RuntimeFailure;
+use crate::watchdog;
+
+/// How a cell ended, as its observer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    Completed { error_text: Option<String> },
+    Terminated,
+    Lost { cause: String },
+}
+
+pub(super) struct Observing {
+    pub(super) id: ObservationId,
+    pub(super) observer: Observer,
+    pub(super) yield_at: Instant,
+}
+
+/// Something that happened to the cell and that the embedder is to be told, in order.
+pub(super) enum Event {
+    Invoke(Arc<DelegateCall>, ToolInvocation),
+    Notify(Arc<DelegateCall>, Notification),
+    FireCancel(CancellationSignal),
+    Cancel(Arc<DelegateCall>),
+    Observed(Observer, Result<CellResponse, SessionError>),
+    Closed,
+    Failed(RuntimeFailure),
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) items: Vec<ContentItem>,
+    pub(super) output_bytes: u64,
+    pub(super) output_items: u64,
+    pub(super) observing: Option<Observing>,
+    pub(super) next_observation: u64,
+    /// A `yield_control` that nobody has observed yet.
+    pub(super) yield_pending: bool,
+    /// Those who wait for the V8 thread to have ended.
+    pub(super) terminators: Vec<Observer>,
+    pub(super) ending: Option<Ending>,
+    pub(super) ended_at: Option<Instant>,
+    pub(super) stop: Option<StopCause>,
+    pub(super) stopped_at: Option<Instant>,
+    pub(super) reported_unstoppable: bool,
+    pub(super) isolate: Option<v8::IsolateHandle>,
+    pub(super) cpu_clock: Option<CpuClock>,
+    pub(super) thread_gone: bool,
+    pub(super) calls: BTreeMap<u64, Arc<DelegateCall>>,
+    pub(super) notifications: BTreeMap<u64, Arc<DelegateCall>>,
+    pub(super) events: VecDeque<Event>,
+    /// Somebody calls the embedder with the cell's events; everybody else only adds to them.
+    pub(super) delivering: bool,
+}
+
+/// The CPU clock of a cell's thread, and what it said when the cell began.
+#[derive(Clone, Copy)]
+pub(super) struct CpuClock {
+    pub(super) clock: libc::clockid_t,
+    pub(super) at_start: Duration,
+}
+
+impl State {
+    pub(super) fn next_observation(&mut self) -> ObservationId {
+        let id = ObservationId(self.next_observation);
+        self.next_observation += 1;
+        id
+    }
+
+    pub(super) fn observe(&mut self, observer: Observer, yield_at: Instant) -> ObservationId {
+        let id = self.next_observation();
+        self.observing = Some(Observing {
+            id,
+            observer,
+            yield_at,
+        });
+        id
+    }
+
+    pub(super) fn cpu_time_left(&self, limit: Duration) -> Duration {
+        self.cpu_clock.map_or(limit, |cpu| {
+            let used = watchdog::read_clock(cpu.clock).saturating_sub(cpu.at_start);
+            limit.saturating_sub(used)
+        })
+    }
+
+    pub(super) fn cancel_calls(&mut self, signal: &CancellationSignal) {
+        cancel(&mut self.events, std::mem::take(&mut self.calls), signal);
+    }
+
+    pub(super) fn cancel_notifications(&mut self, signal: &CancellationSignal) {
+        cancel(
+            &mut self.events,
+            std::mem::take(&mut self.notifications),
+            signal,
+        );
+    }
+}
+
+fn cancel(
+    events: &mut VecDeque<Event>,
+    calls: BTreeMap<u64, Arc<DelegateCall>>,
+    signal: &CancellationSignal,
+) {
+    if calls.is_empty() {
+        return;
+    }
+    events.push_back(Event::FireCancel(signal.clone()));
+    events.extend(calls.into_values().map(Event::Cancel));
+}
+
+/// `time` after `start`, or a time that never comes when the clock cannot hold it.
+pub(super) fn later(start: Instant, time: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    start.checked_add(time.min(NEVER)).unwrap_or(start)
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

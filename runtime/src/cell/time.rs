@@ -1,0 +1,87 @@
+//! What time brings to a cell; called by the watchdog.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use code_mode_api::LimitName;
+
+use super::state::{Event, State, later, millis};
+use super::{Cell, StopCause};
+use crate::limits::{STOP_GRACE, WATCHDOG_TICK};
+use crate::phase::Phase;
+use crate::supervisor::RuntimeFailure;
+use crate::watchdog;
+
+impl Cell {
+    /// Enforces what time brings, and says when to look again.
+    pub(crate) fn check(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let mut state = self.lock();
+        if state
+            .observing
+            .as_ref()
+            .is_some_and(|observing| observing.yield_at <= now)
+        {
+            self.yield_now(&mut state);
+        }
+        if state.stop.is_none() && matches!(state.phase, Phase::Running | Phase::Finishing) {
+            if self.wall_deadline() <= now {
+                let limit = millis(self.limits.wall_time);
+                self.stop_locked(&mut state, StopCause::Limit(LimitName::WallTimeMs, limit));
+                self.inbox.ring();
+            } else if state.cpu_time_left(self.limits.cpu_time).is_zero() {
+                let limit = millis(self.limits.cpu_time);
+                self.stop_locked(&mut state, StopCause::Limit(LimitName::CpuTimeMs, limit));
+                self.inbox.ring();
+            }
+        } else if let Some(isolate) = &state.isolate
+            && state.stop.is_some()
+        {
+            // A request to terminate is consumed by the innermost script that it unwinds; asking
+            // again makes sure that no outer one goes on.
+            isolate.terminate_execution();
+        }
+        let overdue = state.stopped_at.is_some_and(|at| at + STOP_GRACE <= now);
+        if overdue && state.isolate.is_some() && !state.reported_unstoppable {
+            state.reported_unstoppable = true;
+            state
+                .events
+                .push_back(Event::Failed(RuntimeFailure::Unstoppable {
+                    session_id: self.session_id.clone(),
+                    cell_id: self.id.clone(),
+                }));
+        }
+        let next = self.next_check(&state, now);
+        self.deliver(state);
+        next
+    }
+
+    pub(super) fn next_check(&self, state: &State, now: Instant) -> Option<Instant> {
+        let yield_at = state.observing.as_ref().map(|observing| observing.yield_at);
+        let bound = match (&state.stop, state.phase) {
+            (None, Phase::Running | Phase::Finishing) => {
+                let cpu = now + state.cpu_time_left(self.limits.cpu_time).max(WATCHDOG_TICK);
+                Some(cpu.min(self.wall_deadline()))
+            }
+            (Some(_), Phase::Running | Phase::Stopping) if !state.thread_gone => {
+                Some(now + WATCHDOG_TICK)
+            }
+            _ => None,
+        };
+        yield_at.into_iter().chain(bound).min()
+    }
+
+    pub(super) fn wall_deadline(&self) -> Instant {
+        later(
+            *self.started_at.get_or_init(Instant::now),
+            self.limits.wall_time,
+        )
+    }
+
+    /// Makes the watchdog look at the cell in time for its next deadline.
+    pub(super) fn watch(self: &Arc<Self>, now: Instant) {
+        let next = self.next_check(&self.lock(), now);
+        if let Some(next) = next {
+            watchdog::watch(self, next);
+        }
+    }
+}

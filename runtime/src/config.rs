@@ -1,0 +1,86 @@
+//! What an operator decides about a runtime.
+
+use std::time::Duration;
+
+use code_mode_api::CellLimits;
+
+use crate::limits;
+
+/// The operator's bounds and choices. Every default is a constant in [`crate::limits`].
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// Bounds of one cell; `None` fields mean the defaults of [`crate::limits`]. A request may
+    /// lower them.
+    pub cell_limits: CellLimits,
+    /// Sessions open at one time.
+    pub max_sessions: usize,
+    /// Cells running at one time, all sessions together.
+    pub max_active_cells: usize,
+    /// Results that wait for an observer, per session.
+    pub max_stored_results: usize,
+    /// Cells over the life of one session.
+    pub max_cells_per_session: u64,
+    /// Source of one cell, in bytes of UTF-8.
+    pub max_source_bytes: usize,
+    /// Tools offered to one cell.
+    pub max_tools: usize,
+    /// Names, descriptions and schemas of all tools of one cell, in bytes.
+    pub max_tool_bytes: usize,
+    /// One tool input, tool result or notification, in bytes.
+    pub max_value_bytes: usize,
+    /// One stored value as JSON, in bytes.
+    pub max_stored_value_bytes: usize,
+    /// All stored values and keys of one session, in bytes.
+    pub max_store_bytes: usize,
+    /// Keys in one session's store.
+    pub max_store_keys: usize,
+    /// Notifications of one cell that are not yet delivered.
+    pub max_open_notifications: usize,
+    /// How long an observer waits when its request does not say.
+    pub default_yield_time: Duration,
+    /// How many isolates are kept ready ahead of need; each costs about 1 MiB. 0 makes each isolate
+    /// when its cell starts.
+    pub ready_isolates: usize,
+    /// A fault to inject, for tests of supervision.
+    #[doc(hidden)]
+    pub fault: Option<Fault>,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            cell_limits: CellLimits::default(),
+            max_sessions: limits::DEFAULT_MAX_SESSIONS,
+            max_active_cells: limits::DEFAULT_MAX_ACTIVE_CELLS,
+            max_stored_results: limits::DEFAULT_MAX_STORED_RESULTS,
+            max_cells_per_session: limits::DEFAULT_MAX_CELLS_PER_SESSION,
+            max_source_bytes: limits::DEFAULT_MAX_SOURCE_BYTES,
+            max_tools: limits::DEFAULT_MAX_TOOLS,
+            max_tool_bytes: limits::DEFAULT_MAX_TOOL_BYTES,
+            max_value_bytes: limits::DEFAULT_MAX_VALUE_BYTES,
+            max_stored_value_bytes: limits::DEFAULT_MAX_STORED_VALUE_BYTES,
+            max_store_bytes: limits::DEFAULT_MAX_STORE_BYTES,
+            max_store_keys: limits::DEFAULT_MAX_STORE_KEYS,
+            max_open_notifications: limits::DEFAULT_MAX_OPEN_NOTIFICATIONS,
+            default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
+            ready_isolates: limits::DEFAULT_READY_ISOLATES,
+            fault: None,
+        }
+    }
+}
+
+/// A fault that a test injects.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The V8 thread panics in its event loop, before the script runs.
+    PanicInThread,
+    /// The `text` helper panics when the script calls it.
+    PanicInHelper,
+    /// The V8 thread ends without an outcome.
+    VanishingThread,
+    /// The V8 thread reports an end that its state does not have.
+    ImpossibleStep,
+    /// No V8 thread can be had.
+    NoThread,
+}

@@ -1,0 +1,189 @@
+//! The bounds of the runtime: defaults, units, what happens when one is reached, and what it does
+//! not cover.
+//!
+//! A cell that reaches one of its bounds ends, and its script cannot catch that: the response
+//! carries the output so far and an error text that names the bound and its value.
+//! The session and all other cells go on.
+//! A bound on admission (source, tools, sessions, cells, results) refuses the operation with
+//! [`SessionError::Limit`](code_mode_api::SessionError::Limit), and nothing has run.
+
+use std::time::Duration;
+
+use code_mode_api::CellLimits;
+
+/// V8 heap of one cell, bytes. Reached when V8 still holds this much after a full collection.
+///
+/// V8 may pass it for a moment: the script is told to stop and gets room to unwind (see
+/// [`HEAP_UNWIND_BYTES`]). Not covered: ArrayBuffers ([`DEFAULT_EXTERNAL_BYTES`]) and the about
+/// 1 MiB that V8 needs for itself.
+pub const DEFAULT_HEAP_BYTES: u64 = 64 << 20;
+
+/// How far the V8 heap may grow past its bound while a script that reached it unwinds, bytes.
+///
+/// A single allocation larger than this makes V8 abort the process, since it offers no other way
+/// out; see `docs/limits.md`.
+pub const HEAP_UNWIND_BYTES: u64 = 512 << 20;
+
+/// The smallest heap bound that is used, bytes: below it V8 cannot even make a context.
+pub const MIN_HEAP_BYTES: u64 = 4 << 20;
+
+/// ArrayBuffers and other memory outside the V8 heap of one cell, bytes.
+///
+/// Checked whenever V8 collects garbage and each [`WATCHDOG_TICK`] while the script computes, so a
+/// script can pass it for a moment. Not covered: the code that the regular-expression engine makes.
+pub const DEFAULT_EXTERNAL_BYTES: u64 = 64 << 20;
+
+/// Time that the script of one cell computes. Measured as CPU time of the cell's thread, so it
+/// stands still while the cell waits for tools, timers or a processor. Not covered: garbage
+/// collection on V8's helper threads.
+pub const DEFAULT_CPU_TIME: Duration = Duration::from_secs(30);
+
+/// Time from the start of a cell to its end, waiting included.
+pub const DEFAULT_WALL_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Text and image items of one cell, all together, bytes of UTF-8.
+pub const DEFAULT_OUTPUT_BYTES: u64 = 16 << 20;
+
+/// Output of one cell, items.
+pub const DEFAULT_OUTPUT_ITEMS: u64 = 10_000;
+
+/// Tool calls of one cell that are open at one time.
+pub const DEFAULT_OPEN_TOOL_CALLS: u64 = 256;
+
+/// Tool calls over the life of one cell.
+pub const DEFAULT_TOTAL_TOOL_CALLS: u64 = 10_000;
+
+/// Timers of one cell that are pending at one time.
+pub const DEFAULT_TIMERS: u64 = 10_000;
+
+/// Sessions open at one time.
+pub const DEFAULT_MAX_SESSIONS: usize = 64;
+
+/// Cells running at one time, all sessions together. A cell whose script has ended no longer
+/// counts, even if nobody has read its result.
+pub const DEFAULT_MAX_ACTIVE_CELLS: usize = 128;
+
+/// Results that wait for an observer, per session; active cells count too, since each may leave
+/// one.
+pub const DEFAULT_MAX_STORED_RESULTS: usize = 256;
+
+/// Cells over the life of one session. Admission fails before the counter would wrap.
+pub const DEFAULT_MAX_CELLS_PER_SESSION: u64 = u64::MAX - 1;
+
+/// Source of one cell, bytes of UTF-8. V8 cannot be interrupted while it compiles; this bounds how
+/// long that takes.
+pub const DEFAULT_MAX_SOURCE_BYTES: usize = 1 << 20;
+
+/// Tools offered to one cell.
+pub const DEFAULT_MAX_TOOLS: usize = 4096;
+
+/// Names, descriptions and schemas of all tools of one cell, bytes.
+pub const DEFAULT_MAX_TOOL_BYTES: usize = 16 << 20;
+
+/// One tool input, tool result or notification, bytes of UTF-8. A tool result that is larger
+/// rejects the script's promise; the others end the cell.
+pub const DEFAULT_MAX_VALUE_BYTES: usize = 32 << 20;
+
+/// One stored value as JSON, bytes of UTF-8.
+pub const DEFAULT_MAX_STORED_VALUE_BYTES: usize = 1 << 20;
+
+/// Keys and values of one session's store, bytes of UTF-8. What a running cell has stored counts in
+/// addition to what it will replace.
+pub const DEFAULT_MAX_STORE_BYTES: usize = 16 << 20;
+
+/// Keys of one session's store, counted like [`DEFAULT_MAX_STORE_BYTES`].
+pub const DEFAULT_MAX_STORE_KEYS: usize = 1_000;
+
+/// Notifications of one cell that are not yet delivered.
+pub const DEFAULT_MAX_OPEN_NOTIFICATIONS: usize = 1_000;
+
+/// Isolates kept ready ahead of need, per runtime.
+pub const DEFAULT_READY_ISOLATES: usize = 0;
+
+/// Levels of nesting of a value that crosses from a script into JSON. Deeper ones throw a
+/// RangeError, which the script can catch: many JSON readers refuse more than 128.
+pub const MAX_JSON_DEPTH: usize = 100;
+
+/// Rejected promises without a handler that a cell keeps track of. Later ones are not reported.
+pub const MAX_TRACKED_REJECTIONS: usize = 1_000;
+
+/// Stack that V8 may use, bytes. Deeper recursion throws a RangeError, which the script can catch.
+pub const V8_STACK_BYTES: usize = 1 << 20;
+
+/// Stack of a cell's thread, bytes: V8's share and ample room for native code that V8 calls.
+pub const THREAD_STACK_BYTES: usize = 4 << 20;
+
+/// How long a cell whose script has ended waits for its notifications to be delivered.
+pub const NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a script that was told to stop may go on before the supervisor is told.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How often the watchdog looks at a cell that computes or that was told to stop.
+pub const WATCHDOG_TICK: Duration = Duration::from_millis(10);
+
+/// Bytes of one error text; the middle of a longer one is left out.
+pub const MAX_ERROR_TEXT_BYTES: usize = 64 << 10;
+
+/// The bounds of one cell, every one decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveLimits {
+    /// See [`DEFAULT_HEAP_BYTES`].
+    pub heap_bytes: u64,
+    /// See [`DEFAULT_EXTERNAL_BYTES`].
+    pub external_bytes: u64,
+    /// See [`DEFAULT_CPU_TIME`].
+    pub cpu_time: Duration,
+    /// See [`DEFAULT_WALL_TIME`].
+    pub wall_time: Duration,
+    /// See [`DEFAULT_OUTPUT_BYTES`].
+    pub output_bytes: u64,
+    /// See [`DEFAULT_OUTPUT_ITEMS`].
+    pub output_items: u64,
+    /// See [`DEFAULT_OPEN_TOOL_CALLS`].
+    pub open_tool_calls: u64,
+    /// See [`DEFAULT_TOTAL_TOOL_CALLS`].
+    pub total_tool_calls: u64,
+    /// See [`DEFAULT_TIMERS`].
+    pub timers: u64,
+}
+
+impl EffectiveLimits {
+    /// The operator's bounds, with the defaults where the operator says nothing.
+    pub fn of_operator(operator: &CellLimits) -> Self {
+        Self {
+            heap_bytes: operator
+                .heap_bytes
+                .unwrap_or(DEFAULT_HEAP_BYTES)
+                .max(MIN_HEAP_BYTES),
+            external_bytes: operator.external_bytes.unwrap_or(DEFAULT_EXTERNAL_BYTES),
+            cpu_time: operator.cpu_time.unwrap_or(DEFAULT_CPU_TIME),
+            wall_time: operator.wall_time.unwrap_or(DEFAULT_WALL_TIME),
+            output_bytes: operator.output_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES),
+            output_items: operator.output_items.unwrap_or(DEFAULT_OUTPUT_ITEMS),
+            open_tool_calls: operator.open_tool_calls.unwrap_or(DEFAULT_OPEN_TOOL_CALLS),
+            total_tool_calls: operator
+                .total_tool_calls
+                .unwrap_or(DEFAULT_TOTAL_TOOL_CALLS),
+            timers: operator.timers.unwrap_or(DEFAULT_TIMERS),
+        }
+    }
+
+    /// These bounds, lowered where the request asks for less and never raised.
+    pub fn lowered_by(&self, request: &CellLimits) -> Self {
+        fn lower<T: Ord + Copy>(operator: T, request: Option<T>) -> T {
+            request.map_or(operator, |value| value.min(operator))
+        }
+        Self {
+            heap_bytes: lower(self.heap_bytes, request.heap_bytes).max(MIN_HEAP_BYTES),
+            external_bytes: lower(self.external_bytes, request.external_bytes),
+            cpu_time: lower(self.cpu_time, request.cpu_time),
+            wall_time: lower(self.wall_time, request.wall_time),
+            output_bytes: lower(self.output_bytes, request.output_bytes),
+            output_items: lower(self.output_items, request.output_items),
+            open_tool_calls: lower(self.open_tool_calls, request.open_tool_calls),
+            total_tool_calls: lower(self.total_tool_calls, request.total_tool_calls),
+            timers: lower(self.timers, request.timers),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The runtime: what all sessions share.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use code_mode_api::{LimitName, SessionDelegate, SessionError, SessionId};
+use tokio::runtime::Handle;
+
+use crate::config::RuntimeConfig;
+use crate::engine;
+use crate::limits::EffectiveLimits;
+use crate::pool::Pool;
+use crate::session::{Session, SessionCore};
+use crate::supervisor::{RuntimeFailure, Supervisor};
+
+/// Why the runtime could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeStartError {
+    /// A thread of the runtime could not be made.
+    #[error("Failed to start the runtime's thread {name}: {source}")]
+    Thread {
+        /// The thread's name.
+        name: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// The runtime: V8, and the bounds that sessions share. Cheap to clone.
+///
+/// V8 itself belongs to the process and is set up once, in the background, by the first runtime.
+#[derive(Clone)]
+pub struct Runtime {
+    core: Arc<RuntimeCore>,
+}
+
+/// What sessions, cells and threads know of their runtime.
+pub(crate) struct RuntimeCore {
+    pub(crate) config: RuntimeConfig,
+    pub(crate) operator_limits: EffectiveLimits,
+    pub(crate) tokio: Handle,
+    pub(crate) pool: Pool,
+    supervisor: Option<Arc<dyn Supervisor>>,
+    /// Cells admitted and not ended.
+    active: AtomicUsize,
+    /// Cells admitted whose V8 thread has not ended.
+    threads: AtomicUsize,
+    sessions: Mutex<HashSet<SessionId>>,
+    next_session: AtomicU64,
+}
+
+impl Runtime {
+    /// Makes a runtime. `handle` runs the futures of delegates; `supervisor` is told of failures of
+    /// the runtime itself.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn new(
+        config: RuntimeConfig,
+        handle: Handle,
+        supervisor: Option<Arc<dyn Supervisor>>,
+    ) -> Result<Self, RuntimeStartError> {
+        engine::start()?;
+        let operator_limits = EffectiveLimits::of_operator(&config.cell_limits);
+        let core = Arc::new(RuntimeCore {
+            pool: Pool::new(config.ready_isolates, operator_limits.heap_bytes),
+            operator_limits,
+            config,
+            tokio: handle,
+            supervisor,
+            active: AtomicUsize::new(0),
+            threads: AtomicUsize::new(0),
+            sessions: Mutex::default(),
+            next_session: AtomicU64::new(1),
+        });
+        core.pool.refill();
+        Ok(Self { core })
+    }
+
+    /// Opens a session whose scripts call `delegate`. Without an id it gets one of its own.
+    ///
+    /// # Errors
+    /// [`SessionError::DuplicateSession`] when a session of this id is open, or
+    /// [`SessionError::Limit`].
+    pub fn open(
+        &self,
+        id: Option<SessionId>,
+        delegate: Arc<dyn SessionDelegate>,
+    ) -> Result<Session, SessionError> {
+        let mut sessions = self
+            .core
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(session_id) = id.as_ref().filter(|id| sessions.contains(*id)) {
+            return Err(SessionError::DuplicateSession {
+                session_id: session_id.clone(),
+            });
+        }
+        let maximum = self.core.config.max_sessions;
+        if sessions.len() >= maximum {
+            return Err(SessionError::Limit {
+                limit: LimitName::Sessions,
+                maximum: maximum as u64,
+                detail: "shut a session down first".to_owned(),
+            });
+        }
+        let id = match id {
+            Some(id) => id,
+            None => self.core.fresh_session_id(&sessions)?,
+        };
+        sessions.insert(id.clone());
+        drop(sessions);
+        Ok(Session::new(SessionCore::new(
+            id,
+            delegate,
+            Arc::clone(&self.core),
+        )))
+    }
+
+    /// The version of V8.
+    pub fn v8_version() -> &'static str {
+        v8::V8::get_version()
+    }
+
+    /// V8 threads of this process that have been made and not joined: those of active cells, those
+    /// kept ready, and those that are just being disposed of.
+    pub fn v8_threads() -> usize {
+        engine::v8_threads()
+    }
+
+    /// Whether V8 was built with its sandbox and has it on. Waits until V8 is set up; false when
+    /// there is no V8 because no runtime was made.
+    pub fn sandbox_enabled() -> bool {
+        engine::sandbox_enabled()
+    }
+}
+
+impl RuntimeCore {
+    fn fresh_session_id(&self, taken: &HashSet<SessionId>) -> Result<SessionId, SessionError> {
+        loop {
+            let number = self.next_session.fetch_add(1, Ordering::Relaxed);
+            match SessionId::new(format!("session-{number}")) {
+                Some(id) if !taken.contains(&id) => return Ok(id),
+                Some(_) => {}
+                None => {
+                    return Err(SessionError::InvalidRequest {
+                        message: "a session id must not be empty".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn session_closed(&self, id: &SessionId) {
+        self.sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
+    /// Takes a slot for a cell.
+    ///
+    /// Threads of ended cells that still dispose of their isolate are counted apart, so that a
+    /// result is not held back by the disposal, and so that their number is bounded too.
+    pub(crate) fn take_slot(&self) -> Result<(), SessionError> {
+        let maximum = self.config.max_active_cells;
+        let take = |counter: &AtomicUsize, maximum: usize| {
+            counter
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                    (now < maximum).then_some(now + 1)
+                })
+                .is_ok()
+        };
+        let refuse = |detail: &str| SessionError::Limit {
+            limit: LimitName::ActiveCells,
+            maximum: maximum as u64,
+            detail: detail.to_owned(),
+        };
+        if !take(&self.active, maximum) {
+            return Err(refuse("wait for a running cell to end or terminate one"));
+        }
+        if !take(&self.threads, maximum.saturating_mul(2)) {
+            self.cell_ended();
+            return Err(refuse("ended cells are still being disposed of; try again"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cell_ended(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn thread_ended(&self) {
+        self.threads.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Tells the supervisor, or the log when there is none.
+    pub(crate) fn fail(&self, failure: RuntimeFailure) {
+        tracing::error!(%failure, "the runtime failed");
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.failed(failure);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Values between V8 and JSON text, with bounds. V8's API offers nothing but text.
+
+use code_mode_api::{LimitName, RawJson};
+use serde_json::value::RawValue;
+
+use super::callback::Thrown;
+use crate::cell::StopCause;
+use crate::limits::MAX_JSON_DEPTH;
+
+/// `JSON.stringify` as the context had it before any script ran. `None` for what JSON leaves out.
+pub(crate) fn stringify<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    value: v8::Local<'s, v8::Value>,
+) -> Result<Option<v8::Local<'s, v8::String>>, Thrown> {
+    let text = v8::json::stringify(scope, value).ok_or(Thrown::Pending)?;
+    // V8 gives the text `undefined` where JavaScript's function gives the value; as JSON text it
+    // cannot stand for anything else.
+    const UNDEFINED: &str = "undefined";
+    let left_out =
+        text.length() == UNDEFINED.len() && text.to_rust_string_lossy(scope) == UNDEFINED;
+    Ok((!left_out).then_some(text))
+}
+
+/// A value as JSON text of at most `maximum` bytes, or `None` for what JSON leaves out.
+pub(crate) fn to_text<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    value: v8::Local<'s, v8::Value>,
+    limit: LimitName,
+    maximum: usize,
+) -> Result<Option<String>, Thrown> {
+    let Some(text) = stringify(scope, value)? else {
+        return Ok(None);
+    };
+    let full = || Thrown::Stop(StopCause::Limit(limit, maximum as u64));
+    // UTF-8 never has fewer bytes than UTF-16 has units, so this saves copying what is too long.
+    if text.length() > maximum {
+        return Err(full());
+    }
+    let text = text.to_rust_string_lossy(scope);
+    if text.len() > maximum {
+        return Err(full());
+    }
+    if depth(&text) > MAX_JSON_DEPTH {
+        return Err(Thrown::Range(format!(
+            "the value is nested more than {MAX_JSON_DEPTH} levels deep"
+        )));
+    }
+    Ok(Some(without_lone_surrogates(text)))
+}
+
+/// As [`to_text`], as the JSON of a tool's input: what JSON leaves out is null.
+pub(crate) fn to_raw<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    value: v8::Local<'s, v8::Value>,
+    maximum: usize,
+) -> Result<RawJson, Thrown> {
+    let text = if value.is_undefined() {
+        None
+    } else {
+        to_text(scope, value, LimitName::ValueBytes, maximum)?
+    };
+    RawValue::from_string(text.unwrap_or_else(|| "null".to_owned()))
+        .map_err(|error| Thrown::Type(format!("the value is not JSON: {error}")))
+}
+
+/// The value of JSON text. `None` when an exception is pending.
+pub(crate) fn parse<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    text: &str,
+) -> Option<v8::Local<'s, v8::Value>> {
+    let text = v8::String::new(scope, text)?;
+    v8::json::parse(scope, text)
+}
+
+/// How deeply JSON text is nested.
+fn depth(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_string = true,
+                b'[' | b'{' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    deepest
+}
+
+/// JSON text with each escaped lone surrogate replaced by U+FFFD, since readers that hold strings
+/// as Unicode refuse the whole text otherwise.
+///
+/// V8 escapes surrogates only where they are lone, so every such escape is one.
+fn without_lone_surrogates(text: String) -> String {
+    if !text.contains("\\ud") {
+        return text;
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        result.push_str(before);
+        let is_surrogate = escape
+            .strip_prefix("\\ud")
+            .and_then(|digits| digits.bytes().next())
+            .is_some_and(|digit| matches!(digit, b'8'..=b'9' | b'a'..=b'f'));
+        let length = if is_surrogate { 6 } else { 2 };
+        let (escape, after) = escape.split_at_checked(length).unwrap_or((escape, ""));
+        result.push_str(if is_surrogate { "\\ufffd" } else { escape });
+        rest = after;
+    }
+    result.push_str(rest);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{depth, without_lone_surrogates};
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings_only() {
+        for (text, expected) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{"b":"]]["}]}"#, 3),
+            (r#"["\"[[[", []]"#, 2),
+        ] {
+            assert_eq!(depth(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_everything_else_stays() {
+        for (text, expected) in [
+            (r#""\ud800""#, r#""\ufffd""#),
+            (r#""a\udfffb\n\ud83d""#, r#""a\ufffdb\n\ufffd""#),
+            (r#""\\ud800""#, r#""\\ud800""#),
+            (r#""\u001f ü""#, r#""\u001f ü""#),
+        ] {
+            assert_eq!(without_lone_surrogates(text.to_owned()), expected, "{text}");
+        }
+    }
+}

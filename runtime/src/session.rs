@@ -1,0 +1,391 @@
+//! Sessions: admission of cells, their observation, the store, shutdown.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use code_mode_api::{
+    CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
+};
+use serde_json::value::RawValue;
+
+use crate::cell::{Cell, ObservationId, Observer};
+use crate::pool::Job;
+use crate::runtime::RuntimeCore;
+use crate::store::{Store, StoreBounds, StoreFull};
+use crate::tool_table::ToolTable;
+
+/// A session: cells that share stored values. Cheap to clone; when the last clone is dropped, its
+/// running cells are terminated.
+#[derive(Clone)]
+pub struct Session {
+    handle: Arc<SessionHandle>,
+}
+
+/// What the clones of a session share; its drop is the session's end.
+struct SessionHandle {
+    core: Arc<SessionCore>,
+}
+
+/// What a session's cells know of it.
+pub(crate) struct SessionCore {
+    pub(crate) id: SessionId,
+    pub(crate) delegate: Arc<dyn SessionDelegate>,
+    pub(crate) runtime: Arc<RuntimeCore>,
+    pub(crate) store: Arc<Store>,
+    state: Mutex<SessionState>,
+}
+
+#[derive(Default)]
+struct SessionState {
+    /// Cells that run, and ended ones whose result nobody has had.
+    cells: HashMap<CellId, Arc<Cell>>,
+    last_cell: u64,
+    /// Cells admitted whose V8 thread has not ended.
+    live: usize,
+    /// Cells admitted and not yet started.
+    admitted: usize,
+    closing: bool,
+    closed: bool,
+    on_closed: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// A cell that has its id and its slot and does not run yet. Dropping it gives the slot back.
+pub struct AdmittedCell {
+    cell: Arc<Cell>,
+    session: Arc<SessionHandle>,
+    /// `None` once started.
+    job: Option<Job>,
+    yield_time: Duration,
+}
+
+impl Session {
+    pub(crate) fn new(core: SessionCore) -> Self {
+        Self {
+            handle: Arc::new(SessionHandle {
+                core: Arc::new(core),
+            }),
+        }
+    }
+
+    fn core(&self) -> &Arc<SessionCore> {
+        &self.handle.core
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &SessionId {
+        &self.core().id
+    }
+
+    /// Checks a request and takes an id and a slot for its cell. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`SessionError::ShutDown`], [`SessionError::InvalidRequest`] or [`SessionError::Limit`];
+    /// nothing has been taken then.
+    pub fn admit(&self, request: ExecuteRequest) -> Result<AdmittedCell, SessionError> {
+        let core = self.core();
+        let config = &core.runtime.config;
+        if request.source.len() > config.max_source_bytes {
+            return Err(SessionError::Limit {
+                limit: LimitName::SourceBytes,
+                maximum: config.max_source_bytes as u64,
+                detail: format!("the source has {}", request.source.len()),
+            });
+        }
+        let tools = ToolTable::new(request.tools, config.max_tools, config.max_tool_bytes)?;
+        let id = core.take_cell_id()?;
+        let limits = core.runtime.operator_limits.lowered_by(&request.limits);
+        let cell = Arc::new(Cell::new(id, request.exec_call_id, limits, core));
+        Ok(AdmittedCell {
+            job: Some(Job {
+                cell: Arc::clone(&cell),
+                source: request.source,
+                tools,
+            }),
+            cell,
+            session: Arc::clone(&self.handle),
+            yield_time: request.yield_time.unwrap_or(config.default_yield_time),
+        })
+    }
+
+    /// Observes a cell until it ends, yields, or `yield_time` (by default the runtime's) has
+    /// passed. When the result is there already, the observer is called before this returns, unless
+    /// another thread is just calling the embedder about the same cell.
+    ///
+    /// # Errors
+    /// [`SessionError::MissingCell`], [`SessionError::CellFinished`] or
+    /// [`SessionError::BusyObserver`]; the observer is dropped uncalled then.
+    pub fn observe(
+        &self,
+        cell: &CellId,
+        yield_time: Option<Duration>,
+        observer: Observer,
+    ) -> Result<ObservationId, SessionError> {
+        let yield_time = yield_time.unwrap_or(self.core().runtime.config.default_yield_time);
+        self.core().find(cell)?.observe(yield_time, observer)
+    }
+
+    /// Ends an observation without ending the cell: its observer is called with
+    /// [`SessionError::Cancelled`]. Does nothing when the observation is over.
+    pub fn detach(&self, cell: &CellId, observation: ObservationId) {
+        if let Ok(cell) = self.core().find(cell) {
+            cell.detach(observation);
+        }
+    }
+
+    /// Ends a cell. The observer, and with it whoever observes the cell, is called once the cell's
+    /// V8 thread has ended.
+    ///
+    /// # Errors
+    /// [`SessionError::MissingCell`] or [`SessionError::CellFinished`]; the observer is dropped
+    /// uncalled then.
+    pub fn terminate(&self, cell: &CellId, observer: Observer) -> Result<(), SessionError> {
+        self.core().find(cell)?.terminate(observer)
+    }
+
+    /// The values that ended cells have stored.
+    ///
+    /// # Errors
+    /// [`SessionError::ShutDown`].
+    pub fn export_store(&self) -> Result<BTreeMap<String, RawJson>, SessionError> {
+        self.core().check_open()?;
+        let values = self.core().store.export();
+        values
+            .into_iter()
+            .map(
+                |(key, value)| match RawValue::from_string(value.to_string()) {
+                    Ok(value) => Ok((key, value)),
+                    Err(error) => Err(SessionError::InvalidRequest {
+                        message: format!("the stored value of {key} is not JSON: {error}"),
+                    }),
+                },
+            )
+            .collect()
+    }
+
+    /// Stores values as if a cell had: all of them or, on an error, none.
+    ///
+    /// # Errors
+    /// [`SessionError::ShutDown`] or [`SessionError::Limit`].
+    pub fn import_store(&self, values: BTreeMap<String, RawJson>) -> Result<(), SessionError> {
+        self.core().check_open()?;
+        self.core()
+            .store
+            .import(values)
+            .map_err(|(limit, maximum): StoreFull| SessionError::Limit {
+                limit,
+                maximum,
+                detail: "nothing was stored".to_owned(),
+            })
+    }
+
+    /// Refuses new cells, terminates the running ones, and calls `done` once all V8 threads of the
+    /// session have ended: at once when there are none.
+    pub fn begin_shutdown(&self, done: Box<dyn FnOnce() + Send>) {
+        self.core().close(Some(done));
+    }
+
+    /// As [`begin_shutdown`](Self::begin_shutdown), and waits for the end.
+    pub async fn shutdown(&self) {
+        let (done, closed) = tokio::sync::oneshot::channel();
+        self.begin_shutdown(Box::new(move || {
+            // The receiver is gone when the caller no longer waits, which is its right.
+            let _ = done.send(());
+        }));
+        // The sender is dropped unsent only if the callback was dropped, which `close` never does.
+        let _ = closed.await;
+    }
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        self.core.close(None);
+    }
+}
+
+impl AdmittedCell {
+    /// The cell's id.
+    pub fn id(&self) -> &CellId {
+        &self.cell.id
+    }
+
+    /// Starts the cell; `first` gets its first response.
+    pub fn start(mut self, first: Observer) -> ObservationId {
+        let observation = self.cell.start(self.yield_time, first);
+        let core = &self.session.core;
+        let closing = {
+            let mut state = core.lock();
+            state.admitted -= 1;
+            state
+                .cells
+                .insert(self.cell.id.clone(), Arc::clone(&self.cell));
+            state.closing
+        };
+        if let Some(job) = self.job.take() {
+            core.runtime.pool.run(job);
+        }
+        if closing {
+            terminate_unheard(&self.cell);
+        }
+        observation
+    }
+}
+
+impl Drop for AdmittedCell {
+    fn drop(&mut self) {
+        if self.job.is_some() {
+            let core = &self.session.core;
+            core.lock().admitted -= 1;
+            core.runtime.cell_ended();
+            core.runtime.thread_ended();
+            core.cell_gone();
+        }
+    }
+}
+
+impl SessionCore {
+    pub(crate) fn new(
+        id: SessionId,
+        delegate: Arc<dyn SessionDelegate>,
+        runtime: Arc<RuntimeCore>,
+    ) -> Self {
+        let config = &runtime.config;
+        let store = Arc::new(Store::new(StoreBounds {
+            value_bytes: config.max_stored_value_bytes,
+            bytes: config.max_store_bytes,
+            keys: config.max_store_keys,
+        }));
+        Self {
+            id,
+            delegate,
+            runtime,
+            store,
+            state: Mutex::default(),
+        }
+    }
+
+    fn take_cell_id(&self) -> Result<CellId, SessionError> {
+        let config = &self.runtime.config;
+        let mut state = self.lock();
+        if state.closing {
+            return Err(SessionError::ShutDown {
+                session_id: self.id.clone(),
+            });
+        }
+        if state.cells.len() + state.admitted >= config.max_stored_results {
+            return Err(SessionError::Limit {
+                limit: LimitName::StoredResults,
+                maximum: config.max_stored_results as u64,
+                detail: format!("wait for or terminate cells {}", state.oldest_cells()),
+            });
+        }
+        if state.last_cell >= config.max_cells_per_session {
+            return Err(SessionError::Limit {
+                limit: LimitName::CellIds,
+                maximum: config.max_cells_per_session,
+                detail: "open another session".to_owned(),
+            });
+        }
+        self.runtime.take_slot()?;
+        state.last_cell += 1;
+        state.live += 1;
+        state.admitted += 1;
+        Ok(CellId::new(state.last_cell.to_string()))
+    }
+
+    fn find(&self, id: &CellId) -> Result<Arc<Cell>, SessionError> {
+        let state = self.lock();
+        if let Some(cell) = state.cells.get(id) {
+            return Ok(Arc::clone(cell));
+        }
+        // Ids are given out in order, so one up to the last that is no longer here has finished.
+        let known = id
+            .as_str()
+            .parse::<u64>()
+            .is_ok_and(|n| (1..=state.last_cell).contains(&n) && n.to_string() == id.as_str());
+        Err(if known {
+            SessionError::CellFinished {
+                cell_id: id.clone(),
+            }
+        } else {
+            SessionError::MissingCell {
+                cell_id: id.clone(),
+            }
+        })
+    }
+
+    fn check_open(&self) -> Result<(), SessionError> {
+        if self.lock().closing {
+            return Err(SessionError::ShutDown {
+                session_id: self.id.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn close(&self, done: Option<Box<dyn FnOnce() + Send>>) {
+        let cells: Vec<Arc<Cell>> = {
+            let mut state = self.lock();
+            state.closing = true;
+            state.on_closed.extend(done);
+            state.cells.values().cloned().collect()
+        };
+        for cell in cells {
+            terminate_unheard(&cell);
+        }
+        self.close_if_idle();
+    }
+
+    /// The result of a cell has been handed out.
+    pub(crate) fn result_delivered(&self, id: &CellId) {
+        self.lock().cells.remove(id);
+    }
+
+    /// The V8 thread of a cell has ended, or the cell was never started.
+    pub(crate) fn cell_gone(&self) {
+        self.lock().live -= 1;
+        self.close_if_idle();
+    }
+
+    fn close_if_idle(&self) {
+        let mut state = self.lock();
+        if !state.closing || state.live > 0 {
+            return;
+        }
+        state.cells.clear();
+        let first = !std::mem::replace(&mut state.closed, true);
+        let on_closed = std::mem::take(&mut state.on_closed);
+        drop(state);
+        if first {
+            self.runtime.session_closed(&self.id);
+        }
+        for done in on_closed {
+            done();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionState {
+    /// The ids of the oldest cells, for an error that says what to do about them.
+    fn oldest_cells(&self) -> String {
+        const NAMED: usize = 5;
+        let mut numbers: Vec<u64> = self
+            .cells
+            .keys()
+            .filter_map(|id| id.as_str().parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        let named: Vec<String> = numbers.iter().take(NAMED).map(u64::to_string).collect();
+        named.join(", ") + if numbers.len() > NAMED { ", …" } else { "" }
+    }
+}
+
+/// Terminates a cell for the session's own sake.
+fn terminate_unheard(cell: &Arc<Cell>) {
+    // A cell that has finished needs no termination.
+    let _ = cell.terminate(Box::new(|_| {}));
+}

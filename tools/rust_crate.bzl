@@ -14,6 +14,7 @@ def rust_crate(
         deps = [],
         dev_deps = [],
         binaries = {},
+        binary_data = [],
         test_data = [],
         test_env = {},
         test_size = "small",
@@ -39,6 +40,7 @@ def rust_crate(
         deps: labels of the libraries that the package uses: `@crates//:NAME` or another member, as `//protocol`.
         dev_deps: labels of those that only tests and benches use.
         binaries: a dict from each binary's name to its source file, which is not part of the library.
+        binary_data: files and programs that the binaries look for beside themselves.
         test_data: files and programs that the tests need, in tests and benches.
         test_env: environment variables of the tests; `$(rootpath LABEL)` of `test_data` is expanded.
         test_size: Bazel's size of the unit and integration tests.
@@ -80,6 +82,7 @@ def rust_crate(
             name = binary,
             srcs = [path],
             crate_root = path,
+            data = binary_data,
             deps = [name] + deps,
             visibility = visibility,
             **common

@@ -197,7 +197,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [] => {
-            say("| script | error | seconds to stop | peak MiB |\n|---|---|---|---|");
+            say(
+                "| script | error | seconds to stop | CPU seconds | peak MiB |\n|---|---|---|---|---|",
+            );
             for (name, _) in SCRIPTS {
                 say(&row(name));
             }
@@ -229,7 +231,7 @@ fn row(name: &str) -> String {
     });
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return format!("| {name} | not run: {error} | | |"),
+        Err(error) => return format!("| {name} | not run: {error} | | | |"),
     };
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
@@ -248,7 +250,7 @@ fn row(name: &str) -> String {
                 String::from_utf8_lossy(&output.stdout).trim()
             )
         }
-        Ok(_) if hung => format!("| {name} | does not stop | | |"),
+        Ok(_) if hung => format!("| {name} | does not stop | | | |"),
         Ok(output) => {
             let reason = String::from_utf8_lossy(&output.stderr);
             let reason = reason
@@ -256,11 +258,11 @@ fn row(name: &str) -> String {
                 .find(|line| line.contains("aborts"))
                 .unwrap_or("no reason");
             format!(
-                "| {name} | **process ends** ({}): {reason} | {seconds:.2} | |",
+                "| {name} | **process ends** ({}): {reason} | {seconds:.2} | | |",
                 output.status
             )
         }
-        Err(error) => format!("| {name} | not run: {error} | | |"),
+        Err(error) => format!("| {name} | not run: {error} | | | |"),
     }
 }
 
@@ -324,7 +326,11 @@ fn run(source: &str) -> ExitCode {
                 other => format!("{other:?}"),
             },
         };
-        Ok::<_, String>(format!("{what} | {seconds:.2} | {}", peak_mebibytes()))
+        Ok::<_, String>(format!(
+            "{what} | {seconds:.2} | {:.2} | {}",
+            cpu_seconds(),
+            peak_mebibytes()
+        ))
     });
     match result {
         Ok(row) => {
@@ -344,6 +350,21 @@ fn peak_mebibytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) / 1024
+}
+
+/// CPU time of this process and all its threads, start included, in seconds.
+fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place to write, and the clock is one that every process has.
+    let error = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    if error == 0 {
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    } else {
+        f64::NAN
+    }
 }
 
 /// Writes a line to standard output.

@@ -102,6 +102,7 @@ impl Cell {
                 isolate: None,
                 cpu_clock: None,
                 thread_gone: false,
+                hurried: false,
                 calls: BTreeMap::new(),
                 notifications: BTreeMap::new(),
                 events: VecDeque::new(),
@@ -322,7 +323,7 @@ impl Cell {
     /// Whether the cell has nothing left to wait for before its result goes out.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.lock();
-        state.notifications.is_empty() || state.stop.is_some()
+        state.notifications.is_empty() || state.hurried || state.phase == Phase::Stopping
     }
 
     /// Gives the cell its outcome. A cell that is being terminated keeps that as its outcome and
@@ -365,7 +366,6 @@ impl Cell {
         };
         self.thread_gone(&mut state, failure);
         self.deliver(state);
-        self.let_go();
     }
 
     /// Says that the cell gets no V8 thread.
@@ -379,7 +379,6 @@ impl Cell {
         };
         self.thread_gone(&mut state, Some(failure));
         self.deliver(state);
-        self.let_go();
     }
 
     fn thread_gone(&self, state: &mut State, failure: Option<RuntimeFailure>) {
@@ -414,8 +413,10 @@ impl Cell {
                     .push_back(Event::Observed(observer, Err(finished)));
             }
         }
+        state.events.push_back(Event::Gone);
     }
 
+    /// The last event of a cell: only now may its session count as closed.
     fn let_go(&self) {
         watchdog::forget(self.uid);
         self.runtime.thread_ended();

@@ -21,10 +21,13 @@ static V8: OnceLock<Result<(), String>> = OnceLock::new();
 static V8_READY: (Mutex<()>, std::sync::Condvar) = (Mutex::new(()), std::sync::Condvar::new());
 static V8_THREADS: AtomicUsize = AtomicUsize::new(0);
 
+/// Work for the keeper; the argument says whether V8 is set up, or why not.
+pub(crate) type Errand = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
 /// What the keeper is asked to do.
 pub(crate) enum Order {
-    /// Runs this on the keeper's thread, once V8 is set up; the argument says whether it is.
-    Run(Box<dyn FnOnce(Result<(), &str>) + Send>),
+    /// Runs this on the keeper's thread, once V8 is set up.
+    Run(Errand),
     /// Joins a V8 thread that is about to end, and tells its cell.
     Join(JoinHandle<()>, Option<Arc<Cell>>),
 }
@@ -157,11 +160,11 @@ pub(crate) fn sandbox_enabled() -> bool {
             .unwrap_or_else(PoisonError::into_inner);
     }
     drop(ready);
-    matches!(V8.get(), Some(Ok(())))
-        && unsafe {
-            // SAFETY: the function takes nothing and only reads a flag of V8, which is set up.
-            v8__V8__IsSandboxEnabled()
-        }
+    if !matches!(V8.get(), Some(Ok(()))) {
+        return false;
+    }
+    // SAFETY: the function takes nothing and only reads a flag of V8, which is set up.
+    unsafe { v8__V8__IsSandboxEnabled() }
 }
 
 unsafe extern "C" {

@@ -29,8 +29,9 @@ pub const MIN_HEAP_BYTES: u64 = 4 << 20;
 
 /// ArrayBuffers and other memory outside the V8 heap of one cell, bytes.
 ///
-/// Checked whenever V8 collects garbage and each [`WATCHDOG_TICK`] while the script computes, so a
-/// script can pass it for a moment. Not covered: the code that the regular-expression engine makes.
+/// Each ArrayBuffer is counted when it is made, so a script cannot pass the bound with them.
+/// Resizable buffers and external strings are counted when V8 collects garbage, so a script can pass
+/// it with those for a moment. Not covered: the code that the regular-expression engine makes.
 pub const DEFAULT_EXTERNAL_BYTES: u64 = 64 << 20;
 
 /// Time that the script of one cell computes. Measured as CPU time of the cell's thread, so it
@@ -119,7 +120,8 @@ pub const NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
 /// How long a script that was told to stop may go on before the supervisor is told.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// How often the watchdog looks at a cell that computes or that was told to stop.
+/// How often the watchdog looks at a cell that was told to stop, and the shortest time between two
+/// looks at a cell's CPU clock.
 pub const WATCHDOG_TICK: Duration = Duration::from_millis(10);
 
 /// Bytes of one error text; the middle of a longer one is left out.

@@ -249,6 +249,83 @@ async fn undelivered_notifications_are_bounded() {
     within(session.shutdown()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn undelivered_notifications_hold_a_result_back_no_longer_than_the_wall_time() {
+    let provider = runtime(RuntimeConfig::default(), None);
+    let session = provider
+        .open(None, Arc::new(Undelivering))
+        .expect("a session opens");
+    for source in [
+        "notify('n'); text('end')",
+        "notify('n'); text('end'); exit()",
+    ] {
+        let mut request = Fixture::request(source);
+        request.limits.wall_time = Some(Duration::from_millis(300));
+        let started = std::time::Instant::now();
+        let cell = session.admit(request).expect("it is admitted");
+        let (sender, response) = tokio::sync::oneshot::channel();
+        cell.start(Box::new(move |response| {
+            sender.send(response).expect("the test waits")
+        }));
+        let response = within(response)
+            .await
+            .expect("an answer")
+            .expect("a response");
+        assert_eq!(response.status, CellStatus::Completed { error_text: None });
+        assert!(
+            started.elapsed() >= Duration::from_millis(300),
+            "it did not wait"
+        );
+        assert!(
+            started.elapsed() < limits::NOTIFICATION_GRACE,
+            "it waited for too long"
+        );
+    }
+    within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_error_texts_lose_their_middle() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let error = fixture.error("throw 'a' + 'ü'.repeat(1e6) + 'z'").await;
+    assert!(
+        error.len() <= limits::MAX_ERROR_TEXT_BYTES + 100,
+        "{} bytes",
+        error.len()
+    );
+    assert!(error.starts_with('a') && error.ends_with('z'));
+    assert!(error.contains("bytes left out"));
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejections_are_tracked_up_to_a_bound() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let error = fixture
+        .error("for (let i = 0; i < 5000; i++) Promise.reject(i)")
+        .await;
+    let others = limits::MAX_TRACKED_REJECTIONS - 1;
+    assert_eq!(
+        error,
+        format!("Unhandled rejection: 0\n(and {others} more)")
+    );
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_heap_still_runs_a_script() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let (error, texts) = run_limited(&fixture, "text('small')", |l| l.heap_bytes = Some(1)).await;
+    assert_eq!((error.as_str(), texts), ("", vec!["small".to_owned()]));
+    let source = "const a = []; for (;;) a.push([a.length])";
+    let (error, _) = run_limited(&fixture, source, |l| l.heap_bytes = Some(1)).await;
+    assert_eq!(
+        error,
+        limit_text(LimitName::HeapBytes, limits::MIN_HEAP_BYTES)
+    );
+    fixture.end().await;
+}
+
 /// A delegate whose notifications are never delivered.
 struct Undelivering;
 

@@ -84,6 +84,14 @@ pub(crate) struct Request {
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
 
+/// Sends an answer to whoever still waits for it.
+pub(crate) fn answer<T>(reply: Option<Reply<T>>, result: Result<T, CallError>) {
+    if let Some(reply) = reply {
+        // The caller may have gone since; nothing that is answered here needs an owner then.
+        drop(reply.send(result));
+    }
+}
+
 /// What a request asks for.
 pub(crate) enum Operation {
     Open { session: OpenSession, reply: Reply<()> },

@@ -324,7 +324,7 @@ fn a_result_over_the_frame_cap_is_answered_with_an_error_that_gives_its_size() {
             r#"
             ready
             open s1
-            execute 1 s1 text('\u0001'.repeat({characters}))
+            execute 1 s1 yield=100000 text('\u0001'.repeat({characters}))
             started 1 1
             < {{"type":"execute/initialResponse","id":1,"result":{{"status":"error","message":"$contains:the result takes {bytes} bytes as a frame, which holds at most 67108864"}}}}
             closed s1 1

@@ -204,6 +204,7 @@ impl Cell {
             }
             Event::Observed(observer, result) => observer(result),
             Event::Closed => self.delegate.cell_closed(&self.session_id, &self.id),
+            Event::Gone => self.let_go(),
             Event::Failed(failure) => self.runtime.fail(failure),
         }
         true

@@ -36,6 +36,8 @@ pub(super) enum Event {
     Cancel(Arc<DelegateCall>),
     Observed(Observer, Result<CellResponse, SessionError>),
     Closed,
+    /// The V8 thread is gone; the session and the runtime let go of the cell.
+    Gone,
     Failed(RuntimeFailure),
 }
 
@@ -58,6 +60,8 @@ pub(super) struct State {
     pub(super) isolate: Option<v8::IsolateHandle>,
     pub(super) cpu_clock: Option<CpuClock>,
     pub(super) thread_gone: bool,
+    /// Undelivered notifications hold the result back no longer.
+    pub(super) hurried: bool,
     pub(super) calls: BTreeMap<u64, Arc<DelegateCall>>,
     pub(super) notifications: BTreeMap<u64, Arc<DelegateCall>>,
     pub(super) events: VecDeque<Event>,

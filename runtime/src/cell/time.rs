@@ -23,7 +23,12 @@ impl Cell {
         {
             self.yield_now(&mut state);
         }
-        if state.stop.is_none() && matches!(state.phase, Phase::Running | Phase::Finishing) {
+        if state.phase == Phase::Finishing {
+            state.hurried = self.wall_deadline() <= now;
+            if state.hurried {
+                self.inbox.ring();
+            }
+        } else if state.stop.is_none() && state.phase == Phase::Running {
             if self.wall_deadline() <= now {
                 let limit = millis(self.limits.wall_time);
                 self.stop_locked(&mut state, StopCause::Limit(LimitName::WallTimeMs, limit));
@@ -58,7 +63,8 @@ impl Cell {
     pub(super) fn next_check(&self, state: &State, now: Instant) -> Option<Instant> {
         let yield_at = state.observing.as_ref().map(|observing| observing.yield_at);
         let bound = match (&state.stop, state.phase) {
-            (None, Phase::Running | Phase::Finishing) => {
+            (_, Phase::Finishing) if !state.hurried => Some(self.wall_deadline()),
+            (None, Phase::Running) => {
                 let cpu = now + state.cpu_time_left(self.limits.cpu_time).max(WATCHDOG_TICK);
                 Some(cpu.min(self.wall_deadline()))
             }

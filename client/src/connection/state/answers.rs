@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     Call, Cell, Execute, Observation, ObservationKind, Outcome, SessionPhase, State, violation,
 };
-use crate::connection::events::{Answer, Handover, Observed, Reply, RequestId};
+use crate::connection::events::{Answer, Handover, Observed, Reply, RequestId, answer};
 use crate::connection::ticket::Ticket;
 use crate::convert;
 use crate::error::{CallError, HostError};
@@ -28,22 +28,22 @@ impl State {
         let name = entry.call.name();
         match (entry.call, result) {
             (Call::Open { session, reply }, result) => {
-                let answer = match result {
+                let outcome = match result {
                     Ok(Answer::SessionReady { session: named }) if *named == *session => Ok(()),
                     Ok(_) => return wrong_kind(name),
                     Err(error) => Err(CallError::Host(error)),
                 };
-                let opened = answer.is_ok();
+                let opened = outcome.is_ok();
                 // The provider waits on a task of its own; nobody waits any more only when the
                 // session was dropped, and then `gone` is set.
-                drop(reply.send(answer));
+                drop(reply.send(outcome));
                 self.session_answered(&session, opened, now)?;
             }
             (Call::Execute(execute), Ok(Answer::Started { cell })) => {
                 self.started(id, execute, cell, entry._slot, now)?;
             }
             (Call::Execute(execute), Err(error)) => {
-                execute.reply.map(|reply| reply.send(Err(CallError::Host(error))));
+                answer(execute.reply, Err(CallError::Host(error)));
             }
             (Call::Observation(observation), result)
                 if observation.kind == ObservationKind::Wait =>
@@ -59,21 +59,21 @@ impl State {
                 Ok(Answer::Live(response)) => self.terminated(session, cell, reply, response)?,
                 Ok(Answer::Missing) => {
                     let error = self.missing(&session, &cell);
-                    reply.map(|reply| reply.send(Err(error)));
+                    answer(reply, Err(error));
                 }
                 Ok(_) => return wrong_kind(name),
                 Err(error) => {
-                    reply.map(|reply| reply.send(Err(CallError::Host(error))));
+                    answer(reply, Err(CallError::Host(error)));
                 }
             },
             (Call::CloseSession { session, reply }, result) => {
-                let answer = match result {
+                let outcome = match result {
                     Ok(Answer::SessionClosed { session: named }) if *named == *session => Ok(()),
                     Ok(_) => return wrong_kind(name),
                     Err(error) => Err(CallError::Host(error)),
                 };
                 self.forget_session(&session)?;
-                reply.map(|reply| reply.send(answer));
+                answer(reply, outcome);
             }
             (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
                 drop(reply.send(Ok(values)));
@@ -194,7 +194,7 @@ impl State {
             return;
         }
         let error = error.map_or_else(|| self.missing(&session, &cell), CallError::Host);
-        taker.map(|taker| taker.send(Err(error)));
+        answer(taker, Err(error));
         self.forget_cell_if_done(&session, &cell);
     }
 

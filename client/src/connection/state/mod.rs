@@ -50,7 +50,7 @@ use tokio::time::Instant;
 use super::cell_ids::CellIds;
 use super::events::{
     Effect, Event, Events, Frame, HostMessage, Observed, Operation, OutputEnd, Reply, Request,
-    RequestId,
+    RequestId, answer,
 };
 use crate::config::{ConnectionLimits, Deadlines};
 use crate::convert;
@@ -490,7 +490,7 @@ impl Call {
             }
             Self::ExportStore { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::Execute(Execute { reply, .. }) => {
-                reply.map(|reply| reply.send(Err(lost(side_effects(true)))));
+                answer(reply, Err(lost(side_effects(true))));
             }
             Self::Observation(Observation { taker, queued, .. }) => {
                 for reply in taker.into_iter().chain(queued.map(|queued| queued.reply)) {
@@ -499,10 +499,10 @@ impl Call {
             }
             Self::Queued { .. } => {}
             Self::Terminate { reply, .. } => {
-                reply.map(|reply| reply.send(Err(lost(SideEffects::Possible))));
+                answer(reply, Err(lost(SideEffects::Possible)));
             }
             Self::CloseSession { reply, .. } => {
-                reply.map(|reply| reply.send(Err(lost(SideEffects::Possible))));
+                answer(reply, Err(lost(SideEffects::Possible)));
             }
         }
     }

@@ -100,7 +100,7 @@ struct DropNote {
 
 impl DropNote {
     /// The call is ready, so its drop is nothing to note.
-    fn is_ready(mut self) {
+    fn disarm(mut self) {
         self.call_id = None;
     }
 }
@@ -143,7 +143,7 @@ impl SessionDelegate for RecorderDelegate {
                 }
                 _ => Ok(invocation.input),
             };
-            note.is_ready();
+            note.disarm();
             result
         })
     }

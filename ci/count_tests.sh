@@ -1,6 +1,6 @@
 #!/bin/bash
 # Counts the test cases of one `tools/bazel test --build_event_json_file=EVENTS ...`: each Rust #[test] and doc test as
-# one, each other Bazel test as one. Prints "N passed, N failed", with ", N ignored" when there are ignored cases.
+# one, each other Bazel test as one. Prints "N passed, N failed", with ", N skipped" when there are ignored cases.
 # Usage: ci/count_tests.sh EVENTS
 # Status 1: a test failed, did not end or could not be built, or there was none at all. Needs bash and awk only.
 set -euo pipefail
@@ -56,7 +56,7 @@ exec awk '
       failed++
       print "no result: " label > "/dev/stderr"
     }
-    printf "%d passed, %d failed%s\n", passed, failed, ignored ? ", " ignored " ignored" : ""
+    printf "%d passed, %d failed%s\n", passed, failed, ignored ? ", " ignored " skipped" : ""
     exit failed > 0 || passed == 0
   }
 ' "$1"

@@ -41,6 +41,10 @@ bazel="$workspace/tools/bazel"
 printf '%s cores, %s\n\n' "$(nproc)" "$(uname -sr)"
 printf '| step | wall (min:s) | CPU (min:s) |\n|---|---|---|\n'
 measure 'build root and crates' "$bazel" info
+# shellcheck disable=SC2016 # Backquotes are Markdown here.
 measure 'V8 (`//third_party/v8:archive`)' "$bazel" build //third_party/v8:archive
+# shellcheck disable=SC2016 # Backquotes are Markdown here.
 measure 'all tests (`test //...`), the rest' "$bazel" test //...
 measure 'all tests again, nothing to do' "$bazel" test //...
+measure 'the README'"'"'s example' "$bazel" run //client:code_mode -- \
+  run examples/source_report/report.js --tools examples/source_report/tools.json

@@ -39,7 +39,11 @@ impl Backoff {
 fn pause(failures: u32) -> Option<Duration> {
     let doublings = failures.checked_sub(2)?;
     let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-    Some(FIRST_RESTART_PAUSE.saturating_mul(factor).min(MAX_RESTART_PAUSE))
+    Some(
+        FIRST_RESTART_PAUSE
+            .saturating_mul(factor)
+            .min(MAX_RESTART_PAUSE),
+    )
 }
 
 #[cfg(test)]
@@ -48,8 +52,13 @@ mod tests {
 
     #[test]
     fn the_pause_grows_to_its_bound() {
-        let pauses: Vec<_> = (1..=10).map(|n| pause(n).map_or(0, |p| p.as_millis())).collect();
-        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        let pauses: Vec<_> = (1..=10)
+            .map(|n| pause(n).map_or(0, |p| p.as_millis()))
+            .collect();
+        assert_eq!(
+            pauses,
+            [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
+        );
         assert_eq!(pause(u32::MAX), Some(MAX_RESTART_PAUSE));
     }
 

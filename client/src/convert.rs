@@ -32,7 +32,9 @@ pub(crate) fn hello_frame(hello: wire::ClientHello) -> Result<EncodedFrame, Conn
 
 /// The frame of the driver's own `operation/cancel`.
 pub(crate) fn cancel_frame(id: RequestId) -> Result<EncodedFrame, ConnectionFailure> {
-    own_frame(&wire::ClientMessage::OperationCancel { id: wire::RequestId::new(id) })
+    own_frame(&wire::ClientMessage::OperationCancel {
+        id: wire::RequestId::new(id),
+    })
 }
 
 /// The frame of the driver's own `session/terminate`.
@@ -49,7 +51,12 @@ pub(crate) fn shutdown_frame(
     id: RequestId,
     session: &str,
 ) -> Result<EncodedFrame, ConnectionFailure> {
-    own_frame(&operation(id, OperationRequest::Shutdown { session_id: session_id(session)? }))
+    own_frame(&operation(
+        id,
+        OperationRequest::Shutdown {
+            session_id: session_id(session)?,
+        },
+    ))
 }
 
 /// The answer to a tool call that has a result.
@@ -62,7 +69,9 @@ pub(crate) fn tool_result_frame(
 ) -> Result<EncodedFrame, api::ToolError> {
     let bytes = result.get().len();
     delegate_frame(id, Ok(wire::DelegateValue::ToolResult { result })).map_err(|error| {
-        api::ToolError::new(format!("the tool's result of {bytes} bytes cannot be sent: {error}"))
+        api::ToolError::new(format!(
+            "the tool's result of {bytes} bytes cannot be sent: {error}"
+        ))
     })
 }
 
@@ -103,7 +112,10 @@ fn own_frame(message: &wire::ClientMessage) -> Result<EncodedFrame, ConnectionFa
 }
 
 fn operation(id: RequestId, request: OperationRequest) -> wire::ClientMessage {
-    wire::ClientMessage::OperationRequest { id: wire::RequestId::new(id), request }
+    wire::ClientMessage::OperationRequest {
+        id: wire::RequestId::new(id),
+        request,
+    }
 }
 
 fn session_id(id: &str) -> Result<wire::SessionId, ConnectionFailure> {
@@ -111,9 +123,12 @@ fn session_id(id: &str) -> Result<wire::SessionId, ConnectionFailure> {
 }
 
 fn terminate_request(session: &str, cell: &str) -> Result<OperationRequest, ConnectionFailure> {
-    let cell_id = wire::CellId::new(cell)
-        .map_err(|error| ConnectionFailure::Internal(error.to_string()))?;
-    Ok(OperationRequest::Terminate { session_id: session_id(session)?, cell_id })
+    let cell_id =
+        wire::CellId::new(cell).map_err(|error| ConnectionFailure::Internal(error.to_string()))?;
+    Ok(OperationRequest::Terminate {
+        session_id: session_id(session)?,
+        cell_id,
+    })
 }
 
 /// Why a caller's request cannot be sent.
@@ -148,7 +163,9 @@ impl Requests<'_> {
     }
 
     pub(crate) fn export_store(&self, id: RequestId) -> Result<EncodedFrame, SessionError> {
-        self.encode(id, |session_id| OperationRequest::ExportStore { session_id })
+        self.encode(id, |session_id| OperationRequest::ExportStore {
+            session_id,
+        })
     }
 
     pub(crate) fn import_store(
@@ -156,7 +173,10 @@ impl Requests<'_> {
         id: RequestId,
         values: BTreeMap<String, api::RawJson>,
     ) -> Result<EncodedFrame, SessionError> {
-        self.encode(id, |session_id| OperationRequest::ImportStore { session_id, values })
+        self.encode(id, |session_id| OperationRequest::ImportStore {
+            session_id,
+            values,
+        })
     }
 
     pub(crate) fn execute(
@@ -177,7 +197,10 @@ impl Requests<'_> {
             max_output_tokens,
             limits: limits(&request.limits),
         };
-        self.encode(id, |session_id| OperationRequest::Execute { session_id, request })
+        self.encode(id, |session_id| OperationRequest::Execute {
+            session_id,
+            request,
+        })
     }
 
     pub(crate) fn wait(
@@ -187,8 +210,17 @@ impl Requests<'_> {
         yield_time: Option<Duration>,
     ) -> Result<EncodedFrame, SessionError> {
         let cell_id = wire::CellId::new(cell).map_err(|error| invalid(&error))?;
-        let request = wire::WaitRequest { cell_id, yield_time_ms: yield_time.map(milliseconds) };
-        self.encode(id, |session_id| OperationRequest::Wait { session_id, request })
+        // Never null: the public host of 2026 refuses a wait without a time, though the contract
+        // allows it.
+        let yield_time = milliseconds(yield_time.unwrap_or(api::DEFAULT_YIELD_TIME));
+        let request = wire::WaitRequest {
+            cell_id,
+            yield_time_ms: Some(yield_time),
+        };
+        self.encode(id, |session_id| OperationRequest::Wait {
+            session_id,
+            request,
+        })
     }
 
     pub(crate) fn terminate(
@@ -197,7 +229,10 @@ impl Requests<'_> {
         cell: &str,
     ) -> Result<EncodedFrame, SessionError> {
         let cell_id = wire::CellId::new(cell).map_err(|error| invalid(&error))?;
-        self.encode(id, |session_id| OperationRequest::Terminate { session_id, cell_id })
+        self.encode(id, |session_id| OperationRequest::Terminate {
+            session_id,
+            cell_id,
+        })
     }
 
     fn encode(
@@ -212,7 +247,9 @@ impl Requests<'_> {
 }
 
 fn invalid(error: &wire::InvalidValue) -> SessionError {
-    SessionError::InvalidRequest { message: error.to_string() }
+    SessionError::InvalidRequest {
+        message: error.to_string(),
+    }
 }
 
 /// Whole milliseconds, rounded up so that a short wait does not become none.
@@ -264,11 +301,16 @@ pub(crate) fn host_message(message: wire::HostMessage) -> Option<HostMessage> {
             id: id.get(),
             result: result.map(cell_response).map_err(host_error),
         },
-        wire::HostMessage::DelegateRequest { id, session_id, request } => {
-            delegate_request(id.get(), session_id.to_string(), request)
-        }
+        wire::HostMessage::DelegateRequest {
+            id,
+            session_id,
+            request,
+        } => delegate_request(id.get(), session_id.to_string(), request),
         wire::HostMessage::DelegateCancel { id } => HostMessage::CancelDelegate { id: id.get() },
-        wire::HostMessage::CellClosed { session_id, cell_id } => HostMessage::CellClosed {
+        wire::HostMessage::CellClosed {
+            session_id,
+            cell_id,
+        } => HostMessage::CellClosed {
             session: session_id.to_string(),
             cell: cell_id.to_string(),
         },
@@ -277,19 +319,19 @@ pub(crate) fn host_message(message: wire::HostMessage) -> Option<HostMessage> {
 
 fn answer(value: wire::OperationValue) -> Answer {
     match value {
-        wire::OperationValue::SessionReady { session_id } => {
-            Answer::SessionReady { session: session_id.to_string() }
-        }
-        wire::OperationValue::ExecutionStarted { cell_id } => {
-            Answer::Started { cell: cell_id.to_string() }
-        }
+        wire::OperationValue::SessionReady { session_id } => Answer::SessionReady {
+            session: session_id.to_string(),
+        },
+        wire::OperationValue::ExecutionStarted { cell_id } => Answer::Started {
+            cell: cell_id.to_string(),
+        },
         wire::OperationValue::WaitCompleted { outcome } => match outcome {
             wire::WaitOutcome::LiveCell(response) => Answer::Live(cell_response(response)),
             wire::WaitOutcome::MissingCell(_) => Answer::Missing,
         },
-        wire::OperationValue::SessionClosed { session_id } => {
-            Answer::SessionClosed { session: session_id.to_string() }
-        }
+        wire::OperationValue::SessionClosed { session_id } => Answer::SessionClosed {
+            session: session_id.to_string(),
+        },
         wire::OperationValue::StoreExported { values } => Answer::StoreExported(values),
         wire::OperationValue::StoreImported {} => Answer::StoreImported,
     }
@@ -312,9 +354,16 @@ fn delegate_request(id: i64, session: String, request: wire::DelegateRequest) ->
             },
             input: invocation.input,
         }),
-        wire::DelegateRequest::NotificationSend { call_id: _, cell_id, text } => {
-            HostMessage::Notify(NotifyRequest { id, session, cell: cell_id.to_string(), text })
-        }
+        wire::DelegateRequest::NotificationSend {
+            call_id: _,
+            cell_id,
+            text,
+        } => HostMessage::Notify(NotifyRequest {
+            id,
+            session,
+            cell: cell_id.to_string(),
+            text,
+        }),
     }
 }
 
@@ -331,8 +380,14 @@ fn cell_response(response: wire::CellResponse) -> api::CellResponse {
         status,
         content_items: output.content_items.into_iter().map(content_item).collect(),
         timings: api::CellTimings {
-            host_duration: output.timings.code_mode_host_duration_ns.map(Duration::from_nanos),
-            result_buffered_for: output.timings.result_buffered_for_ns.map(Duration::from_nanos),
+            host_duration: output
+                .timings
+                .code_mode_host_duration_ns
+                .map(Duration::from_nanos),
+            result_buffered_for: output
+                .timings
+                .result_buffered_for_ns
+                .map(Duration::from_nanos),
         },
         state_lost: None,
     }
@@ -361,7 +416,11 @@ fn host_error(error: wire::WireError) -> HostError {
         };
         (Some(details.code.as_str().to_owned()), Some(side_effects))
     });
-    HostError { message: error.message, code, side_effects }
+    HostError {
+        message: error.message,
+        code,
+        side_effects,
+    }
 }
 
 /// A failed call in the terms of the interface.
@@ -376,20 +435,33 @@ pub(crate) fn session_error(
 ) -> SessionError {
     let cell = || cell_id.cloned().unwrap_or_else(|| api::CellId::new(""));
     match error {
-        CallError::Lost { cause, side_effects } => SessionError::RuntimeLost { cause, side_effects },
+        CallError::Lost {
+            cause,
+            side_effects,
+        } => SessionError::RuntimeLost {
+            cause,
+            side_effects,
+        },
         CallError::Refused(error) => error,
         CallError::MissingCell => SessionError::MissingCell { cell_id: cell() },
         CallError::CellFinished => SessionError::CellFinished { cell_id: cell() },
         CallError::BusyObserver => SessionError::BusyObserver { cell_id: cell() },
         CallError::Host(error) => {
             let side_effects = error.side_effects.unwrap_or(side_effects);
-            let refused = |message| SessionError::Refused { message, side_effects };
+            let refused = |message| SessionError::Refused {
+                message,
+                side_effects,
+            };
             match error.code.as_deref() {
                 Some("missing-cell") => SessionError::MissingCell { cell_id: cell() },
                 Some("cell-finished") => SessionError::CellFinished { cell_id: cell() },
                 Some("busy-observer") => SessionError::BusyObserver { cell_id: cell() },
-                Some("shut-down") => SessionError::ShutDown { session_id: session_id.clone() },
-                Some("invalid-request") => SessionError::InvalidRequest { message: error.message },
+                Some("shut-down") => SessionError::ShutDown {
+                    session_id: session_id.clone(),
+                },
+                Some("invalid-request") => SessionError::InvalidRequest {
+                    message: error.message,
+                },
                 Some("cancelled") => SessionError::Cancelled { side_effects },
                 Some(code) => match limit(code, &error.message) {
                     Some(error) => error,
@@ -404,12 +476,25 @@ pub(crate) fn session_error(
 /// A limit that a host has named by its code; the value stands in the message, in the form that
 /// [`SessionError::Limit`] gives it.
 fn limit(code: &str, message: &str) -> Option<SessionError> {
-    let limit = LIMITS.into_iter().find(|(name, _)| code.strip_prefix("limit/") == Some(name))?.1;
+    let limit = LIMITS
+        .into_iter()
+        .find(|(name, _)| code.strip_prefix("limit/") == Some(name))?
+        .1;
     let rest = message.strip_prefix("the limit of ")?;
     let (maximum, rest) = rest.split_once(' ')?;
-    let rest = rest.strip_prefix(&limit.to_string())?.strip_prefix(" is reached")?;
-    let detail = if rest.is_empty() { "" } else { rest.strip_prefix(": ")? };
-    Some(SessionError::Limit { limit, maximum: maximum.parse().ok()?, detail: detail.to_owned() })
+    let rest = rest
+        .strip_prefix(&limit.to_string())?
+        .strip_prefix(" is reached")?;
+    let detail = if rest.is_empty() {
+        ""
+    } else {
+        rest.strip_prefix(": ")?
+    };
+    Some(SessionError::Limit {
+        limit,
+        maximum: maximum.parse().ok()?,
+        detail: detail.to_owned(),
+    })
 }
 
 /// Each bound by the last part of its error code.

@@ -13,15 +13,27 @@ fn from_host(code: Option<&str>, message: &str) -> SessionError {
         side_effects: None,
     };
     let cell = api::CellId::new("2.7");
-    session_error(CallError::Host(error), &id(), Some(&cell), SideEffects::Possible)
+    session_error(
+        CallError::Host(error),
+        &id(),
+        Some(&cell),
+        SideEffects::Possible,
+    )
 }
 
 #[test]
 fn every_limit_keeps_its_name_value_and_detail_across_the_wire() {
     for (code, limit) in LIMITS {
         for detail in ["", "cells 1, 2 hold it"] {
-            let error = SessionError::Limit { limit, maximum: 128, detail: detail.to_owned() };
-            assert_eq!(from_host(Some(&format!("limit/{code}")), &error.to_string()), error);
+            let error = SessionError::Limit {
+                limit,
+                maximum: 128,
+                detail: detail.to_owned(),
+            };
+            assert_eq!(
+                from_host(Some(&format!("limit/{code}")), &error.to_string()),
+                error
+            );
         }
     }
 }
@@ -41,9 +53,14 @@ fn errors_about_a_cell_carry_the_callers_id_of_it() {
     let cell_id = api::CellId::new("2.7");
     assert_eq!(
         from_host(Some("busy-observer"), "exec cell 7 is busy"),
-        SessionError::BusyObserver { cell_id: cell_id.clone() }
+        SessionError::BusyObserver {
+            cell_id: cell_id.clone()
+        }
     );
-    assert_eq!(from_host(Some("cell-finished"), ""), SessionError::CellFinished { cell_id });
+    assert_eq!(
+        from_host(Some("cell-finished"), ""),
+        SessionError::CellFinished { cell_id }
+    );
 }
 
 #[test]
@@ -67,10 +84,27 @@ fn durations_become_whole_milliseconds_and_never_none() {
 #[test]
 fn a_request_that_needs_a_capability_names_it() {
     let agreed = AgreedCapabilities::none();
-    let requests = Requests { session: "s", agreed: &agreed };
+    let requests = Requests {
+        session: "s",
+        agreed: &agreed,
+    };
     let mut request = api::ExecuteRequest::new("text(1)");
     assert!(requests.execute(1, request.clone()).is_ok());
     request.limits.timers = Some(1);
-    let error = requests.execute(1, request).expect_err("the host has no limits");
+    let error = requests
+        .execute(1, request)
+        .expect_err("the host has no limits");
     assert!(error.to_string().contains("code_mode/limits-v1"), "{error}");
+}
+
+#[test]
+fn a_wait_names_its_time_even_when_it_is_the_default() {
+    let agreed = AgreedCapabilities::none();
+    let requests = Requests {
+        session: "s",
+        agreed: &agreed,
+    };
+    let frame = requests.wait(1, "1", None).expect("a frame");
+    let text = String::from_utf8_lossy(frame.payload());
+    assert!(text.contains(r#""yield_time_ms":10000"#), "{text}");
 }

@@ -34,7 +34,10 @@ pub(crate) enum ConnectionFailure {
     )]
     StartupDeadline(Duration),
     #[error("the host has not answered {call} within {} ms", .waited.as_millis())]
-    CallDeadline { call: &'static str, waited: Duration },
+    CallDeadline {
+        call: &'static str,
+        waited: Duration,
+    },
     #[error("the host refused the connection: {0}")]
     Rejected(String),
     #[error("the client closed the host because its owner was dropped or shut down")]
@@ -54,7 +57,10 @@ fn exit_suffix(exit: &Option<Exit>) -> String {
 pub(crate) enum CallError {
     /// The connection was lost before the call was answered.
     #[error("{cause}")]
-    Lost { cause: String, side_effects: SideEffects },
+    Lost {
+        cause: String,
+        side_effects: SideEffects,
+    },
     /// The host answered with an error.
     #[error("{0}")]
     Host(HostError),

@@ -20,7 +20,11 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
 
     /// Waits for the work's result; `None` when the runtime that it ran on has shut down.
     pub(crate) async fn join(mut self) -> Option<T> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
+        self.0
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|result| result.clone())
     }
 
     /// Whether the runtime has dropped the work before it was done.
@@ -44,12 +48,16 @@ mod tests {
 
     #[test]
     fn work_that_its_runtime_dropped_has_no_result() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         let flight = runtime.block_on(async { Flight::start(std::future::pending::<u8>()) });
         assert!(!flight.is_lost());
         drop(runtime);
         assert!(flight.is_lost());
-        let other = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let other = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         assert_eq!(other.block_on(flight.join()), None);
     }
 }

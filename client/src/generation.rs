@@ -29,7 +29,9 @@ pub(crate) fn parse_cell_id(id: &CellId) -> Option<(u64, &str)> {
     match id.as_str().split_once('.') {
         None => is_number(id.as_str()).then_some((FIRST_GENERATION, id.as_str())),
         Some((generation, host_id)) => {
-            let number = is_number(generation).then(|| generation.parse().ok()).flatten()?;
+            let number = is_number(generation)
+                .then(|| generation.parse().ok())
+                .flatten()?;
             (number > FIRST_GENERATION && is_number(host_id)).then_some((number, host_id))
         }
     }
@@ -62,15 +64,19 @@ impl Losses {
 
     /// Why this generation was lost, as far as it is remembered.
     pub(crate) fn cause(&self, generation: u64) -> String {
-        self.causes.iter().find(|loss| loss.lost_generation == generation).map_or_else(
-            || "its host was replaced more than once since".to_owned(),
-            |loss| loss.cause.clone(),
-        )
+        self.causes
+            .iter()
+            .find(|loss| loss.lost_generation == generation)
+            .map_or_else(
+                || "its host was replaced more than once since".to_owned(),
+                |loss| loss.cause.clone(),
+            )
     }
 
     /// What a response of this generation has to tell of earlier ones; it is told once.
     pub(crate) fn take_untold(&mut self, generation: u64) -> Option<StateLost> {
-        self.untold.take_if(|loss| loss.lost_generation < generation)
+        self.untold
+            .take_if(|loss| loss.lost_generation < generation)
     }
 }
 
@@ -79,7 +85,10 @@ mod tests {
     use super::*;
 
     fn loss(lost_generation: u64) -> StateLost {
-        StateLost { lost_generation, cause: format!("cause {lost_generation}") }
+        StateLost {
+            lost_generation,
+            cause: format!("cause {lost_generation}"),
+        }
     }
 
     #[test]
@@ -93,8 +102,9 @@ mod tests {
 
     #[test]
     fn ids_that_no_session_gives_are_refused() {
-        for text in ["", "0", "01", "x", "1.1", "0.1", "02.1", "2.", ".2", "2.01", "2.1.1", "-1", "+1"]
-        {
+        for text in [
+            "", "0", "01", "x", "1.1", "0.1", "02.1", "2.", ".2", "2.01", "2.1.1", "-1", "+1",
+        ] {
             assert_eq!(parse_cell_id(&CellId::new(text)), None, "{text:?}");
         }
         let huge = CellId::new("99999999999999999999999.1");
@@ -118,7 +128,10 @@ mod tests {
         for generation in 1..=MAX_REMEMBERED_LOSSES as u64 + 1 {
             losses.add(loss(generation), true);
         }
-        assert_eq!(losses.cause(1), "its host was replaced more than once since");
+        assert_eq!(
+            losses.cause(1),
+            "its host was replaced more than once since"
+        );
         assert_eq!(losses.cause(2), "cause 2");
     }
 }

@@ -101,7 +101,10 @@ impl Hosts {
                     state.starting = None;
                 }
                 let hosts = self;
-                state.starting.get_or_insert_with(|| hosts.start_shared()).clone()
+                state
+                    .starting
+                    .get_or_insert_with(|| hosts.start_shared())
+                    .clone()
             };
             if let Some(started) = flight.join().await {
                 return started;
@@ -129,7 +132,10 @@ impl Hosts {
             if let Some(dead) = spare.as_ref().filter(|spare| spare.failure().is_some()) {
                 note_loss(&mut state, dead);
             }
-            (spare.filter(|spare| spare.failure().is_none()), state.backoff.not_before())
+            (
+                spare.filter(|spare| spare.failure().is_none()),
+                state.backoff.not_before(),
+            )
         };
         let started = match (spare, not_before) {
             (Some(spare), _) => Ok(spare),
@@ -183,7 +189,11 @@ impl Hosts {
     /// Starts a spare host in the background, if one is wanted and there is none.
     fn refill(self: &Arc<Self>) {
         let mut state = self.lock();
-        if !self.config.keep_spare || self.is_closed() || state.spare.is_some() || state.spare_starting {
+        if !self.config.keep_spare
+            || self.is_closed()
+            || state.spare.is_some()
+            || state.spare_starting
+        {
             return;
         }
         state.spare_starting = true;
@@ -213,7 +223,11 @@ impl Hosts {
         self.closed.send_replace(true);
         let (live, shared, spare) = {
             let mut state = self.lock();
-            (std::mem::take(&mut state.live), state.shared.take(), state.spare.take())
+            (
+                std::mem::take(&mut state.live),
+                state.shared.take(),
+                state.spare.take(),
+            )
         };
         live.iter().for_each(HostHandle::close);
         drop((shared, spare));
@@ -225,7 +239,11 @@ impl Hosts {
         let mut live = self.close();
         // A start that is under way ends soon, because its host is closed as soon as there is one.
         // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.launching.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self
+            .launching
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await;
         live.append(&mut self.close());
         for host in live {
             host.ended().await;
@@ -244,7 +262,9 @@ impl Hosts {
 fn note_loss(state: &mut HostsState, connection: &Connection) {
     // Several sessions may lose one host; it is one failure.
     if connection.note_loss() {
-        state.backoff.failed(Some(connection.ready_at()), Instant::now());
+        state
+            .backoff
+            .failed(Some(connection.ready_at()), Instant::now());
     }
 }
 

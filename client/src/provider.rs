@@ -40,7 +40,10 @@ impl ProcessSessionProvider {
             next: AtomicU64::new(1),
             ids: Mutex::default(),
         });
-        Self { hosts: Hosts::new(config, launcher), registry }
+        Self {
+            hosts: Hosts::new(config, launcher),
+            registry,
+        }
     }
 
     /// Starts a host if none runs that the next session would use, and says what it is.
@@ -53,7 +56,9 @@ impl ProcessSessionProvider {
     pub async fn probe(&self) -> Result<HostInfo, SessionError> {
         match self.hosts.acquire().await {
             Ok(connection) => Ok(connection.info().clone()),
-            Err(cause) => Err(SessionError::StartFailed { cause: cause.to_string() }),
+            Err(cause) => Err(SessionError::StartFailed {
+                cause: cause.to_string(),
+            }),
         }
     }
 
@@ -125,14 +130,19 @@ impl Registry {
         };
         ids.open.insert(id.clone());
         drop(ids);
-        Ok(Place { id, registry: Arc::clone(registry) })
+        Ok(Place {
+            id,
+            registry: Arc::clone(registry),
+        })
     }
 
     fn choose(&self, ids: &Ids) -> SessionId {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             // The text is never empty, and the numbers outlast the ids that were chosen by hand.
-            if let Some(id) = SessionId::new(format!("session-{number}")).filter(|id| !ids.is_used(id)) {
+            if let Some(id) =
+                SessionId::new(format!("session-{number}")).filter(|id| !ids.is_used(id))
+            {
                 return id;
             }
         }
@@ -167,5 +177,64 @@ impl Drop for Place {
         }
         ids.closed.insert(self.id.clone());
         ids.closed_order.push_back(self.id.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(max_sessions: usize) -> Arc<Registry> {
+        Arc::new(Registry {
+            max_sessions,
+            next: AtomicU64::new(1),
+            ids: Mutex::default(),
+        })
+    }
+
+    fn id(text: &str) -> SessionId {
+        SessionId::new(text).expect("not empty")
+    }
+
+    #[test]
+    fn ids_of_closed_sessions_are_remembered_within_their_bound() {
+        let registry = registry(1);
+        for number in 0..=MAX_REMEMBERED_SESSION_IDS {
+            let place = Registry::enter(&registry, Some(id(&number.to_string())));
+            drop(place.expect("a new id"));
+        }
+        let again = |text: &str| Registry::enter(&registry, Some(id(text)));
+        assert!(again("0").is_ok(), "forgotten");
+        assert!(
+            matches!(again("7"), Err(SessionError::DuplicateSession { .. })),
+            "remembered"
+        );
+        let ids = registry.lock();
+        assert_eq!(ids.closed.len(), MAX_REMEMBERED_SESSION_IDS);
+        assert_eq!(ids.closed_order.len(), MAX_REMEMBERED_SESSION_IDS);
+    }
+
+    #[test]
+    fn chosen_ids_keep_clear_of_those_that_were_given() {
+        let registry = registry(3);
+        let _given = Registry::enter(&registry, Some(id("session-1"))).expect("free");
+        let chosen = Registry::enter(&registry, None).expect("free");
+        assert_eq!(chosen.id, id("session-2"));
+    }
+
+    #[test]
+    fn more_sessions_than_the_bound_are_refused_with_its_name() {
+        let registry = registry(1);
+        let held = Registry::enter(&registry, None).expect("free");
+        let error = Registry::enter(&registry, None).err().expect("full");
+        assert!(matches!(
+            error,
+            SessionError::Limit {
+                limit: LimitName::Sessions,
+                ..
+            }
+        ));
+        drop(held);
+        assert!(Registry::enter(&registry, None).is_ok());
     }
 }

@@ -60,7 +60,12 @@ struct Bound {
 
 impl ProcessSession {
     pub(crate) fn new(place: Place, hosts: Arc<Hosts>, delegate: Arc<dyn SessionDelegate>) -> Self {
-        Self(Arc::new(Shared { place, hosts, delegate, state: Mutex::default() }))
+        Self(Arc::new(Shared {
+            place,
+            hosts,
+            delegate,
+            state: Mutex::default(),
+        }))
     }
 }
 
@@ -70,7 +75,11 @@ impl Drop for ProcessSession {
             let mut state = self.0.lock();
             state.dropped = true;
             // A session that shuts down is closed by that.
-            if state.shutdown.is_some() { None } else { state.bound.take() }
+            if state.shutdown.is_some() {
+                None
+            } else {
+                state.bound.take()
+            }
         };
         if let Some(bound) = bound {
             self.0.let_go(&bound);
@@ -89,9 +98,15 @@ impl CodeModeSession for ProcessSession {
 
     fn wait(&self, request: WaitRequest) -> BoxFuture<'_, Result<CellResponse, SessionError>> {
         Box::pin(async move {
-            let WaitRequest { cell_id, yield_time } = request;
+            let WaitRequest {
+                cell_id,
+                yield_time,
+            } = request;
             let (bound, host_id) = self.0.bound_of(&cell_id)?;
-            let observed = bound.connection.wait(&bound.wire_id, host_id, yield_time).await;
+            let observed = bound
+                .connection
+                .wait(&bound.wire_id, host_id, yield_time)
+                .await;
             self.0.observed(observed, bound.generation, &cell_id)
         })
     }
@@ -106,7 +121,9 @@ impl CodeModeSession for ProcessSession {
 
     fn export_store(&self) -> BoxFuture<'_, Result<BTreeMap<String, RawJson>, SessionError>> {
         Box::pin(async move {
-            let Some(bound) = self.0.bound_for_export().await? else { return Ok(BTreeMap::new()) };
+            let Some(bound) = self.0.bound_for_export().await? else {
+                return Ok(BTreeMap::new());
+            };
             let values = bound.connection.export_store(&bound.wire_id).await;
             values.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
@@ -129,7 +146,10 @@ impl CodeModeSession for ProcessSession {
             let flight = {
                 let mut state = self.0.lock();
                 let shared = &self.0;
-                state.shutdown.get_or_insert_with(|| shared.start_shutdown()).clone()
+                state
+                    .shutdown
+                    .get_or_insert_with(|| shared.start_shutdown())
+                    .clone()
             };
             flight.join().await.unwrap_or_else(|| Err(runtime_gone()))
         })
@@ -152,9 +172,11 @@ impl Shared {
         let cell_id = outer_cell_id(generation, &handover.cell);
         let (shared, first, id) = (Arc::clone(self), handover.first, cell_id.clone());
         // The response must not keep the host alive, so `bound` stays behind.
-        let first_response =
-            Box::pin(async move { shared.observed(first.await, generation, &id) });
-        Ok(StartedCell { cell_id, first_response })
+        let first_response = Box::pin(async move { shared.observed(first.await, generation, &id) });
+        Ok(StartedCell {
+            cell_id,
+            first_response,
+        })
     }
 
     /// The session on a live host; starts or replaces the host as needed.
@@ -170,7 +192,10 @@ impl Shared {
                 state.binding = None;
             }
             let shared = self;
-            state.binding.get_or_insert_with(|| shared.start_binding()).clone()
+            state
+                .binding
+                .get_or_insert_with(|| shared.start_binding())
+                .clone()
         };
         flight.join().await.unwrap_or_else(|| Err(runtime_gone()))
     }
@@ -201,7 +226,9 @@ impl Shared {
             .hosts
             .acquire()
             .await
-            .map_err(|cause| SessionError::StartFailed { cause: cause.to_string() })?;
+            .map_err(|cause| SessionError::StartFailed {
+                cause: cause.to_string(),
+            })?;
         let generation = self.lock().generation + 1;
         // The host's sessions are numbered because an id is never used twice on one connection.
         let wire_id: Arc<str> =
@@ -213,7 +240,11 @@ impl Shared {
             delegate: Arc::clone(&self.delegate),
         };
         match connection.open(session).await {
-            Ok(()) => Ok(Bound { connection, wire_id, generation }),
+            Ok(()) => Ok(Bound {
+                connection,
+                wire_id,
+                generation,
+            }),
             Err(error) => {
                 if connection.failure().is_some() {
                     self.hosts.lost(&connection);
@@ -228,7 +259,9 @@ impl Shared {
 
     /// The host of a cell, and the cell's id there. Never starts a host.
     fn bound_of<'a>(&self, cell_id: &'a CellId) -> Result<(Bound, &'a str), SessionError> {
-        let missing = || SessionError::MissingCell { cell_id: cell_id.clone() };
+        let missing = || SessionError::MissingCell {
+            cell_id: cell_id.clone(),
+        };
         let (generation, host_id) = parse_cell_id(cell_id).ok_or_else(missing)?;
         let mut state = self.lock();
         self.refuse_if_ended(&state)?;
@@ -261,7 +294,11 @@ impl Shared {
                 }
             }
         };
-        binding.join().await.unwrap_or_else(|| Err(runtime_gone())).map(Some)
+        binding
+            .join()
+            .await
+            .unwrap_or_else(|| Err(runtime_gone()))
+            .map(Some)
     }
 
     fn start_shutdown(self: &Arc<Self>) -> Flight<Result<(), SessionError>> {
@@ -272,7 +309,9 @@ impl Shared {
                 // Its result is in the state, and its error is another caller's.
                 drop(binding.join().await);
             }
-            let Some(bound) = shared.lock().bound.take() else { return Ok(()) };
+            let Some(bound) = shared.lock().bound.take() else {
+                return Ok(());
+            };
             if bound.connection.failure().is_some() {
                 // Its cells and values are gone already, as everybody concerned was told.
                 return Ok(());
@@ -297,8 +336,13 @@ impl Shared {
     /// Moves a bound generation whose host has failed to the losses.
     fn note_loss(&self, state: &mut State) {
         let Some(bound) = &state.bound else { return };
-        let Some(cause) = bound.connection.failure() else { return };
-        let loss = StateLost { lost_generation: bound.generation, cause: cause.to_string() };
+        let Some(cause) = bound.connection.failure() else {
+            return;
+        };
+        let loss = StateLost {
+            lost_generation: bound.generation,
+            cause: cause.to_string(),
+        };
         self.hosts.lost(&bound.connection);
         let used = std::mem::take(&mut state.used);
         state.bound = None;
@@ -342,7 +386,9 @@ impl Shared {
         if state.shutdown.is_none() {
             return Ok(());
         }
-        Err(SessionError::ShutDown { session_id: self.place.id.clone() })
+        Err(SessionError::ShutDown {
+            session_id: self.place.id.clone(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,9 @@ mod example;
 #[tokio::test]
 async fn the_example_of_the_readme_runs() {
     let host = support::host_program();
-    support::in_time(example::run(&host)).await.expect("the example works");
+    support::in_time(example::run(&host))
+        .await
+        .expect("the example works");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use code_mode_client::{Isolation, ProcessSessionProvider, ProviderConfig};
 use pretty_assertions::assert_eq;
 use support::delegate::Tools;
 use support::{
-    GUARD, host_program, in_time, json, kill, open, process_ends, provider, run, script, texts,
-    texts_of, wait, zombies,
+    GUARD, host_program, in_time, json, kill, no_zombies, open, process_ends, provider, run,
+    script, texts, texts_of, wait,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -23,7 +23,9 @@ use tokio::sync::{Notify, oneshot};
 fn calculator() -> Arc<Tools> {
     Arc::new(Tools::default().with("add", |invocation, _| async move {
         let input = invocation.input.get().trim_matches(['[', ']']);
-        let numbers = input.split(',').filter_map(|number| number.parse::<i64>().ok());
+        let numbers = input
+            .split(',')
+            .filter_map(|number| number.parse::<i64>().ok());
         Ok(json(numbers.sum::<i64>().to_string()))
     }))
 }
@@ -32,7 +34,11 @@ fn calculator() -> Arc<Tools> {
 async fn a_script_runs_calls_a_tool_and_prints() {
     let provider = provider();
     let session = open(&provider, calculator()).await;
-    let lines = texts(&session, script("text(await tools.add([1, 2])); text('x')", &["add"])).await;
+    let lines = texts(
+        &session,
+        script("text(await tools.add([1, 2])); text('x')", &["add"]),
+    )
+    .await;
     assert_eq!(lines, ["3", "x"]);
     in_time(session.shutdown()).await.expect("shut down");
 }
@@ -86,7 +92,10 @@ async fn many_calls_run_in_parallel_and_are_answered_in_any_order() {
          text(order.join(','))"
     );
     let expected: Vec<_> = (0..CALLS).rev().map(|number| number.to_string()).collect();
-    assert_eq!(texts(&session, script(&source, &["turn"])).await, [expected.join(",")]);
+    assert_eq!(
+        texts(&session, script(&source, &["turn"])).await,
+        [expected.join(",")]
+    );
 }
 
 #[tokio::test]
@@ -95,13 +104,18 @@ async fn a_failing_tool_rejects_with_its_message() {
     let provider = provider();
     let session = open(&provider, Arc::new(tools)).await;
     let source = "try { await tools.fail() } catch (e) { text(e.message) }";
-    assert_eq!(texts(&session, script(source, &["fail"])).await, ["out of milk"]);
+    assert_eq!(
+        texts(&session, script(source, &["fail"])).await,
+        ["out of milk"]
+    );
 }
 
 #[tokio::test]
 async fn a_tool_that_panics_is_an_error_for_the_script_alone() {
     let tools = Tools::default()
-        .with("at_once", |_, _| -> std::future::Ready<_> { panic!("before the future") })
+        .with("at_once", |_, _| -> std::future::Ready<_> {
+            panic!("before the future")
+        })
         .with("later", |_, _| async { panic!("within the future") });
     let provider = provider();
     let session = open(&provider, Arc::new(tools)).await;
@@ -138,14 +152,19 @@ async fn a_tool_that_never_answers_is_dropped_when_its_cell_is_terminated() {
         in_time(session.execute(script("text('a'); await tools.hang()", &["hang"]))).await;
     let started = started.expect("started");
     let (cancel, dropped) = in_time(calls.recv()).await.expect("called");
-    let ended = in_time(session.terminate(started.cell_id.clone())).await.expect("terminated");
+    let ended = in_time(session.terminate(started.cell_id.clone()))
+        .await
+        .expect("terminated");
     assert_eq!(ended.status, CellStatus::Terminated);
     in_time(cancel.cancelled()).await;
     in_time(dropped).await.expect_err("the future was dropped");
     let first = in_time(started.first_response).await.expect("both get it");
     assert_eq!(first.status, CellStatus::Terminated);
     let error = wait(&session, &started.cell_id).await.expect_err("over");
-    assert!(matches!(error, SessionError::CellFinished { .. }), "{error}");
+    assert!(
+        matches!(error, SessionError::CellFinished { .. }),
+        "{error}"
+    );
     in_time(session.shutdown()).await.expect("shut down");
     assert_eq!(*tools.closed.lock().expect("a lock"), ["1"]);
 }
@@ -164,22 +183,46 @@ async fn a_cell_yields_is_waited_for_and_finishes_once() {
     let provider = provider();
     let session = open(&provider, Arc::new(tools)).await;
     let source = "text('a'); yield_control(); await tools.gate(); text('b')";
-    let started = in_time(session.execute(script(source, &["gate"]))).await.expect("started");
+    let started = in_time(session.execute(script(source, &["gate"])))
+        .await
+        .expect("started");
     let first = in_time(started.first_response).await.expect("a response");
-    assert_eq!((first.status.clone(), texts_of(&first)), (CellStatus::Yielded, vec!["a".into()]));
-    let busy = session.wait(WaitRequest { cell_id: started.cell_id.clone(), yield_time: None });
+    assert_eq!(
+        (first.status.clone(), texts_of(&first)),
+        (CellStatus::Yielded, vec!["a".into()])
+    );
+    let busy = session.wait(WaitRequest {
+        cell_id: started.cell_id.clone(),
+        yield_time: None,
+    });
     tokio::pin!(busy);
     // Polled once, so that it observes; then a second observer is one too many.
-    assert!(tokio::time::timeout(Duration::ZERO, &mut busy).await.is_err());
-    let error = wait(&session, &started.cell_id).await.expect_err("one observer at a time");
-    assert!(matches!(error, SessionError::BusyObserver { .. }), "{error}");
+    assert!(
+        tokio::time::timeout(Duration::ZERO, &mut busy)
+            .await
+            .is_err()
+    );
+    let error = wait(&session, &started.cell_id)
+        .await
+        .expect_err("one observer at a time");
+    assert!(
+        matches!(error, SessionError::BusyObserver { .. }),
+        "{error}"
+    );
     go.notify_one();
     let last = in_time(busy).await.expect("the result");
     assert_eq!(last.status, CellStatus::Completed { error_text: None });
     assert_eq!(texts_of(&last), ["b"]);
-    let error = wait(&session, &started.cell_id).await.expect_err("delivered");
-    assert!(matches!(error, SessionError::CellFinished { .. }), "{error}");
-    let error = wait(&session, &CellId::new("77")).await.expect_err("no such cell");
+    let error = wait(&session, &started.cell_id)
+        .await
+        .expect_err("delivered");
+    assert!(
+        matches!(error, SessionError::CellFinished { .. }),
+        "{error}"
+    );
+    let error = wait(&session, &CellId::new("77"))
+        .await
+        .expect_err("no such cell");
     assert!(matches!(error, SessionError::MissingCell { .. }), "{error}");
 }
 
@@ -196,7 +239,9 @@ async fn an_execute_that_is_dropped_at_any_moment_leaves_nothing_running() {
         if let Ok(started) = tokio::time::timeout(patience, execute).await {
             // This one was taken, so it is the taker's to end.
             let cell_id = started.expect("there is room").cell_id;
-            in_time(session.terminate(cell_id)).await.expect("terminated");
+            in_time(session.terminate(cell_id))
+                .await
+                .expect("terminated");
         }
     }
     assert_eq!(texts(&session, script("text(2)", &[])).await, ["2"]);
@@ -212,12 +257,17 @@ async fn waits_that_are_dropped_lose_no_output() {
     });
     let session = open(&provider, Arc::new(tools)).await;
     let source = "for (let n = 0; n < 300; n++) { text(n); yield_control(); await tools.pause() }";
-    let started = in_time(session.execute(script(source, &["pause"]))).await.expect("started");
+    let started = in_time(session.execute(script(source, &["pause"])))
+        .await
+        .expect("started");
     let cell_id = started.cell_id.clone();
     drop(started);
     let mut lines = Vec::new();
     for round in 0_u64.. {
-        let request = WaitRequest { cell_id: cell_id.clone(), yield_time: Some(GUARD) };
+        let request = WaitRequest {
+            cell_id: cell_id.clone(),
+            yield_time: Some(GUARD),
+        };
         let patience = Duration::from_micros(round * 37 % 900);
         let Ok(response) = tokio::time::timeout(patience, session.wait(request)).await else {
             continue;
@@ -238,7 +288,10 @@ async fn large_values_pass_in_both_directions_up_to_the_frame_limit() {
     let provider = provider();
     let session = open(&provider, Arc::new(tools)).await;
     let source = "const s = 'x'.repeat(1 << 20); text((await tools.echo(s)).length)";
-    assert_eq!(texts(&session, script(source, &["echo"])).await, ["1048576"]);
+    assert_eq!(
+        texts(&session, script(source, &["echo"])).await,
+        ["1048576"]
+    );
 }
 
 #[tokio::test]
@@ -248,9 +301,14 @@ async fn what_exceeds_a_frame_is_refused_before_it_is_sent() {
     });
     let provider = provider();
     let session = open(&provider, Arc::new(tools)).await;
-    let error = in_time(session.execute(ExecuteRequest::new("x".repeat(65 << 20)))).await.err();
+    let error = in_time(session.execute(ExecuteRequest::new("x".repeat(65 << 20))))
+        .await
+        .err();
     let error = error.expect("too large for a frame");
-    assert!(matches!(error, SessionError::InvalidRequest { .. }), "{error}");
+    assert!(
+        matches!(error, SessionError::InvalidRequest { .. }),
+        "{error}"
+    );
     let source = "try { await tools.big() } catch (e) { text(e.message) }";
     let lines = texts(&session, script(source, &["big"])).await;
     assert!(lines[0].contains("cannot be sent"), "{lines:?}");
@@ -260,12 +318,22 @@ async fn what_exceeds_a_frame_is_refused_before_it_is_sent() {
 async fn stored_values_are_exported_and_imported() {
     let provider = provider();
     let session = open(&provider, Tools::none()).await;
-    assert!(in_time(session.export_store()).await.expect("never started").is_empty());
+    assert!(
+        in_time(session.export_store())
+            .await
+            .expect("never started")
+            .is_empty()
+    );
     let values = [("a".to_owned(), json("[1]"))].into();
-    in_time(session.import_store(values)).await.expect("imported");
+    in_time(session.import_store(values))
+        .await
+        .expect("imported");
     texts(&session, script("store('b', load('a').concat(2))", &[])).await;
     let values = in_time(session.export_store()).await.expect("exported");
-    let values: Vec<_> = values.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
+    let values: Vec<_> = values
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.get()))
+        .collect();
     assert_eq!(values, [("a", "[1]"), ("b", "[1,2]")]);
 }
 
@@ -274,10 +342,15 @@ async fn limits_of_a_request_are_in_force() {
     let provider = provider();
     let session = open(&provider, Tools::none()).await;
     let mut request = script("for (;;);", &[]);
-    request.limits =
-        CellLimits { cpu_time: Some(Duration::from_millis(50)), ..CellLimits::default() };
+    request.limits = CellLimits {
+        cpu_time: Some(Duration::from_millis(50)),
+        ..CellLimits::default()
+    };
     let response = run(&session, request).await.expect("a response");
-    let CellStatus::Completed { error_text: Some(error) } = response.status else {
+    let CellStatus::Completed {
+        error_text: Some(error),
+    } = response.status
+    else {
         panic!("must be an error: {response:?}");
     };
     assert!(error.contains("CPU time"), "{error}");
@@ -287,18 +360,28 @@ async fn limits_of_a_request_are_in_force() {
 async fn a_host_that_was_killed_is_replaced_and_the_loss_told_once() {
     let provider = provider();
     let session = open(&provider, Tools::none()).await;
-    let pid = in_time(provider.probe()).await.expect("a host").process_id.expect("a process");
+    let pid = in_time(provider.probe())
+        .await
+        .expect("a host")
+        .process_id
+        .expect("a process");
     texts(&session, script("store('a', 1)", &[])).await;
-    let started = in_time(session.execute(script("for (;;);", &[]))).await.expect("started");
+    let started = in_time(session.execute(script("for (;;);", &[])))
+        .await
+        .expect("started");
     kill(pid);
-    let error = in_time(started.first_response).await.expect_err("the host is gone");
+    let error = in_time(started.first_response)
+        .await
+        .expect_err("the host is gone");
     assert_eq!(error.side_effects(), SideEffects::Possible);
     process_ends(pid).await;
 
     let old = started.cell_id;
     for error in [
         wait(&session, &old).await.expect_err("lost"),
-        in_time(session.terminate(old.clone())).await.expect_err("lost"),
+        in_time(session.terminate(old.clone()))
+            .await
+            .expect_err("lost"),
     ] {
         assert!(matches!(error, SessionError::CellLost { .. }), "{error}");
         assert!(error.to_string().contains("killed by signal 9"), "{error}");
@@ -306,35 +389,55 @@ async fn a_host_that_was_killed_is_replaced_and_the_loss_told_once() {
     let error = in_time(session.export_store()).await.expect_err("lost");
     assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
 
-    let first = run(&session, script("text(load('a'))", &[])).await.expect("a fresh host");
+    let first = run(&session, script("text(load('a'))", &[]))
+        .await
+        .expect("a fresh host");
     let lost = first.state_lost.as_ref().expect("the loss is told");
     assert_eq!(lost.lost_generation, 1);
     assert!(lost.cause.contains("killed by signal 9"), "{}", lost.cause);
-    assert_eq!((first.cell_id.as_str(), texts_of(&first)), ("2.1", vec!["undefined".into()]));
-    let second = run(&session, script("text(2)", &[])).await.expect("the same host");
+    assert_eq!(
+        (first.cell_id.as_str(), texts_of(&first)),
+        ("2.1", vec!["undefined".into()])
+    );
+    let second = run(&session, script("text(2)", &[]))
+        .await
+        .expect("the same host");
     assert_eq!((second.cell_id.as_str(), second.state_lost), ("2.2", None));
     // The same number in the old generation is still the lost cell.
-    assert!(matches!(wait(&session, &old).await, Err(SessionError::CellLost { .. })));
-    assert_eq!(zombies(), [0; 0]);
+    assert!(matches!(
+        wait(&session, &old).await,
+        Err(SessionError::CellLost { .. })
+    ));
+    no_zombies().await;
 }
 
 /// A configuration whose hosts write their process ids into a file, one a line.
 fn counted(file: &std::path::Path) -> ProviderConfig {
     ProviderConfig::new("/bin/sh")
         .argument("-c")
-        .argument(format!("echo $$ >> {}; exec {}", file.display(), host_program().display()))
+        .argument(format!(
+            "echo $$ >> {}; exec {}",
+            file.display(),
+            host_program().display()
+        ))
 }
 
 fn started_hosts(file: &std::path::Path) -> Vec<u32> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| line.parse().expect("a process id")).collect()
+    text.lines()
+        .map(|line| line.parse().expect("a process id"))
+        .collect()
 }
 
 /// Kills a session's host and waits until the client knows.
 async fn lose(session: &Arc<dyn CodeModeSession>, pid: u32) {
-    let started = in_time(session.execute(script("for (;;);", &[]))).await.expect("started");
+    let started = in_time(session.execute(script("for (;;);", &[])))
+        .await
+        .expect("started");
     kill(pid);
-    in_time(started.first_response).await.expect_err("the host is gone");
+    in_time(started.first_response)
+        .await
+        .expect_err("the host is gone");
 }
 
 #[tokio::test]
@@ -343,7 +446,10 @@ async fn sessions_with_hosts_of_their_own_are_lost_alone() {
     let file = folder.path().join("hosts");
     let provider = ProcessSessionProvider::new(counted(&file).isolation(Isolation::PerSession));
     let new = || provider.open_session(SessionOptions::default(), Tools::none());
-    let (a, b) = (in_time(new()).await.expect("a"), in_time(new()).await.expect("b"));
+    let (a, b) = (
+        in_time(new()).await.expect("a"),
+        in_time(new()).await.expect("b"),
+    );
     texts(&a, script("text(1)", &[])).await;
     texts(&b, script("store('x', 1)", &[])).await;
     let hosts = started_hosts(&file);
@@ -352,7 +458,10 @@ async fn sessions_with_hosts_of_their_own_are_lost_alone() {
     let lines = texts(&b, script("text(load('x'))", &[])).await;
     assert_eq!(lines, ["1"], "session b has lost nothing");
     let response = run(&a, script("text(2)", &[])).await.expect("replaced");
-    assert_eq!(response.state_lost.map(|lost| lost.lost_generation), Some(1));
+    assert_eq!(
+        response.state_lost.map(|lost| lost.lost_generation),
+        Some(1)
+    );
     in_time(a.shutdown()).await.expect("shut down");
     process_ends(started_hosts(&file)[2]).await;
 }
@@ -392,13 +501,27 @@ async fn a_spare_host_takes_over_without_a_start() {
 async fn dropping_the_provider_ends_the_host_and_what_waits_for_it() {
     let provider = provider();
     let session = open(&provider, Tools::none()).await;
-    let pid = in_time(provider.probe()).await.expect("a host").process_id.expect("a process");
-    let started = in_time(session.execute(script("for (;;);", &[]))).await.expect("started");
+    let pid = in_time(provider.probe())
+        .await
+        .expect("a host")
+        .process_id
+        .expect("a process");
+    let started = in_time(session.execute(script("for (;;);", &[])))
+        .await
+        .expect("started");
     drop(provider);
-    let error = in_time(started.first_response).await.expect_err("the host is closed");
-    assert!(error.to_string().contains("its owner was dropped"), "{error}");
+    let error = in_time(started.first_response)
+        .await
+        .expect_err("the host is closed");
+    assert!(
+        error.to_string().contains("its owner was dropped"),
+        "{error}"
+    );
     process_ends(pid).await;
-    let error = in_time(session.execute(script("text(1)", &[]))).await.err().expect("no provider");
+    let error = in_time(session.execute(script("text(1)", &[])))
+        .await
+        .err()
+        .expect("no provider");
     assert!(matches!(error, SessionError::StartFailed { .. }), "{error}");
 }
 
@@ -409,28 +532,40 @@ async fn dropping_a_session_ends_its_cells_and_leaves_the_others() {
     let dropped = open(&provider, tools.clone()).await;
     let other = provider.open_session(SessionOptions::default(), Tools::none());
     let other = in_time(other).await.expect("a session");
-    let started = in_time(dropped.execute(script("for (;;);", &[]))).await.expect("started");
+    let started = in_time(dropped.execute(script("for (;;);", &[])))
+        .await
+        .expect("started");
     drop(dropped);
-    let ended = in_time(started.first_response).await.expect("an orderly end");
+    let ended = in_time(started.first_response)
+        .await
+        .expect("an orderly end");
     assert_eq!(ended.status, CellStatus::Terminated);
     assert_eq!(texts(&other, script("text(1)", &[])).await, ["1"]);
 }
 
 #[test]
 fn dropping_everything_while_the_runtime_shuts_down_leaves_no_host() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a runtime");
     let provider = provider();
     let (session, started, pid) = runtime.block_on(async {
         let session = open(&provider, Tools::none()).await;
         let info = in_time(provider.probe()).await.expect("a host");
-        let started = in_time(session.execute(script("for (;;);", &[]))).await.expect("started");
+        let started = in_time(session.execute(script("for (;;);", &[])))
+            .await
+            .expect("started");
         (session, started, info.process_id.expect("a process"))
     });
     runtime.shutdown_background();
-    let checker = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let checker = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let checker = checker.expect("a runtime");
-    let error = checker.block_on(in_time(started.first_response)).expect_err("nobody serves it");
+    let error = checker
+        .block_on(in_time(started.first_response))
+        .expect_err("nobody serves it");
     assert!(error.to_string().contains("runtime shut down"), "{error}");
     drop((session, provider));
     checker.block_on(process_ends(pid));
@@ -439,15 +574,29 @@ fn dropping_everything_while_the_runtime_shuts_down_leaves_no_host() {
 #[tokio::test]
 async fn ids_of_sessions_are_used_once() {
     let provider = provider();
-    let options = || SessionOptions { session_id: SessionId::new("s") };
-    let first = in_time(provider.open_session(options(), Tools::none())).await.expect("free");
+    let options = || SessionOptions {
+        session_id: SessionId::new("s"),
+    };
+    let first = in_time(provider.open_session(options(), Tools::none()))
+        .await
+        .expect("free");
     for _ in 0..2 {
-        let error = in_time(provider.open_session(options(), Tools::none())).await.err();
-        assert!(matches!(error, Some(SessionError::DuplicateSession { .. })), "{error:?}");
+        let error = in_time(provider.open_session(options(), Tools::none()))
+            .await
+            .err();
+        assert!(
+            matches!(error, Some(SessionError::DuplicateSession { .. })),
+            "{error:?}"
+        );
     }
     drop(first);
-    let error = in_time(provider.open_session(options(), Tools::none())).await.err();
-    assert!(matches!(error, Some(SessionError::DuplicateSession { .. })), "{error:?}");
+    let error = in_time(provider.open_session(options(), Tools::none()))
+        .await
+        .err();
+    assert!(
+        matches!(error, Some(SessionError::DuplicateSession { .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -455,18 +604,25 @@ async fn a_shut_down_session_says_so() {
     let provider = provider();
     let session = open(&provider, Tools::none()).await;
     texts(&session, script("text(1)", &[])).await;
-    let (first, second) = in_time(async { tokio::join!(session.shutdown(), session.shutdown()) }).await;
+    let (first, second) =
+        in_time(async { tokio::join!(session.shutdown(), session.shutdown()) }).await;
     first.expect("shut down");
     second.expect("the same");
-    let error = run(&session, script("text(1)", &[])).await.expect_err("shut down");
+    let error = run(&session, script("text(1)", &[]))
+        .await
+        .expect_err("shut down");
     assert!(matches!(error, SessionError::ShutDown { .. }), "{error}");
-    let error = wait(&session, &CellId::new("1")).await.expect_err("shut down");
+    let error = wait(&session, &CellId::new("1"))
+        .await
+        .expect_err("shut down");
     assert!(matches!(error, SessionError::ShutDown { .. }), "{error}");
 }
 
 /// Open file descriptors and resident memory in KiB of a process.
 fn footprint(pid: u32) -> (usize, u64) {
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc").count();
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("/proc")
+        .count();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok());
@@ -479,7 +635,11 @@ async fn thousands_of_cells_leave_memory_and_descriptors_flat() {
     const SLACK_KIB: u64 = 48 * 1024;
     let provider = provider();
     let session = open(&provider, calculator()).await;
-    let pid = in_time(provider.probe()).await.expect("a host").process_id.expect("a process");
+    let pid = in_time(provider.probe())
+        .await
+        .expect("a host")
+        .process_id
+        .expect("a process");
     let me = std::process::id();
     let batch = async |count: usize| {
         let mut running = Vec::new();
@@ -510,7 +670,9 @@ async fn thousands_of_cells_leave_memory_and_descriptors_flat() {
 fn a_host_dies_with_its_client_even_by_kill_9() {
     const ROLE: &str = "CODE_MODE_TEST_ROLE";
     const NAME: &str = "a_host_dies_with_its_client_even_by_kill_9";
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a runtime");
     if std::env::var_os(ROLE).is_some() {
         // The client that will be killed. It tells its host's id in a file and goes on for ever.
@@ -550,10 +712,15 @@ async fn sessions_are_bounded() {
     config.max_sessions = 2;
     let provider = ProcessSessionProvider::new(config);
     let new = || provider.open_session(SessionOptions::default(), Tools::none());
-    let held: Vec<Arc<dyn CodeModeSession>> =
-        vec![in_time(new()).await.expect("one"), in_time(new()).await.expect("two")];
+    let held: Vec<Arc<dyn CodeModeSession>> = vec![
+        in_time(new()).await.expect("one"),
+        in_time(new()).await.expect("two"),
+    ];
     let error = in_time(new()).await.err().expect("no room");
-    assert!(matches!(error, SessionError::Limit { maximum: 2, .. }), "{error}");
+    assert!(
+        matches!(error, SessionError::Limit { maximum: 2, .. }),
+        "{error}"
+    );
     drop(held);
     in_time(new()).await.expect("room again");
 }

@@ -12,13 +12,15 @@ use code_mode_api::{ExecuteRequest, SessionError, SideEffects, WaitRequest};
 use code_mode_client::{Deadlines, ProcessSessionProvider};
 use support::delegate::Tools;
 use support::fake_host::{FakeHost, READY, response, tool_call};
-use support::{in_time, open, process_ends, run, zombies};
+use support::{in_time, no_zombies, open, process_ends, run};
 
 /// Runs a script on a host and gives the error that it must end in.
 async fn error_from(host: &FakeHost) -> SessionError {
     let provider = ProcessSessionProvider::new(host.config());
     let session = open(&provider, Tools::none()).await;
-    let error = run(&session, ExecuteRequest::new("text(1)")).await.expect_err("the host dies");
+    let error = run(&session, ExecuteRequest::new("text(1)"))
+        .await
+        .expect_err("the host dies");
     in_time(provider.shutdown()).await;
     error
 }
@@ -32,7 +34,10 @@ fn start_failure(error: &SessionError) -> &str {
 
 fn loss(error: &SessionError) -> (&str, SideEffects) {
     match error {
-        SessionError::RuntimeLost { cause, side_effects } => (cause, *side_effects),
+        SessionError::RuntimeLost {
+            cause,
+            side_effects,
+        } => (cause, *side_effects),
         other => panic!("must be a loss: {other}"),
     }
 }
@@ -42,12 +47,17 @@ async fn before_the_hello() {
     let host = FakeHost::new().runs("echo cannot find libexample >&2; exit 127");
     let error = error_from(&host).await;
     let cause = start_failure(&error);
-    assert!(cause.contains("status 127") && cause.contains("cannot find libexample"), "{cause}");
+    assert!(
+        cause.contains("status 127") && cause.contains("cannot find libexample"),
+        "{cause}"
+    );
 }
 
 #[tokio::test]
 async fn by_a_program_that_is_no_host() {
-    let host = FakeHost::new().runs("echo Usage: something else entirely").runs("sleep 1000");
+    let host = FakeHost::new()
+        .runs("echo Usage: something else entirely")
+        .runs("sleep 1000");
     let error = error_from(&host).await;
     let cause = start_failure(&error);
     // The first four bytes of the text are taken for the length of a frame.
@@ -58,18 +68,29 @@ async fn by_a_program_that_is_no_host() {
 async fn by_a_program_that_never_greets() {
     let host = FakeHost::new().runs("sleep 1000");
     let mut config = host.config();
-    config.deadlines = Deadlines { startup: Duration::from_millis(200), ..Deadlines::default() };
+    config.deadlines = Deadlines {
+        startup: Duration::from_millis(200),
+        ..Deadlines::default()
+    };
     let provider = ProcessSessionProvider::new(config);
     let session = open(&provider, Tools::none()).await;
-    let error = run(&session, ExecuteRequest::new("text(1)")).await.expect_err("no greeting");
-    assert!(start_failure(&error).contains("is the program a code-mode host?"), "{error}");
+    let error = run(&session, ExecuteRequest::new("text(1)"))
+        .await
+        .expect_err("no greeting");
+    assert!(
+        start_failure(&error).contains("is the program a code-mode host?"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn by_a_rejection() {
     let rejected = r#"{"type":"connection/rejected","reason":{"type":"noCompatibleVersion","supportedVersions":[2]}}"#;
     let error = error_from(&FakeHost::new().reads().sends(rejected)).await;
-    assert!(start_failure(&error).contains("no protocol version in common"), "{error}");
+    assert!(
+        start_failure(&error).contains("no protocol version in common"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -82,10 +103,15 @@ async fn right_after_the_hello() {
 
 #[tokio::test]
 async fn after_it_has_read_the_execute() {
-    let host = FakeHost::opened().reads().runs("echo out of memory >&2; kill -6 $$");
+    let host = FakeHost::opened()
+        .reads()
+        .runs("echo out of memory >&2; kill -6 $$");
     let error = error_from(&host).await;
     let (cause, side_effects) = loss(&error);
-    assert!(cause.contains("signal 6") && cause.contains("out of memory"), "{cause}");
+    assert!(
+        cause.contains("signal 6") && cause.contains("out of memory"),
+        "{cause}"
+    );
     assert_eq!(side_effects, SideEffects::Possible);
 }
 
@@ -97,10 +123,15 @@ async fn while_a_script_runs() {
 
 #[tokio::test]
 async fn within_a_frame() {
-    let host = FakeHost::started().sends_bytes(b"\xff\0\0\0{\"type\"").runs("kill -9 $$");
+    let host = FakeHost::started()
+        .sends_bytes(b"\xff\0\0\0{\"type\"")
+        .runs("kill -9 $$");
     let error = error_from(&host).await;
     let (cause, _) = loss(&error);
-    assert!(cause.contains("within a message") && cause.contains("signal 9"), "{cause}");
+    assert!(
+        cause.contains("within a message") && cause.contains("signal 9"),
+        "{cause}"
+    );
 }
 
 #[tokio::test]
@@ -125,9 +156,14 @@ async fn with_open_tool_calls() {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
-    let host = FakeHost::started().sends(&tool_call(1)).sends(&tool_call(2));
+    let host = FakeHost::started()
+        .sends(&tool_call(1))
+        .sends(&tool_call(2));
     let called = host.path("called");
-    let host = host.runs(&format!("until [ -e {} ]; do sleep 0.01; done", called.display()));
+    let host = host.runs(&format!(
+        "until [ -e {} ]; do sleep 0.01; done",
+        called.display()
+    ));
     let host = host.runs("kill -9 $$");
     let (dropped, fired) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let (drops, fires) = (Arc::clone(&dropped), Arc::clone(&fired));
@@ -150,7 +186,9 @@ async fn with_open_tool_calls() {
     let tools = Arc::new(tools);
     let provider = ProcessSessionProvider::new(host.config());
     let session = open(&provider, tools.clone()).await;
-    let error = run(&session, ExecuteRequest::new("text(1)")).await.expect_err("the host dies");
+    let error = run(&session, ExecuteRequest::new("text(1)"))
+        .await
+        .expect_err("the host dies");
     assert_eq!(loss(&error).1, SideEffects::Possible);
     in_time(async {
         while dropped.load(Ordering::SeqCst) < 2 || fired.load(Ordering::SeqCst) < 2 {
@@ -167,9 +205,13 @@ async fn while_it_shuts_down() {
     let provider = ProcessSessionProvider::new(host.config());
     let session = open(&provider, Tools::none()).await;
     // Binds the session without a script; the host has no store, which is another error.
-    let error = in_time(session.import_store(Default::default())).await.expect_err("no store");
+    let error = in_time(session.import_store(Default::default()))
+        .await
+        .expect_err("no store");
     assert!(error.to_string().contains("code_mode/store-v1"), "{error}");
-    let error = in_time(session.shutdown()).await.expect_err("the host dies");
+    let error = in_time(session.shutdown())
+        .await
+        .expect_err("the host dies");
     loss(&error);
 }
 
@@ -179,10 +221,21 @@ async fn by_a_violation() {
     let nonsense = nonsense.replace("store/imported", "execution/started\",\"cellId\":\"1");
     let host = FakeHost::started().sends(&nonsense).runs("sleep 1000");
     let provider = ProcessSessionProvider::new(host.config());
-    let pid = in_time(provider.probe()).await.expect("a host").process_id.expect("a process");
+    let pid = in_time(provider.probe())
+        .await
+        .expect("a host")
+        .process_id
+        .expect("a process");
     let session = open(&provider, Tools::none()).await;
-    let error = run(&session, ExecuteRequest::new("text(1)")).await.expect_err("a violation");
-    assert!(loss(&error).0.contains("request 99, which is not in flight"), "{error}");
+    let error = run(&session, ExecuteRequest::new("text(1)"))
+        .await
+        .expect_err("a violation");
+    assert!(
+        loss(&error)
+            .0
+            .contains("request 99, which is not in flight"),
+        "{error}"
+    );
     process_ends(pid).await;
 }
 
@@ -190,25 +243,41 @@ async fn by_a_violation() {
 async fn by_reading_nothing() {
     let host = FakeHost::opened().runs("exec sleep 1000");
     let mut config = host.config();
-    config.deadlines = Deadlines { write: Duration::from_millis(200), ..Deadlines::default() };
+    config.deadlines = Deadlines {
+        write: Duration::from_millis(200),
+        ..Deadlines::default()
+    };
     let provider = ProcessSessionProvider::new(config);
     let session = open(&provider, Tools::none()).await;
     // More than a pipe holds.
     let source = format!("// {}", "x".repeat(1 << 20));
-    let error = run(&session, ExecuteRequest::new(source)).await.expect_err("it reads nothing");
-    assert!(loss(&error).0.contains("has not read its input for 200 ms"), "{error}");
+    let error = run(&session, ExecuteRequest::new(source))
+        .await
+        .expect_err("it reads nothing");
+    assert!(
+        loss(&error).0.contains("has not read its input for 200 ms"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn by_answering_nothing() {
     let host = FakeHost::opened().runs("exec 3>&1; exec cat >/dev/null");
     let mut config = host.config();
-    config.deadlines = Deadlines { call: Duration::from_millis(200), ..Deadlines::default() };
+    config.deadlines = Deadlines {
+        call: Duration::from_millis(200),
+        ..Deadlines::default()
+    };
     let provider = ProcessSessionProvider::new(config);
     let session = open(&provider, Tools::none()).await;
-    let error = run(&session, ExecuteRequest::new("text(1)")).await.expect_err("no answer");
+    let error = run(&session, ExecuteRequest::new("text(1)"))
+        .await
+        .expect_err("no answer");
     let (cause, side_effects) = loss(&error);
-    assert!(cause.contains("has not answered session/execute within 200 ms"), "{cause}");
+    assert!(
+        cause.contains("has not answered session/execute within 200 ms"),
+        "{cause}"
+    );
     assert_eq!(side_effects, SideEffects::Possible);
 }
 
@@ -217,11 +286,16 @@ async fn everybody_who_waits_is_told() {
     let host = FakeHost::started();
     let waiting = host.path("waiting");
     let host = host
-        .runs(&format!("until [ -e {} ]; do sleep 0.01; done", waiting.display()))
+        .runs(&format!(
+            "until [ -e {} ]; do sleep 0.01; done",
+            waiting.display()
+        ))
         .runs("kill -9 $$");
     let provider = ProcessSessionProvider::new(host.config());
     let session = open(&provider, Tools::none()).await;
-    let started = in_time(session.execute(ExecuteRequest::new("text(1)"))).await.expect("started");
+    let started = in_time(session.execute(ExecuteRequest::new("text(1)")))
+        .await
+        .expect("started");
     let second = session.execute(ExecuteRequest::new("text(2)"));
     let terminate = session.terminate(started.cell_id.clone());
     let all = async { tokio::join!(started.first_response, second, terminate) };
@@ -239,10 +313,15 @@ async fn everybody_who_waits_is_told() {
     for error in [first.err(), second.err(), terminate.err()] {
         assert_eq!(loss(&error.expect("an error")).1, SideEffects::Possible);
     }
-    let request = WaitRequest { cell_id: started.cell_id.clone(), yield_time: None };
-    let error = in_time(session.wait(request)).await.expect_err("the cell is lost");
+    let request = WaitRequest {
+        cell_id: started.cell_id.clone(),
+        yield_time: None,
+    };
+    let error = in_time(session.wait(request))
+        .await
+        .expect_err("the cell is lost");
     assert!(matches!(error, SessionError::CellLost { .. }), "{error}");
-    assert_eq!(zombies(), [0; 0]);
+    no_zombies().await;
 }
 
 #[tokio::test]
@@ -254,18 +333,30 @@ async fn a_broken_host_does_not_spin() {
     let session = open(&provider, Tools::none()).await;
     let begun = std::time::Instant::now();
     for _ in 0..4 {
-        let error = run(&session, ExecuteRequest::new("text(1)")).await.expect_err("broken");
+        let error = run(&session, ExecuteRequest::new("text(1)"))
+            .await
+            .expect_err("broken");
         start_failure(&error);
     }
     // No pause after the first failure, then 100 and 200 ms.
-    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
-    let starts = std::fs::read_to_string(&log).expect("the log").lines().count();
+    assert!(
+        begun.elapsed() >= Duration::from_millis(300),
+        "{:?}",
+        begun.elapsed()
+    );
+    let starts = std::fs::read_to_string(&log)
+        .expect("the log")
+        .lines()
+        .count();
     assert_eq!(starts, 4, "each execute tries once");
 }
 
 #[tokio::test]
 async fn the_greeting_alone_keeps_a_host_alive() {
-    let host = FakeHost::new().reads().sends(READY).runs("exec 3>&1; exec cat >/dev/null");
+    let host = FakeHost::new()
+        .reads()
+        .sends(READY)
+        .runs("exec 3>&1; exec cat >/dev/null");
     let provider = ProcessSessionProvider::new(host.config());
     let info = in_time(provider.probe()).await.expect("a host");
     assert!(info.capabilities.is_empty());

@@ -159,16 +159,15 @@ impl Connection {
         }
     }
 
-    /// Answers a request, unless it has been answered. True if this was the answer.
-    pub(crate) fn answer(&self, id: RequestId, result: Result<OperationValue, Refusal>) -> bool {
+    /// Answers a request, unless it has been answered.
+    pub(crate) fn answer(&self, id: RequestId, result: Result<OperationValue, Refusal>) {
         if self.requests.finish(id).is_none() {
-            return false;
+            return;
         }
         self.send_answer(id, result, |id, result| HostMessage::OperationResponse {
             id,
             result,
         });
-        true
     }
 
     /// Answers an execute with `execution/started`; it goes on to owe an initial response.
@@ -178,19 +177,14 @@ impl Connection {
         self.send(&HostMessage::OperationResponse { id, result });
     }
 
-    /// Gives an execute its initial response, unless it had one. True if this was it.
-    pub(crate) fn answer_initial(
-        &self,
-        id: RequestId,
-        result: Result<CellResponse, Refusal>,
-    ) -> bool {
+    /// Gives an execute its initial response, unless it had one.
+    pub(crate) fn answer_initial(&self, id: RequestId, result: Result<CellResponse, Refusal>) {
         if self.requests.finish(id).is_none() {
-            return false;
+            return;
         }
         self.send_answer(id, result, |id, result| {
             HostMessage::ExecuteInitialResponse { id, result }
         });
-        true
     }
 
     /// Answers a request that is not in the table, because the bound of the table is reached.

@@ -15,7 +15,7 @@ use code_mode_runtime::Observer;
 use tokio::sync::oneshot;
 
 use crate::calls::Answer;
-use crate::closing::Closing;
+use crate::closing::{Closing, WhenOver};
 use crate::connection::{Connection, Refusal};
 use crate::{ServeError, convert};
 
@@ -53,7 +53,7 @@ impl SessionLink {
 
     /// Answers a wait or a terminate.
     pub(crate) fn answer_wait(&self, id: RequestId, result: Result<CellResponse, SessionError>) {
-        let over = ended_cell(&result);
+        let closes = self.closes(&result);
         let missing = |cell_id: &CellId, error: &SessionError| {
             Some(OperationValue::WaitCompleted {
                 outcome: WaitOutcome::MissingCell(wire::CellResponse::Result {
@@ -82,13 +82,12 @@ impl SessionLink {
             },
             Err(error) => Err(Refusal::from(error)),
         };
-        if self.connection.answer(id, answer) {
-            self.result_sent(over);
-        }
+        self.connection.answer(id, answer);
+        self.send_closed_if(closes);
     }
 
     fn answer_first(&self, id: RequestId, result: Result<CellResponse, SessionError>) {
-        let over = ended_cell(&result);
+        let closes = self.closes(&result);
         let answer = match result {
             Ok(response) => match self.response(response) {
                 Some(response) => Ok(response),
@@ -96,25 +95,32 @@ impl SessionLink {
             },
             Err(error) => Err(Refusal::from(error)),
         };
-        if self.connection.answer_initial(id, answer) {
-            self.result_sent(over);
-        }
+        self.connection.answer_initial(id, answer);
+        self.send_closed_if(closes);
     }
 
-    fn result_sent(&self, over: Option<CellId>) {
-        if let Some(cell_id) = over
-            && self.closing.result_sent(&cell_id)
-        {
+    /// The cell whose `cell/closed` is to follow this answer, if it ends a cell that is closed.
+    ///
+    /// To be asked before the answer is queued, so that no shutdown can close the cell in between.
+    fn closes(&self, result: &Result<CellResponse, SessionError>) -> Option<CellId> {
+        ended_cell(result).filter(|cell_id| self.closing.result_given(cell_id))
+    }
+
+    fn send_closed_if(&self, cell_id: Option<CellId>) {
+        if let Some(cell_id) = cell_id {
             self.send_closed(&cell_id);
         }
     }
 
     /// The runtime has ended the session's cells: closes those that are left, then does `when_over`.
-    pub(crate) fn shut_down(&self, when_over: Box<dyn FnOnce() + Send>) {
-        for cell_id in self.closing.shut_down(when_over) {
+    pub(crate) fn shut_down(&self, when_over: WhenOver) {
+        let (closed, end) = self.closing.shut_down(when_over);
+        for cell_id in closed {
             self.send_closed(&cell_id);
         }
-        self.end_if_over();
+        for when_over in end {
+            when_over();
+        }
     }
 
     /// Says that nothing more about a cell will follow.
@@ -126,12 +132,8 @@ impl SessionLink {
                 cell_id,
             });
         }
-        self.end_if_over();
-    }
-
-    fn end_if_over(&self) {
-        for end in self.closing.take_end() {
-            end();
+        for when_over in self.closing.told(cell_id) {
+            when_over();
         }
     }
 

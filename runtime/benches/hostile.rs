@@ -12,7 +12,7 @@ use code_mode_api::{
     BoxFuture, CancellationSignal, CellStatus, CodeModeSession, ExecuteRequest, Notification,
     RawJson, SessionDelegate, ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName,
 };
-use code_mode_runtime::{Runtime, RuntimeConfig};
+use code_mode_runtime::{Runtime, RuntimeConfig, RuntimeFailure, Supervisor};
 
 /// How long one script may take before its process is killed and counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -168,6 +168,24 @@ const SCRIPTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What the log says about a process that has to end.
+const REASONS: [&str; 4] = [
+    "told to stop and runs on",
+    "out of memory",
+    "V8 aborts the process",
+    "Fatal JavaScript",
+];
+
+/// Ends the process when the runtime fails, as a host does.
+struct FailStop;
+
+impl Supervisor for FailStop {
+    fn failed(&self, _failure: RuntimeFailure) {
+        // The runtime has logged the failure.
+        std::process::abort();
+    }
+}
+
 /// A delegate that answers `echo` with its input after a moment.
 struct Echo;
 
@@ -253,10 +271,10 @@ fn row(name: &str) -> String {
         Ok(_) if hung => format!("| {name} | does not stop | | | |"),
         Ok(output) => {
             let reason = String::from_utf8_lossy(&output.stderr);
-            let reason = reason
-                .lines()
-                .find(|line| line.contains("aborts"))
-                .unwrap_or("no reason");
+            let mut lines = reason.lines();
+            let reason =
+                lines.find_map(|line| REASONS.into_iter().find(|known| line.contains(known)));
+            let reason = reason.unwrap_or("no reason");
             format!(
                 "| {name} | **process ends** ({}): {reason} | {seconds:.2} | | |",
                 output.status
@@ -284,8 +302,12 @@ fn run(source: &str) -> ExitCode {
     let mut config = RuntimeConfig::default();
     config.cell_limits.cpu_time = Some(CPU_TIME);
     let result = tokio.block_on(async {
-        let runtime = Runtime::new(config, tokio::runtime::Handle::current(), None)
-            .map_err(|error| error.to_string())?;
+        let runtime = Runtime::new(
+            config,
+            tokio::runtime::Handle::current(),
+            Some(Arc::new(FailStop)),
+        )
+        .map_err(|error| error.to_string())?;
         let session = runtime
             .open(None, Arc::new(Echo))
             .map_err(|error| error.to_string())?;

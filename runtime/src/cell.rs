@@ -252,6 +252,11 @@ impl Cell {
         self.lock().stop.clone()
     }
 
+    /// Whether the supervisor has heard that the script does not stop.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.lock().reported_unstoppable
+    }
+
     /// Adds to the output, or stops the script when a bound is reached. `size` is the item's bytes.
     pub(crate) fn output(&self, item: ContentItem, size: usize) -> Result<(), (LimitName, u64)> {
         let mut state = self.lock();

@@ -3,9 +3,10 @@
 mod support;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use code_mode_api::{CellStatus, SessionError};
-use code_mode_runtime::{Fault, RuntimeConfig, RuntimeFailure, Supervisor};
+use code_mode_runtime::{Fault, RuntimeConfig, RuntimeFailure, Supervisor, limits};
 use code_mode_testsuite::{Call, Fixture, within};
 use support::runtime;
 
@@ -55,6 +56,7 @@ fn is_expected(fault: Fault, failure: &RuntimeFailure) -> bool {
         }
         Fault::VanishingThread => matches!(failure, RuntimeFailure::ThreadVanished { .. }),
         Fault::NoThread => matches!(failure, RuntimeFailure::NoThread { .. }),
+        Fault::DeafThread => matches!(failure, RuntimeFailure::Unstoppable { .. }),
         Fault::ImpossibleStep => matches!(failure, RuntimeFailure::ImpossibleTransition { .. }),
     }
 }
@@ -120,6 +122,32 @@ async fn an_impossible_step_reaches_the_supervisor_and_changes_nothing() {
     let failures = supervisor.failures();
     assert!(
         matches!(failures.as_slice(), [failure] if is_expected(Fault::ImpossibleStep, failure)),
+        "{failures:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor_hears_of_a_script_that_does_not_stop() {
+    let supervisor = Arc::new(Recording::default());
+    let provider = runtime(
+        config(Fault::DeafThread),
+        Some(Arc::clone(&supervisor) as _),
+    );
+    let fixture = Fixture::on(Arc::new(provider)).await;
+    let mut request = Fixture::request("text('never')");
+    request.limits.wall_time = Some(Duration::from_millis(50));
+    let started = Instant::now();
+    let cell = fixture.execute(request).await.expect("it is admitted");
+    let response = within(cell.first_response).await.expect("the cell answers");
+    assert!(
+        started.elapsed() >= limits::STOP_GRACE,
+        "it was told too soon"
+    );
+    assert_eq!(response.content_items, []);
+    fixture.end().await;
+    let failures = supervisor.failures();
+    assert!(
+        matches!(failures.as_slice(), [failure] if is_expected(Fault::DeafThread, failure)),
         "{failures:?}"
     );
 }

@@ -32,7 +32,10 @@ impl ByteBudget {
     pub(super) fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        Self { semaphore: Arc::new(Semaphore::new(units as usize)), units }
+        Self {
+            semaphore: Arc::new(Semaphore::new(units as usize)),
+            units,
+        }
     }
 
     /// Waits for room for so many bytes. More than the whole budget costs all of it, so that one
@@ -41,7 +44,12 @@ impl ByteBudget {
         let wanted = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         let wanted = wanted.clamp(1, self.units);
         // Fails only on a closed semaphore, and nothing closes this one.
-        Share { _permit: Arc::clone(&self.semaphore).acquire_many_owned(wanted).await.ok() }
+        Share {
+            _permit: Arc::clone(&self.semaphore)
+                .acquire_many_owned(wanted)
+                .await
+                .ok(),
+        }
     }
 }
 

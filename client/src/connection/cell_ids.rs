@@ -16,7 +16,10 @@ pub(super) struct CellIds {
 impl CellIds {
     /// Whether this id was given.
     pub(super) fn contains(&self, id: u64) -> bool {
-        self.runs.range(..=id).next_back().is_some_and(|(_, last)| *last >= id)
+        self.runs
+            .range(..=id)
+            .next_back()
+            .is_some_and(|(_, last)| *last >= id)
     }
 
     /// Takes note of an id; `false` when it was given before.
@@ -24,9 +27,16 @@ impl CellIds {
         if self.contains(id) {
             return false;
         }
-        let before = self.runs.range(..id).next_back().filter(|(_, last)| **last + 1 == id);
+        let before = self
+            .runs
+            .range(..id)
+            .next_back()
+            .filter(|(_, last)| **last + 1 == id);
         let first = before.map_or(id, |(first, _)| *first);
-        let last = id.checked_add(1).and_then(|next| self.runs.remove(&next)).unwrap_or(id);
+        let last = id
+            .checked_add(1)
+            .and_then(|next| self.runs.remove(&next))
+            .unwrap_or(id);
         self.runs.insert(first, last);
         if self.runs.len() > MAX_RUNS {
             self.merge_lowest();

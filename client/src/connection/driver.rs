@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::delegates::DelegateTasks;
-use super::events::{Event, Operation, Request};
+use super::delegates::{DelegateTasks, tell_closed};
+use super::events::{Effect, Event, Operation, Request};
 use super::state::{State, Step};
 use super::writer::Batch;
 use crate::error::{CallError, ConnectionFailure};
@@ -56,13 +56,21 @@ impl Driver {
         let failure = ended.err().unwrap_or(ConnectionFailure::Closed);
         let cause = self.cause(&failure).await;
         self.finish(&cause);
+        while let Some(effect) = self.state.effects.pop_front() {
+            self.delegates.carry_out(effect);
+        }
         // Closes the host's input, also in the middle of a frame.
         self.batches = None;
         self.writer.abort();
         let mut exit = self.process.exit.clone();
-        let in_time = timeout(self.shutdown_deadline, exit.wait_for(Option::is_some)).await.is_ok();
+        let in_time = timeout(self.shutdown_deadline, exit.wait_for(Option::is_some))
+            .await
+            .is_ok();
         if !in_time {
-            tracing::warn!(pid = self.process.pid, "killed a code-mode host that did not end");
+            tracing::warn!(
+                pid = self.process.pid,
+                "killed a code-mode host that did not end"
+            );
             self.process.kill();
             // A closed channel means that the child could not be waited for, which was logged.
             let _ = exit.wait_for(Option::is_some).await;
@@ -97,13 +105,19 @@ impl Driver {
                 }
             }
             for _ in 1..MAX_EVENTS_PER_TURN {
-                let Ok(event) = self.events.try_recv() else { break };
+                let Ok(event) = self.events.try_recv() else {
+                    break;
+                };
                 if self.take(event)? {
                     return Ok(());
                 }
             }
             let now = Instant::now();
-            if self.state.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if self
+                .state
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= now)
+            {
                 self.state.expire(now)?;
             }
         }
@@ -152,9 +166,6 @@ impl Driver {
             drop(greeted.send(Err(Arc::clone(&cause))));
         }
         self.state.fail(&cause);
-        while let Some(effect) = self.state.effects.pop_front() {
-            self.delegates.carry_out(effect);
-        }
         self.events.close();
         while let Ok(event) = self.events.try_recv() {
             if let Event::Request(Request { operation, .. }) = event {
@@ -175,7 +186,9 @@ impl Driver {
         if tail.is_empty() {
             return Arc::from(failure.to_string());
         }
-        Arc::from(format!("{failure}; its last words on standard error:\n{tail}"))
+        Arc::from(format!(
+            "{failure}; its last words on standard error:\n{tail}"
+        ))
     }
 }
 
@@ -185,13 +198,27 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let cause = Arc::from(ConnectionFailure::RuntimeGone.to_string());
         self.finish(&cause);
+        // No task can be started any more; the futures are dropped with the runtime.
+        for effect in self.state.effects.drain(..) {
+            if let Effect::CellClosed {
+                delegate,
+                session,
+                cell,
+            } = effect
+            {
+                tell_closed(&*delegate, &session, &cell);
+            }
+        }
     }
 }
 
 impl Operation {
     /// Answers a request that never left the client.
     fn fail(self, cause: &str) {
-        let error = CallError::Lost { cause: cause.to_owned(), side_effects: SideEffects::None };
+        let error = CallError::Lost {
+            cause: cause.to_owned(),
+            side_effects: SideEffects::None,
+        };
         match self {
             Self::Open { reply, .. } | Self::CloseSession { reply, .. } => {
                 drop(reply.send(Err(error)));

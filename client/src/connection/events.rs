@@ -94,13 +94,37 @@ pub(crate) fn answer<T>(reply: Option<Reply<T>>, result: Result<T, CallError>) {
 
 /// What a request asks for.
 pub(crate) enum Operation {
-    Open { session: OpenSession, reply: Reply<()> },
-    Execute { session: Arc<str>, exec_call_id: Arc<str>, yield_time: Duration, reply: Reply<Handover> },
-    Wait { session: Arc<str>, cell: Arc<str>, yield_time: Duration, reply: Reply<Observed> },
-    Terminate { session: Arc<str>, cell: Arc<str>, reply: Reply<Observed> },
-    CloseSession { session: Arc<str>, reply: Reply<()> },
-    ExportStore { reply: Reply<BTreeMap<String, RawJson>> },
-    ImportStore { reply: Reply<()> },
+    Open {
+        session: OpenSession,
+        reply: Reply<()>,
+    },
+    Execute {
+        session: Arc<str>,
+        exec_call_id: Arc<str>,
+        yield_time: Duration,
+        reply: Reply<Handover>,
+    },
+    Wait {
+        session: Arc<str>,
+        cell: Arc<str>,
+        yield_time: Duration,
+        reply: Reply<Observed>,
+    },
+    Terminate {
+        session: Arc<str>,
+        cell: Arc<str>,
+        reply: Reply<Observed>,
+    },
+    CloseSession {
+        session: Arc<str>,
+        reply: Reply<()>,
+    },
+    ExportStore {
+        reply: Reply<BTreeMap<String, RawJson>>,
+    },
+    ImportStore {
+        reply: Reply<()>,
+    },
 }
 
 /// A session to be opened.
@@ -134,13 +158,26 @@ pub(crate) struct Observed {
 #[derive(Debug)]
 pub(crate) enum HostMessage {
     Ready(AgreedCapabilities),
-    Rejected { reason: String },
-    Response { id: RequestId, result: Result<Answer, HostError> },
-    Initial { id: RequestId, result: Result<CellResponse, HostError> },
+    Rejected {
+        reason: String,
+    },
+    Response {
+        id: RequestId,
+        result: Result<Answer, HostError>,
+    },
+    Initial {
+        id: RequestId,
+        result: Result<CellResponse, HostError>,
+    },
     Tool(ToolRequest),
     Notify(NotifyRequest),
-    CancelDelegate { id: i64 },
-    CellClosed { session: String, cell: String },
+    CancelDelegate {
+        id: i64,
+    },
+    CellClosed {
+        session: String,
+        cell: String,
+    },
 }
 
 /// The value of a successful response.
@@ -197,5 +234,9 @@ pub(crate) enum Effect {
     /// Drops the future of a delegate call whose signal has fired.
     DropDelegate { key: u64 },
     /// Tells the delegate that nothing more about a cell will follow.
-    CellClosed { delegate: Arc<dyn SessionDelegate>, session: SessionId, cell: CellId },
+    CellClosed {
+        delegate: Arc<dyn SessionDelegate>,
+        session: SessionId,
+        cell: CellId,
+    },
 }

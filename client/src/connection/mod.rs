@@ -118,7 +118,11 @@ impl Connection {
         config: &ProviderConfig,
         begun: Instant,
     ) -> Result<Greeting, Arc<str>> {
-        let Link { input, output, process } = link;
+        let Link {
+            input,
+            output,
+            process,
+        } = link;
         let process_id = process.pid;
         let hello = convert::hello().map_err(|error| error.to_string())?;
         let hello_frame = convert::hello_frame(hello.clone()).map_err(|error| error.to_string())?;
@@ -130,15 +134,28 @@ impl Connection {
         let budget = ByteBudget::new(config.limits.max_outgoing_bytes);
         let failure = Arc::new(OnceLock::new());
         let now = Instant::now();
-        let mut state =
-            State::new(config.limits, config.deadlines, events.clone(), Arc::clone(&ids), now);
-        state.outbox.push(Frame { bytes: hello_frame, request: None, share: None });
+        let mut state = State::new(
+            config.limits,
+            config.deadlines,
+            events.clone(),
+            Arc::clone(&ids),
+            now,
+        );
+        state.outbox.push(Frame {
+            bytes: hello_frame,
+            request: None,
+            share: None,
+        });
 
         watch_exit(process.exit.clone(), events.clone());
         let reader = tokio::spawn(reader::run(output, hello, events.clone()));
         let write_deadline = config.deadlines.write;
-        let writer =
-            tokio::spawn(writer::run(input, batch_receiver, write_deadline, events.clone()));
+        let writer = tokio::spawn(writer::run(
+            input,
+            batch_receiver,
+            write_deadline,
+            events.clone(),
+        ));
         let driver = Driver {
             state,
             events: receiver,
@@ -158,7 +175,14 @@ impl Connection {
         Ok(Greeting {
             closer: CloseOnDrop(Some(events.clone())),
             handle: HostHandle { events, ended },
-            connection: ConnectionParts { ids, max_calls, budget, process_id, begun, failure },
+            connection: ConnectionParts {
+                ids,
+                max_calls,
+                budget,
+                process_id,
+                begun,
+                failure,
+            },
             greeted,
         })
     }
@@ -198,7 +222,12 @@ impl Connection {
     pub(crate) async fn open(&self, session: OpenSession) -> Result<(), CallError> {
         let wire_id = Arc::clone(&session.wire_id);
         let encode = |id| self.requests(&wire_id).open(id);
-        self.call(&self.0.slots, encode, |reply| Operation::Open { session, reply }).await?.await
+        self.call(&self.0.slots, encode, |reply| Operation::Open {
+            session,
+            reply,
+        })
+        .await?
+        .await
     }
 
     /// Starts a cell.
@@ -262,9 +291,11 @@ impl Connection {
     pub(crate) async fn close_session(&self, session: &Arc<str>) -> Result<(), CallError> {
         let encode = |id| self.requests(session).shutdown(id);
         let session = Arc::clone(session);
-        self.call(&self.0.ending_slots, encode, |reply| Operation::CloseSession { session, reply })
-            .await?
-            .await
+        self.call(&self.0.ending_slots, encode, |reply| {
+            Operation::CloseSession { session, reply }
+        })
+        .await?
+        .await
     }
 
     /// The stored values of a session.
@@ -273,7 +304,11 @@ impl Connection {
         session: &Arc<str>,
     ) -> Result<BTreeMap<String, RawJson>, CallError> {
         let encode = |id| self.requests(session).export_store(id);
-        self.call(&self.0.slots, encode, |reply| Operation::ExportStore { reply }).await?.await
+        self.call(&self.0.slots, encode, |reply| Operation::ExportStore {
+            reply,
+        })
+        .await?
+        .await
     }
 
     /// Stores values in a session.
@@ -283,16 +318,28 @@ impl Connection {
         values: BTreeMap<String, RawJson>,
     ) -> Result<(), CallError> {
         let encode = |id| self.requests(session).import_store(id, values);
-        self.call(&self.0.slots, encode, |reply| Operation::ImportStore { reply }).await?.await
+        self.call(&self.0.slots, encode, |reply| Operation::ImportStore {
+            reply,
+        })
+        .await?
+        .await
     }
 
     /// Says that nobody holds a session any more; the driver ends it.
     pub(crate) fn session_gone(&self, session: &Arc<str>) {
-        drop(self.0.handle.events.send(Event::SessionGone(Arc::clone(session))));
+        drop(
+            self.0
+                .handle
+                .events
+                .send(Event::SessionGone(Arc::clone(session))),
+        );
     }
 
     fn requests<'a>(&'a self, session: &'a str) -> Requests<'a> {
-        Requests { session, agreed: &self.0.agreed }
+        Requests {
+            session,
+            agreed: &self.0.agreed,
+        }
     }
 
     /// Queues a request, waiting for a call slot and for room in the outgoing budget.
@@ -303,21 +350,44 @@ impl Connection {
         operation: impl FnOnce(Reply<T>) -> Operation,
     ) -> Result<Ticket<T>, CallError> {
         // Fails only on a closed semaphore, and nothing closes these.
-        let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| self.lost())?;
+        let slot = Arc::clone(slots)
+            .acquire_owned()
+            .await
+            .map_err(|_| self.lost())?;
         let id = self.0.ids.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(id).map_err(CallError::Refused)?;
         let share = Some(self.0.budget.acquire(bytes.wire_bytes()).await);
         let (reply, answer) = oneshot::channel();
-        let frame = Frame { bytes, request: Some(id), share };
-        let request = Request { id, operation: operation(reply), frame, slot };
-        self.0.handle.events.send(Event::Request(request)).map_err(|_| self.lost())?;
+        let frame = Frame {
+            bytes,
+            request: Some(id),
+            share,
+        };
+        let request = Request {
+            id,
+            operation: operation(reply),
+            frame,
+            slot,
+        };
+        self.0
+            .handle
+            .events
+            .send(Event::Request(request))
+            .map_err(|_| self.lost())?;
         Ok(Ticket::new(id, answer, self.0.handle.events.clone()))
     }
 
     /// The connection was over before a request could be sent.
     fn lost(&self) -> CallError {
-        let cause = self.0.failure.get().map_or("the connection is over", |cause| cause);
-        CallError::Lost { cause: cause.to_owned(), side_effects: SideEffects::None }
+        let cause = self
+            .0
+            .failure
+            .get()
+            .map_or("the connection is over", |cause| cause);
+        CallError::Lost {
+            cause: cause.to_owned(),
+            side_effects: SideEffects::None,
+        }
     }
 }
 
@@ -338,7 +408,12 @@ impl Greeting {
             .unwrap_or_else(|_| Err(Arc::from("the client's async runtime shut down")))?;
         self.closer.0 = None;
         let parts = self.connection;
-        let capabilities = agreed.as_set().as_slice().iter().map(ToString::to_string).collect();
+        let capabilities = agreed
+            .as_set()
+            .as_slice()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let startup = parts.begun.elapsed();
         Ok(Connection(Arc::new(Inner {
             handle: self.handle,
@@ -347,7 +422,11 @@ impl Greeting {
             ending_slots: Arc::new(Semaphore::new(parts.max_calls)),
             budget: parts.budget,
             agreed,
-            info: HostInfo { process_id: parts.process_id, startup, capabilities },
+            info: HostInfo {
+                process_id: parts.process_id,
+                startup,
+                capabilities,
+            },
             ready_at: Instant::now(),
             failure: parts.failure,
             loss_noted: AtomicBool::new(false),
@@ -388,7 +467,10 @@ impl Drop for CloseOnDrop {
 /// Tells the driver when the process ends. The task ends with the process.
 fn watch_exit(mut exit: watch::Receiver<Option<crate::process::Exit>>, events: Events) {
     tokio::spawn(async move {
-        let exit = exit.wait_for(Option::is_some).await.map_or(None, |exit| *exit);
+        let exit = exit
+            .wait_for(Option::is_some)
+            .await
+            .map_or(None, |exit| *exit);
         drop(events.send(Event::Exited(exit)));
     });
 }

@@ -51,7 +51,12 @@ struct Reader {
 
 impl Reader {
     async fn next(&mut self) -> Result<(HostMessage, Share), OutputEnd> {
-        let payload = self.frames.next_payload().await.map_err(end)?.ok_or(OutputEnd::Clean)?;
+        let payload = self
+            .frames
+            .next_payload()
+            .await
+            .map_err(end)?
+            .ok_or(OutputEnd::Clean)?;
         let share = self.budget.acquire(payload.len()).await;
         let agreed = self.agreed.clone().unwrap_or_default();
         let message = decode(&payload, &agreed).map_err(|error| end(error.into()))?;
@@ -62,7 +67,10 @@ impl Reader {
     fn message(&mut self, message: WireMessage) -> Result<HostMessage, ConnectionFailure> {
         let violation = |text: String| ConnectionFailure::Violation(text);
         match message {
-            WireMessage::Ready { selected_version, capabilities } => {
+            WireMessage::Ready {
+                selected_version,
+                capabilities,
+            } => {
                 if self.agreed.is_some() {
                     return Err(violation("a second greeting".to_owned()));
                 }
@@ -71,9 +79,9 @@ impl Reader {
                 self.agreed = Some(agreement.capabilities.clone());
                 Ok(HostMessage::Ready(agreement.capabilities))
             }
-            WireMessage::Rejected { reason } => {
-                Ok(HostMessage::Rejected { reason: reason.to_string() })
-            }
+            WireMessage::Rejected { reason } => Ok(HostMessage::Rejected {
+                reason: reason.to_string(),
+            }),
             other => convert::host_message(other)
                 .ok_or_else(|| violation("a greeting out of turn".to_owned())),
         }

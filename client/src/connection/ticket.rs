@@ -35,7 +35,12 @@ impl<T: GiveBack> Ticket<T> {
         answer: oneshot::Receiver<Result<T, CallError>>,
         events: Events,
     ) -> Self {
-        Self { id, answer, events, taken: false }
+        Self {
+            id,
+            answer,
+            events,
+            taken: false,
+        }
     }
 }
 
@@ -73,7 +78,10 @@ impl<T: GiveBack> Drop for Ticket<T> {
 
 impl GiveBack for Handover {
     fn give_back(self, events: &Events) {
-        drop(events.send(Event::Untaken { session: self.session, cell: self.cell }));
+        drop(events.send(Event::Untaken {
+            session: self.session,
+            cell: self.cell,
+        }));
     }
 }
 

@@ -19,9 +19,14 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(frames: Vec<Frame>) -> Self {
-        let (frames, shares): (_, Vec<_>) =
-            frames.into_iter().map(|frame| (frame.bytes, frame.share)).unzip();
-        Self { frames, _shares: shares.into_iter().flatten().collect() }
+        let (frames, shares): (_, Vec<_>) = frames
+            .into_iter()
+            .map(|frame| (frame.bytes, frame.share))
+            .unzip();
+        Self {
+            frames,
+            _shares: shares.into_iter().flatten().collect(),
+        }
     }
 }
 

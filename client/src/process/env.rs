@@ -34,9 +34,8 @@ pub(super) fn resolve(program: &Path, search_path: Option<&OsStr>) -> Option<Pat
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| {
-        metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
-    })
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -51,14 +50,20 @@ mod tests {
 
     #[test]
     fn a_bare_name_that_is_nowhere_is_not_found() {
-        assert_eq!(resolve(Path::new("no-such-program-here"), Some(OsStr::new("/bin"))), None);
+        assert_eq!(
+            resolve(Path::new("no-such-program-here"), Some(OsStr::new("/bin"))),
+            None
+        );
         assert_eq!(resolve(Path::new("sh"), None), None);
     }
 
     #[test]
     fn a_relative_path_is_made_absolute_against_this_process() {
         let here = std::env::current_dir().expect("a working folder");
-        assert_eq!(resolve(Path::new("folder/host"), None), Some(here.join("folder/host")));
+        assert_eq!(
+            resolve(Path::new("folder/host"), None),
+            Some(here.join("folder/host"))
+        );
     }
 
     #[test]
@@ -71,7 +76,10 @@ mod tests {
         apply(&mut command, &environment);
         let output = command.output().expect("env runs");
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        let mut names: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
+        let mut names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
         names.sort_unstable();
         let path = std::env::var("PATH").expect("PATH is set");
         assert_eq!(names, [("GREETING", "hello"), ("PATH", path.as_str())]);

@@ -9,6 +9,7 @@
 
 mod env;
 mod fds;
+mod pipes;
 mod reap;
 mod rlimits;
 mod spawn;
@@ -69,7 +70,13 @@ impl HostProcess {
     ) -> Self {
         let stderr = Arc::new(StderrTail::default());
         stderr.end();
-        Self { pid: None, exit, stderr, kill: Kill::Simulated(Box::new(kill)), _stderr_reader: None }
+        Self {
+            pid: None,
+            exit,
+            stderr,
+            kill: Kill::Simulated(Box::new(kill)),
+            _stderr_reader: None,
+        }
     }
 }
 
@@ -82,6 +89,8 @@ impl Drop for HostProcess {
 /// Starts the configured program. Must be called within a tokio runtime.
 pub(crate) async fn start(config: &ProviderConfig) -> Result<Link, SpawnError> {
     let started = spawn::spawn(config).await?;
+    pipes::enlarge(&started.stdin);
+    pipes::enlarge(&started.stdout);
     let take_over = || {
         let input = ChildStdin::from_std(started.stdin)?;
         let output = ChildStdout::from_std(started.stdout)?;

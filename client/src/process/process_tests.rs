@@ -11,13 +11,18 @@ use super::*;
 const GUARD: Duration = Duration::from_secs(30);
 
 fn shell(script: &str) -> ProviderConfig {
-    ProviderConfig::new("/bin/sh").argument("-c").argument(script)
+    ProviderConfig::new("/bin/sh")
+        .argument("-c")
+        .argument(script)
 }
 
 async fn output_of(config: &ProviderConfig) -> String {
     let mut link = start(config).await.expect("the program starts");
     let mut text = String::new();
-    timeout(GUARD, link.output.read_to_string(&mut text)).await.expect("in time").expect("text");
+    timeout(GUARD, link.output.read_to_string(&mut text))
+        .await
+        .expect("in time")
+        .expect("text");
     text
 }
 
@@ -38,35 +43,56 @@ async fn process_is_gone(pid: u32) -> bool {
 
 #[tokio::test]
 async fn bytes_pass_both_ways_and_the_exit_is_told() {
-    let mut link = start(&shell("cat; exit 7")).await.expect("the shell starts");
+    let mut link = start(&shell("cat; exit 7"))
+        .await
+        .expect("the shell starts");
     link.input.write_all(b"hello").await.expect("written");
     link.input.flush().await.expect("flushed");
     link.input = Box::new(tokio::io::sink());
     let mut text = String::new();
     link.output.read_to_string(&mut text).await.expect("read");
     assert_eq!(text, "hello");
-    assert_eq!(exit_of(&mut link).await.to_string(), "it exited with status 7");
+    assert_eq!(
+        exit_of(&mut link).await.to_string(),
+        "it exited with status 7"
+    );
 }
 
 #[tokio::test]
 async fn a_killed_host_leaves_neither_a_zombie_nor_its_own_children() {
-    let mut link = start(&shell("sleep 1000 & echo $!; wait")).await.expect("the shell starts");
+    let mut link = start(&shell("sleep 1000 & echo $!; wait"))
+        .await
+        .expect("the shell starts");
     let mut byte = [0; 32];
-    let read = link.output.read(&mut byte).await.expect("the grandchild's id");
-    let grandchild: u32 =
-        String::from_utf8_lossy(&byte[..read]).trim().parse().expect("a process id");
+    let read = link
+        .output
+        .read(&mut byte)
+        .await
+        .expect("the grandchild's id");
+    let grandchild: u32 = String::from_utf8_lossy(&byte[..read])
+        .trim()
+        .parse()
+        .expect("a process id");
     let pid = link.process.pid.expect("a process id");
     link.process.kill();
-    assert_eq!(exit_of(&mut link).await, Exit(ExitStatusExt::from_raw(libc::SIGKILL)));
+    assert_eq!(
+        exit_of(&mut link).await,
+        Exit(ExitStatusExt::from_raw(libc::SIGKILL))
+    );
     assert!(process_is_gone(pid).await, "the host must be reaped");
     // The grandchild is reaped by whoever adopts it; a zombie no longer runs.
     let status = std::fs::read_to_string(format!("/proc/{grandchild}/status")).unwrap_or_default();
-    assert!(!status.contains("State:\tS"), "the grandchild must not run on: {status}");
+    assert!(
+        !status.contains("State:\tS"),
+        "the grandchild must not run on: {status}"
+    );
 }
 
 #[tokio::test]
 async fn dropping_a_link_kills_the_host_at_once() {
-    let link = start(&shell("exec sleep 1000")).await.expect("the shell starts");
+    let link = start(&shell("exec sleep 1000"))
+        .await
+        .expect("the shell starts");
     let pid = link.process.pid.expect("a process id");
     drop(link);
     assert!(process_is_gone(pid).await);
@@ -74,13 +100,19 @@ async fn dropping_a_link_kills_the_host_at_once() {
 
 #[test]
 fn a_host_is_reaped_although_its_runtime_has_shut_down() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a runtime");
-    let link = runtime.block_on(start(&shell("exec sleep 1000"))).expect("the shell starts");
+    let link = runtime
+        .block_on(start(&shell("exec sleep 1000")))
+        .expect("the shell starts");
     let pid = link.process.pid.expect("a process id");
     runtime.shutdown_background();
     drop(link);
-    let checker = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let checker = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     assert!(checker.expect("a runtime").block_on(process_is_gone(pid)));
 }
 
@@ -88,7 +120,8 @@ fn a_host_is_reaped_although_its_runtime_has_shut_down() {
 async fn only_the_three_standard_descriptors_are_inherited() {
     let file = std::fs::File::open("/dev/null").expect("a file");
     // SAFETY: clearing close-on-exec of a descriptor that this test owns touches no memory.
-    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) }, 0);
+    let cleared = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) };
+    assert_eq!(cleared, 0);
     let mut listing: Vec<_> = output_of(&shell("exec ls /proc/self/fd"))
         .await
         .lines()
@@ -102,8 +135,11 @@ async fn only_the_three_standard_descriptors_are_inherited() {
 #[tokio::test]
 async fn resource_limits_are_in_force_in_the_host() {
     let mut config = shell("ulimit -n; ulimit -c; ulimit -d");
-    config.resource_limits =
-        ResourceLimits { core_file_bytes: Some(0), open_files: Some(77), data_bytes: Some(1 << 30) };
+    config.resource_limits = ResourceLimits {
+        core_file_bytes: Some(0),
+        open_files: Some(77),
+        data_bytes: Some(1 << 30),
+    };
     assert_eq!(output_of(&config).await, "77\n0\n1048576\n");
 }
 
@@ -122,24 +158,43 @@ async fn the_host_starts_in_its_working_folder() {
 
 #[tokio::test]
 async fn a_missing_program_is_named_with_what_to_do() {
-    let error = start(&ProviderConfig::new("/no/such/host")).await.err().expect("an error");
+    let error = start(&ProviderConfig::new("/no/such/host"))
+        .await
+        .err()
+        .expect("an error");
     let text = error.to_string();
-    assert!(text.contains("/no/such/host") && text.contains("build or install it"), "{text}");
-    let error = start(&ProviderConfig::new("no-such-host")).await.err().expect("an error");
-    assert!(error.to_string().contains("neither a path nor in PATH"), "{error}");
+    assert!(
+        text.contains("/no/such/host") && text.contains("build or install it"),
+        "{text}"
+    );
+    let error = start(&ProviderConfig::new("no-such-host"))
+        .await
+        .err()
+        .expect("an error");
+    assert!(
+        error.to_string().contains("neither a path nor in PATH"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_program_that_may_not_be_executed_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let error = start(&ProviderConfig::new(file.path())).await.err().expect("an error");
+    let error = start(&ProviderConfig::new(file.path()))
+        .await
+        .err()
+        .expect("an error");
     assert!(error.to_string().contains("make it executable"), "{error}");
 }
 
 #[tokio::test]
 async fn standard_error_is_kept_for_the_error_text() {
-    let mut link = start(&shell("echo one >&2; echo two >&2; exit 1")).await.expect("starts");
+    let mut link = start(&shell("echo one >&2; echo two >&2; exit 1"))
+        .await
+        .expect("starts");
     exit_of(&mut link).await;
-    timeout(GUARD, link.process.stderr.ended()).await.expect("in time");
+    timeout(GUARD, link.process.stderr.ended())
+        .await
+        .expect("in time");
     assert_eq!(link.process.stderr.text(), "one\ntwo");
 }

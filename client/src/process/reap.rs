@@ -92,7 +92,12 @@ fn wait_without_reaping(pid: u32) -> io::Result<()> {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: `info` is writable for the call, which needs nothing else of this process.
         let result = unsafe {
-            libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT)
+            libc::waitid(
+                libc::P_PID,
+                pid,
+                info.as_mut_ptr(),
+                libc::WEXITED | libc::WNOWAIT,
+            )
         };
         if result == 0 {
             return Ok(());

@@ -52,7 +52,11 @@ pub struct ResourceLimits {
 
 impl Default for ResourceLimits {
     fn default() -> Self {
-        Self { core_file_bytes: Some(0), open_files: None, data_bytes: None }
+        Self {
+            core_file_bytes: Some(0),
+            open_files: None,
+            data_bytes: None,
+        }
     }
 }
 
@@ -77,7 +81,10 @@ impl ResourceLimits {
 }
 
 fn set(resource: Resource, value: u64) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    let limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    };
     // SAFETY: `limit` is a live rlimit that the kernel only reads.
     if unsafe { libc::setrlimit(resource.raw(), &raw const limit) } == 0 {
         Ok(())

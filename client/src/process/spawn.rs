@@ -69,7 +69,9 @@ pub(super) async fn spawn(config: &ProviderConfig) -> Result<Started, SpawnError
         })
         .map_err(SpawnError::Thread)?;
     receiver.await.unwrap_or_else(|_| {
-        Err(SpawnError::Thread(io::Error::other("it ended before the program had started")))
+        Err(SpawnError::Thread(io::Error::other(
+            "it ended before the program had started",
+        )))
     })
 }
 
@@ -83,7 +85,14 @@ fn supervise(mut child: Child, started: oneshot::Sender<Result<Started, SpawnErr
     let result = match pipes {
         (Some(stdin), Some(stdout), Some(stderr)) => {
             let pid = child.id();
-            Ok(Started { pid, stdin, stdout, stderr, switch: KillOnDrop(switch.clone()), exit })
+            Ok(Started {
+                pid,
+                stdin,
+                stdout,
+                stderr,
+                switch: KillOnDrop(switch.clone()),
+                exit,
+            })
         }
         _ => Err(SpawnError::Pipes(io::Error::other("a pipe is missing"))),
     };

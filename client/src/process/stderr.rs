@@ -22,7 +22,10 @@ pub(crate) struct StderrTail {
 
 impl Default for StderrTail {
     fn default() -> Self {
-        Self { lines: Mutex::default(), ended: watch::Sender::new(false) }
+        Self {
+            lines: Mutex::default(),
+            ended: watch::Sender::new(false),
+        }
     }
 }
 
@@ -30,7 +33,11 @@ impl StderrTail {
     /// The last lines, oldest first, joined by newlines; empty when the host said nothing.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Resolves when the host's standard error has ended.
@@ -105,7 +112,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_lines_are_kept_and_the_first_forgotten() {
-        let text: String = (1..=TAIL_LINES + 3).map(|n| format!("line {n}\n")).collect();
+        let text: String = (1..=TAIL_LINES + 3)
+            .map(|n| format!("line {n}\n"))
+            .collect();
         let tail = tail_of(text.as_bytes()).await;
         assert_eq!(tail.lines().count(), TAIL_LINES);
         assert_eq!(tail.lines().next(), Some("line 4"));

@@ -49,14 +49,20 @@ enum Behaviour {
 impl Delegate {
     pub(super) fn new(rng: Rng) -> Arc<Self> {
         let (rng, watch) = (Mutex::new(rng), Mutex::default());
-        Arc::new(Self { rng, watch, at_work: Arc::default() })
+        Arc::new(Self {
+            rng,
+            watch,
+            at_work: Arc::default(),
+        })
     }
 
     fn called(&self, session: &SessionId, cell: &CellId) -> (Behaviour, AtWork) {
         let key = (session.clone(), cell.clone());
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if watch.closed.contains(&key) {
-            watch.complaints.push(format!("a call of cell {cell} after it was closed"));
+            watch
+                .complaints
+                .push(format!("a call of cell {cell} after it was closed"));
         }
         watch.open.insert(key);
         drop(watch);
@@ -118,7 +124,9 @@ impl SessionDelegate for Delegate {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.open.remove(&key);
         if !watch.closed.insert(key) {
-            watch.complaints.push(format!("cell {cell_id} was closed twice"));
+            watch
+                .complaints
+                .push(format!("cell {cell_id} was closed twice"));
         }
     }
 }
@@ -128,7 +136,12 @@ impl Delegate {
     pub(super) fn complaints_at_end(&self) -> Vec<String> {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut complaints = std::mem::take(&mut watch.complaints);
-        complaints.extend(watch.open.iter().map(|(_, cell)| format!("cell {cell} never closed")));
+        complaints.extend(
+            watch
+                .open
+                .iter()
+                .map(|(_, cell)| format!("cell {cell} never closed")),
+        );
         let at_work = self.at_work.load(Ordering::Relaxed);
         if at_work > 0 {
             complaints.push(format!("{at_work} delegate futures were never dropped"));

@@ -19,72 +19,12 @@ use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split}
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::faults::Fault;
 use super::rng::Rng;
 use crate::process::{Exit, HostProcess, Link};
 
 /// Bytes that the simulated pipes hold; small, so that back-pressure happens.
 const PIPE_BYTES: usize = 512;
-
-/// How a host breaks the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
-    NoGreeting,
-    Reject,
-    WrongVersion,
-    GreetTwice,
-    ResponseToNothing,
-    ResponseTwice,
-    ResponseOfWrongKind,
-    InitialToNothing,
-    InitialBeforeStarted,
-    CellIdTwice,
-    CellIdNoNumber,
-    WrongCell,
-    ToolForNoCell,
-    ToolAfterClosed,
-    ClosedTwice,
-    ClosedWithOpenCall,
-    DelegateIdTwice,
-    Garbage,
-    UnknownField,
-    TooLong,
-    Truncated,
-    OutputEnds,
-    Exits,
-    ExitsInWords,
-    Hangs,
-    StopsReading,
-}
-
-/// Every fault.
-pub(super) const FAULTS: [Fault; 26] = [
-    Fault::NoGreeting,
-    Fault::Reject,
-    Fault::WrongVersion,
-    Fault::GreetTwice,
-    Fault::ResponseToNothing,
-    Fault::ResponseTwice,
-    Fault::ResponseOfWrongKind,
-    Fault::InitialToNothing,
-    Fault::InitialBeforeStarted,
-    Fault::CellIdTwice,
-    Fault::CellIdNoNumber,
-    Fault::WrongCell,
-    Fault::ToolForNoCell,
-    Fault::ToolAfterClosed,
-    Fault::ClosedTwice,
-    Fault::ClosedWithOpenCall,
-    Fault::DelegateIdTwice,
-    Fault::Garbage,
-    Fault::UnknownField,
-    Fault::TooLong,
-    Fault::Truncated,
-    Fault::OutputEnds,
-    Fault::Exits,
-    Fault::ExitsInWords,
-    Fault::Hangs,
-    Fault::StopsReading,
-];
 
 /// Virtual time within which the client must notice what it can notice.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -143,51 +83,55 @@ pub(super) fn launch(rng: Rng, fault: Option<Fault>, counters: &Arc<Counters>) -
         });
     };
     let process = HostProcess::simulated(exit, kill);
-    Link { input: Box::new(client_input), output: Box::new(client_output), process }
+    Link {
+        input: Box::new(client_input),
+        output: Box::new(client_output),
+        process,
+    }
 }
 
-struct Host {
+pub(super) struct Host {
     rng: Rng,
-    fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
     /// Whether the fault has been acted out.
-    acted: bool,
+    pub(super) acted: bool,
     counters: Arc<Counters>,
     /// Steps before the fault.
     patience: u64,
-    frames: FrameReader<ReadHalf<DuplexStream>>,
-    output: WriteHalf<DuplexStream>,
+    pub(super) frames: FrameReader<ReadHalf<DuplexStream>>,
+    pub(super) output: WriteHalf<DuplexStream>,
     agreed: AgreedCapabilities,
     /// Requests that are not answered yet and not begun.
-    waiting: Vec<(RequestId, OperationRequest)>,
-    sessions: BTreeMap<String, Session>,
+    pub(super) waiting: Vec<(RequestId, OperationRequest)>,
+    pub(super) sessions: BTreeMap<String, Session>,
     /// The last message of some kinds, for faults that repeat.
-    last_response: Option<HostMessage>,
-    last_closed: Option<(SessionId, CellId)>,
+    pub(super) last_response: Option<HostMessage>,
+    pub(super) last_closed: Option<(SessionId, CellId)>,
     next_delegate: i64,
 }
 
 #[derive(Default)]
-struct Session {
-    last_cell: u64,
-    cells: BTreeMap<u64, Cell>,
+pub(super) struct Session {
+    pub(super) last_cell: u64,
+    pub(super) cells: BTreeMap<u64, Cell>,
 }
 
 #[derive(Default)]
-struct Cell {
-    initial: Option<RequestId>,
+pub(super) struct Cell {
+    pub(super) initial: Option<RequestId>,
     waiter: Option<RequestId>,
-    calls: Vec<DelegateRequestId>,
+    pub(super) calls: Vec<DelegateRequestId>,
     /// The number of the next text.
     next_text: u64,
     output: Vec<ContentItem>,
     /// The cell has ended, and this is for the next wait.
-    kept: Option<CellResponse>,
+    pub(super) kept: Option<CellResponse>,
 }
 
 /// The host's work is over, with this exit code.
-struct Ended(i32);
+pub(super) struct Ended(pub(super) i32);
 
-type Work = Result<(), Ended>;
+pub(super) type Work = Result<(), Ended>;
 
 impl Host {
     fn new(
@@ -239,8 +183,13 @@ impl Host {
     }
 
     async fn greet(&mut self) -> Work {
-        let hello = self.frames.next_message::<ClientMessage>(&self.agreed).await;
-        let Ok(Some(ClientMessage::Hello(_))) = hello else { return Err(Ended(2)) };
+        let hello = self
+            .frames
+            .next_message::<ClientMessage>(&self.agreed)
+            .await;
+        let Ok(Some(ClientMessage::Hello(_))) = hello else {
+            return Err(Ended(2));
+        };
         let capabilities = Extension::all_capabilities();
         let mut version = ProtocolVersion::V1;
         match self.fault {
@@ -261,7 +210,10 @@ impl Host {
             }
             _ => {}
         }
-        let ready = HostMessage::Ready { selected_version: version, capabilities };
+        let ready = HostMessage::Ready {
+            selected_version: version,
+            capabilities,
+        };
         self.send(ready.clone()).await?;
         self.agreed = AgreedCapabilities::new(Extension::all_capabilities());
         match self.fault {
@@ -275,13 +227,13 @@ impl Host {
         }
     }
 
-    fn act(&mut self) {
+    pub(super) fn act(&mut self) {
         self.acted = true;
         self.counters.acted.store(true, Ordering::Relaxed);
     }
 
     /// Says nothing more, and expects to be killed or at least to be told to end.
-    async fn expect_notice(&mut self) -> Work {
+    pub(super) async fn expect_notice(&mut self) -> Work {
         let told = async { while let Ok(Some(_)) = self.frames.next_payload().await {} };
         // An answer to the open call may have been under way, and then nothing was wrong.
         let certain = self.fault != Some(Fault::ClosedWithOpenCall);
@@ -291,7 +243,7 @@ impl Host {
         Err(Ended(0))
     }
 
-    async fn send(&mut self, message: HostMessage) -> Work {
+    pub(super) async fn send(&mut self, message: HostMessage) -> Work {
         let frame = EncodedFrame::encode(&message, &self.agreed).expect("a small message");
         if matches!(message, HostMessage::OperationResponse { .. }) {
             self.last_response = Some(message);
@@ -311,7 +263,8 @@ impl Host {
     }
 
     async fn respond(&mut self, id: RequestId, result: Result<OperationValue, WireError>) -> Work {
-        self.send(HostMessage::OperationResponse { id, result }).await
+        self.send(HostMessage::OperationResponse { id, result })
+            .await
     }
 
     async fn refuse(&mut self, id: RequestId, text: &str) -> Work {
@@ -327,7 +280,11 @@ impl Host {
             }
             ClientMessage::OperationCancel { id } => self.cancel(id).await,
             ClientMessage::DelegateResponse { id, .. } => {
-                for cell in self.sessions.values_mut().flat_map(|s| s.cells.values_mut()) {
+                for cell in self
+                    .sessions
+                    .values_mut()
+                    .flat_map(|s| s.cells.values_mut())
+                {
                     cell.calls.retain(|call| *call != id);
                 }
                 Ok(())
@@ -340,7 +297,10 @@ impl Host {
             self.waiting.remove(position);
             return self.refuse(id, "cancelled").await;
         }
-        let mut cells = self.sessions.values_mut().flat_map(|s| s.cells.values_mut());
+        let mut cells = self
+            .sessions
+            .values_mut()
+            .flat_map(|s| s.cells.values_mut());
         if let Some(cell) = cells.find(|cell| cell.waiter == Some(id)) {
             cell.waiter = None;
             return self.refuse(id, "cancelled").await;
@@ -385,8 +345,11 @@ impl Host {
         }
     }
 
-    fn cell(&mut self, session: &str, number: u64) -> &mut Cell {
-        let session = self.sessions.get_mut(session).expect("a session of this host");
+    pub(super) fn cell(&mut self, session: &str, number: u64) -> &mut Cell {
+        let session = self
+            .sessions
+            .get_mut(session)
+            .expect("a session of this host");
         session.cells.get_mut(&number).expect("a cell of this host")
     }
 
@@ -400,7 +363,9 @@ impl Host {
                 return self.refuse(id, "no room for a session").await;
             }
             self.sessions.insert(name, Session::default());
-            return self.respond(id, Ok(OperationValue::SessionReady { session_id })).await;
+            return self
+                .respond(id, Ok(OperationValue::SessionReady { session_id }))
+                .await;
         }
         if !self.sessions.contains_key(&name) {
             return self.refuse(id, "unknown code-mode session").await;
@@ -423,11 +388,13 @@ impl Host {
                     self.end_cell(&name, number, true).await?;
                 }
                 self.sessions.remove(&name);
-                self.respond(id, Ok(OperationValue::SessionClosed { session_id })).await
+                self.respond(id, Ok(OperationValue::SessionClosed { session_id }))
+                    .await
             }
             OperationRequest::ExportStore { .. } => {
                 let values = BTreeMap::new();
-                self.respond(id, Ok(OperationValue::StoreExported { values })).await
+                self.respond(id, Ok(OperationValue::StoreExported { values }))
+                    .await
             }
             OperationRequest::ImportStore { .. } => {
                 self.respond(id, Ok(OperationValue::StoreImported {})).await
@@ -442,8 +409,20 @@ impl Host {
         let session = self.sessions.get_mut(name).expect("checked by the caller");
         session.last_cell += 1;
         let number = session.last_cell;
-        session.cells.insert(number, Cell { initial: Some(id), ..Cell::default() });
-        self.respond(id, Ok(OperationValue::ExecutionStarted { cell_id: cell_id(number) })).await
+        session.cells.insert(
+            number,
+            Cell {
+                initial: Some(id),
+                ..Cell::default()
+            },
+        );
+        self.respond(
+            id,
+            Ok(OperationValue::ExecutionStarted {
+                cell_id: cell_id(number),
+            }),
+        )
+        .await
     }
 
     async fn wait(&mut self, id: RequestId, name: &str, cell: &CellId) -> Work {
@@ -466,39 +445,52 @@ impl Host {
                 return Ok(());
             }
         };
-        self.respond(id, Ok(OperationValue::WaitCompleted { outcome })).await
+        self.respond(id, Ok(OperationValue::WaitCompleted { outcome }))
+            .await
     }
 
     async fn terminate(&mut self, id: RequestId, name: &str, cell: &CellId) -> Work {
         let number = cell.as_str().parse().unwrap_or(0);
-        let running = self.sessions[name].cells.get(&number).is_some_and(|c| c.kept.is_none());
+        let running = self.sessions[name]
+            .cells
+            .get(&number)
+            .is_some_and(|c| c.kept.is_none());
         if !running {
             return self.wait(id, name, cell).await;
         }
         let cell = self.cell(name, number);
         let observed = cell.initial.is_some() || cell.waiter.is_some();
-        let items = if observed { Vec::new() } else { std::mem::take(&mut cell.output) };
+        let items = if observed {
+            Vec::new()
+        } else {
+            std::mem::take(&mut cell.output)
+        };
         self.end_cell(name, number, true).await?;
         // Whoever terminates takes the result; nothing is kept.
         if let Some(session) = self.sessions.get_mut(name) {
             session.cells.remove(&number);
         }
         let outcome = WaitOutcome::LiveCell(CellResponse::Terminated(output(number, items)));
-        self.respond(id, Ok(OperationValue::WaitCompleted { outcome })).await
+        self.respond(id, Ok(OperationValue::WaitCompleted { outcome }))
+            .await
     }
 
     async fn yield_cell(&mut self, name: &str, number: u64) -> Work {
         let cell = self.cell(name, number);
-        let Some(observer) = cell.observer() else { return Ok(()) };
+        let Some(observer) = cell.observer() else {
+            return Ok(());
+        };
         let items = std::mem::take(&mut cell.output);
-        self.observe(observer, CellResponse::Yielded(output(number, items))).await
+        self.observe(observer, CellResponse::Yielded(output(number, items)))
+            .await
     }
 
     async fn observe(&mut self, observer: Observer, response: CellResponse) -> Work {
         let message = match observer {
-            Observer::Initial(id) => {
-                HostMessage::ExecuteInitialResponse { id, result: Ok(response) }
-            }
+            Observer::Initial(id) => HostMessage::ExecuteInitialResponse {
+                id,
+                result: Ok(response),
+            },
             Observer::Waiter(id) => {
                 let outcome = WaitOutcome::LiveCell(response);
                 let result = Ok(OperationValue::WaitCompleted { outcome });
@@ -522,7 +514,12 @@ impl Host {
             tool_request(number)
         };
         let session_id = session_id(name);
-        self.send(HostMessage::DelegateRequest { id, session_id, request }).await
+        self.send(HostMessage::DelegateRequest {
+            id,
+            session_id,
+            request,
+        })
+        .await
     }
 
     async fn cancel_call(&mut self, name: &str, number: u64) -> Work {
@@ -543,155 +540,29 @@ impl Host {
         let response = if terminated {
             CellResponse::Terminated(output)
         } else {
-            CellResponse::Result { output, error_text: None }
+            CellResponse::Result {
+                output,
+                error_text: None,
+            }
         };
         match observer {
             Some(observer) => {
-                self.sessions.get_mut(name).expect("its session").cells.remove(&number);
+                self.sessions
+                    .get_mut(name)
+                    .expect("its session")
+                    .cells
+                    .remove(&number);
                 self.observe(observer, response).await?;
             }
             None => self.cell(name, number).kept = Some(response),
         }
         let (session_id, cell_id) = (session_id(name), cell_id(number));
         self.last_closed = Some((session_id.clone(), cell_id.clone()));
-        self.send(HostMessage::CellClosed { session_id, cell_id }).await
-    }
-
-    /// Breaks the contract, if there is what it takes.
-    async fn act_out(&mut self, fault: Fault) -> Work {
-        let session = self.sessions.keys().next().cloned();
-        let running = self.sessions.iter().find_map(|(name, session)| {
-            let mut cells = session.cells.iter();
-            let (number, _) = cells.find(|(_, cell)| cell.kept.is_none())?;
-            Some((name.clone(), *number))
-        });
-        let waiting_execute = self
-            .waiting
-            .iter()
-            .find(|(_, request)| matches!(request, OperationRequest::Execute { .. }))
-            .map(|(id, request)| (*id, request.session_id().to_string()));
-        let unknown = RequestId::new(-7);
-        let messages = match (fault, session, running, waiting_execute) {
-            (Fault::ResponseToNothing, ..) => vec![HostMessage::OperationResponse {
-                id: unknown,
-                result: Ok(OperationValue::StoreImported {}),
-            }],
-            (Fault::InitialToNothing, ..) => vec![initial(unknown, 1)],
-            (Fault::ResponseTwice, ..) => self.last_response.clone().into_iter().collect(),
-            (Fault::ResponseOfWrongKind, _, _, Some((id, _))) => {
-                vec![HostMessage::OperationResponse {
-                    id,
-                    result: Ok(OperationValue::StoreImported {}),
-                }]
-            }
-            (Fault::InitialBeforeStarted, _, _, Some((id, _))) => vec![initial(id, 1)],
-            (Fault::CellIdTwice, _, _, Some((id, name))) if self.sessions.contains_key(&name) => {
-                match self.sessions[&name].last_cell {
-                    0 => Vec::new(),
-                    last => vec![started(id, cell_id(last))],
-                }
-            }
-            (Fault::CellIdNoNumber, _, _, Some((id, _))) => {
-                vec![started(id, CellId::new("first").expect("not empty"))]
-            }
-            (Fault::WrongCell, _, Some((name, number)), _) => {
-                let initial_of = self.cell(&name, number).initial;
-                initial_of.map(|id| initial(id, number + 100)).into_iter().collect()
-            }
-            (Fault::ToolForNoCell, Some(name), ..) => vec![HostMessage::DelegateRequest {
-                id: DelegateRequestId::new(-1),
-                session_id: session_id(&name),
-                request: tool_request(999),
-            }],
-            (Fault::ToolAfterClosed, ..) => {
-                let closed = self.last_closed.clone();
-                closed
-                    .map(|(session_id, cell_id)| HostMessage::DelegateRequest {
-                        id: DelegateRequestId::new(-1),
-                        session_id,
-                        request: tool_request(cell_id.as_str().parse().expect("a number")),
-                    })
-                    .into_iter()
-                    .collect()
-            }
-            (Fault::ClosedTwice, ..) => {
-                let closed = self.last_closed.clone();
-                closed
-                    .map(|(session_id, cell_id)| HostMessage::CellClosed { session_id, cell_id })
-                    .into_iter()
-                    .collect()
-            }
-            (Fault::ClosedWithOpenCall, _, Some((name, number)), _) => {
-                let cell = self.cell(&name, number);
-                if cell.initial.is_some() || cell.calls.is_empty() {
-                    Vec::new()
-                } else {
-                    let (session_id, cell_id) = (session_id(&name), cell_id(number));
-                    vec![HostMessage::CellClosed { session_id, cell_id }]
-                }
-            }
-            (Fault::DelegateIdTwice, _, Some((name, number)), _) => {
-                let request = HostMessage::DelegateRequest {
-                    id: DelegateRequestId::new(-2),
-                    session_id: session_id(&name),
-                    request: tool_request(number),
-                };
-                vec![request.clone(), request]
-            }
-            (Fault::Garbage, ..) => return self.act_bytes(b"\x02\0\0\0{]").await,
-            (Fault::UnknownField, ..) => {
-                let payload = br#"{"type":"delegate/cancel","id":1,"why":"because"}"#;
-                let mut bytes = u32::try_from(payload.len()).expect("short").to_le_bytes().to_vec();
-                bytes.extend_from_slice(payload);
-                return self.act_bytes(&bytes).await;
-            }
-            (Fault::TooLong, ..) => return self.act_bytes(&[0xff; 4]).await,
-            (Fault::Truncated, ..) => {
-                return self.act_bytes(b"\x20\0\0\0{\"type\":").await;
-            }
-            (Fault::OutputEnds, ..) => {
-                self.act();
-                self.output.shutdown().await.map_err(|_| Ended(3))?;
-                return self.expect_notice().await;
-            }
-            (Fault::Exits | Fault::ExitsInWords, ..) => {
-                self.act();
-                return Err(Ended(17));
-            }
-            (Fault::Hangs, ..) => {
-                self.act();
-                // Goes on reading, so only a call's deadline can tell.
-                loop {
-                    match self.frames.next_payload().await {
-                        Ok(Some(_)) => {}
-                        _ => return Ok(()),
-                    }
-                }
-            }
-            (Fault::StopsReading, ..) => {
-                self.act();
-                std::future::pending::<()>().await;
-                return Ok(());
-            }
-            _ => Vec::new(),
-        };
-        if messages.is_empty() {
-            return Ok(());
-        }
-        self.act();
-        for message in messages {
-            self.send(message).await?;
-        }
-        self.expect_notice().await
-    }
-
-    async fn act_bytes(&mut self, bytes: &[u8]) -> Work {
-        self.act();
-        self.output.write_all(bytes).await.map_err(|_| Ended(3))?;
-        if self.fault == Some(Fault::Truncated) {
-            return Err(Ended(9));
-        }
-        self.expect_notice().await
+        self.send(HostMessage::CellClosed {
+            session_id,
+            cell_id,
+        })
+        .await
     }
 }
 
@@ -708,38 +579,50 @@ impl Cell {
     }
 
     fn print(&mut self) {
-        self.output.push(ContentItem::InputText { text: self.next_text.to_string() });
+        self.output.push(ContentItem::InputText {
+            text: self.next_text.to_string(),
+        });
         self.next_text += 1;
     }
 }
 
-fn cell_id(number: u64) -> CellId {
+pub(super) fn cell_id(number: u64) -> CellId {
     CellId::new(number.to_string()).expect("not empty")
 }
 
-fn session_id(name: &str) -> SessionId {
+pub(super) fn session_id(name: &str) -> SessionId {
     SessionId::new(name).expect("not empty")
 }
 
 fn output(number: u64, content_items: Vec<ContentItem>) -> CellOutput {
-    CellOutput { cell_id: cell_id(number), content_items, timings: Timings::default() }
+    CellOutput {
+        cell_id: cell_id(number),
+        content_items,
+        timings: Timings::default(),
+    }
 }
 
-fn initial(id: RequestId, number: u64) -> HostMessage {
+pub(super) fn initial(id: RequestId, number: u64) -> HostMessage {
     let result = Ok(CellResponse::Yielded(output(number, Vec::new())));
     HostMessage::ExecuteInitialResponse { id, result }
 }
 
-fn started(id: RequestId, cell_id: CellId) -> HostMessage {
-    HostMessage::OperationResponse { id, result: Ok(OperationValue::ExecutionStarted { cell_id }) }
+pub(super) fn started(id: RequestId, cell_id: CellId) -> HostMessage {
+    HostMessage::OperationResponse {
+        id,
+        result: Ok(OperationValue::ExecutionStarted { cell_id }),
+    }
 }
 
-fn tool_request(number: u64) -> DelegateRequest {
+pub(super) fn tool_request(number: u64) -> DelegateRequest {
     DelegateRequest::ToolInvoke {
         invocation: ToolInvocation {
             cell_id: cell_id(number),
             runtime_tool_call_id: "tool-1".to_owned(),
-            tool_name: ToolName { name: "look".to_owned(), namespace: None },
+            tool_name: ToolName {
+                name: "look".to_owned(),
+                namespace: None,
+            },
             tool_kind: ToolKind::Function,
             input: RawValue::from_string("null".to_owned()).expect("JSON"),
         },

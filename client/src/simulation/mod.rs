@@ -7,7 +7,9 @@
 //! `CODE_MODE_SEED=N` replays one seed; `CODE_MODE_SEEDS=N` plays so many.
 
 mod delegate;
+mod faults;
 mod host;
+mod puppet;
 mod rng;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,8 @@ use crate::hosts::Launcher;
 use crate::process::{Link, SpawnError};
 use crate::provider::ProcessSessionProvider;
 use delegate::Delegate;
-use host::{Counters, FAULTS, Fault};
+use faults::{FAULTS, Fault};
+use host::Counters;
 use rng::Rng;
 
 /// Seeds of an ordinary run.
@@ -130,7 +133,10 @@ impl Caller {
                 None if self.rng.percent(10) => self.session.terminate(cell_id.clone()),
                 None => {
                     let yield_time = Some(Duration::from_millis(self.rng.below(20)));
-                    self.session.wait(WaitRequest { cell_id: cell_id.clone(), yield_time })
+                    self.session.wait(WaitRequest {
+                        cell_id: cell_id.clone(),
+                        yield_time,
+                    })
                 }
             };
             let response = if patient {
@@ -169,8 +175,15 @@ impl Caller {
                 | SessionError::StartFailed { .. }
                 | SessionError::CellLost { .. }
         );
-        let lost = lost && !error.to_string().contains("its owner was dropped or shut down");
-        assert!(!(self.honest && lost), "seed {}: an honest host was lost: {error}", self.seed);
+        let lost = lost
+            && !error
+                .to_string()
+                .contains("its owner was dropped or shut down");
+        assert!(
+            !(self.honest && lost),
+            "seed {}: an honest host was lost: {error}",
+            self.seed
+        );
     }
 }
 
@@ -224,7 +237,15 @@ async fn play(seed: u64) -> Option<Fault> {
         for _ in 0..1 + rng.below(2) {
             let session = Arc::clone(&session);
             let rng = Rng::new(rng.next());
-            callers.push(tokio::spawn(Caller { session, rng, honest, seed }.run()));
+            callers.push(tokio::spawn(
+                Caller {
+                    session,
+                    rng,
+                    honest,
+                    seed,
+                }
+                .run(),
+            ));
         }
     }
     if abrupt {
@@ -243,7 +264,11 @@ async fn play(seed: u64) -> Option<Fault> {
     assert!(complaints.is_empty(), "seed {seed}: {complaints:?}");
     let live = counters.live_hosts.load(Ordering::Relaxed);
     assert_eq!(live, 0, "seed {seed}: hosts are left");
-    assert_eq!(Arc::strong_count(&delegate), 1, "seed {seed}: the delegate is still held");
+    assert_eq!(
+        Arc::strong_count(&delegate),
+        1,
+        "seed {seed}: the delegate is still held"
+    );
     let unnoticed = counters.unnoticed.load(Ordering::Relaxed);
     assert_eq!(unnoticed, 0, "seed {seed}: {fault:?} was not noticed");
     fault.filter(|_| counters.acted.load(Ordering::Relaxed))
@@ -251,7 +276,9 @@ async fn play(seed: u64) -> Option<Fault> {
 
 async fn join(seed: u64, callers: &mut Vec<tokio::task::JoinHandle<()>>) {
     for caller in callers.drain(..) {
-        caller.await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        caller
+            .await
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }
 
@@ -265,7 +292,9 @@ fn play_in_virtual_time(seed: u64) -> Option<Fault> {
 }
 
 fn number_from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }
 
 #[test]
@@ -293,6 +322,12 @@ fn no_call_hangs_and_nothing_leaks_whatever_the_host_does() {
         }
     });
     let acted = acted.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let missing: Vec<_> = FAULTS.iter().filter(|fault| !acted.contains(fault)).collect();
-    assert!(seeds < SEEDS || missing.is_empty(), "no seed has acted out {missing:?}");
+    let missing: Vec<_> = FAULTS
+        .iter()
+        .filter(|fault| !acted.contains(fault))
+        .collect();
+    assert!(
+        seeds < SEEDS || missing.is_empty(),
+        "no seed has acted out {missing:?}"
+    );
 }

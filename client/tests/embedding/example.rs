@@ -1,3 +1,5 @@
+//! Starts a host process, runs a script that calls a tool, and prints what it gave.
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,11 +41,16 @@ impl SessionDelegate for Tools {
 /// Runs one script on the host program `host`.
 pub async fn run(host: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let provider = ProcessSessionProvider::new(ProviderConfig::new(host));
-    let session = provider.open_session(SessionOptions::default(), Arc::new(Tools)).await?;
+    let session = provider
+        .open_session(SessionOptions::default(), Arc::new(Tools))
+        .await?;
 
     let echo = ToolDefinition {
         name: "echo".to_owned(),
-        tool_name: ToolName { name: "echo".to_owned(), namespace: None },
+        tool_name: ToolName {
+            name: "echo".to_owned(),
+            namespace: None,
+        },
         description: "Gives its input back.".to_owned(),
         kind: ToolKind::Function,
         input_schema: None,
@@ -57,7 +64,10 @@ pub async fn run(host: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let started = session.execute(request).await?;
     let response = started.first_response.await?;
     assert_eq!(response.status, CellStatus::Completed { error_text: None });
-    assert_eq!(response.content_items, [ContentItem::Text("hello".to_owned())]);
+    assert_eq!(
+        response.content_items,
+        [ContentItem::Text("hello".to_owned())]
+    );
 
     session.shutdown().await?;
     // Waits until the host has ended and was reaped. Dropping the provider ends it as well.

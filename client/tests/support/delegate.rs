@@ -53,11 +53,17 @@ impl SessionDelegate for Tools {
         notification: Notification,
         _: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>> {
-        self.notifications.lock().expect("a lock").push(notification.text);
+        self.notifications
+            .lock()
+            .expect("a lock")
+            .push(notification.text);
         Box::pin(async { Ok(()) })
     }
 
     fn cell_closed(&self, _: &SessionId, cell_id: &CellId) {
-        self.closed.lock().expect("a lock").push(cell_id.to_string());
+        self.closed
+            .lock()
+            .expect("a lock")
+            .push(cell_id.to_string());
     }
 }

@@ -22,7 +22,11 @@ pub struct FakeHost {
 impl FakeHost {
     /// A host that does nothing yet.
     pub fn new() -> Self {
-        Self { folder: TempDir::new().expect("a folder"), script: String::new(), frames: 0 }
+        Self {
+            folder: TempDir::new().expect("a folder"),
+            script: String::new(),
+            frames: 0,
+        }
     }
 
     /// A host that has greeted.
@@ -52,7 +56,10 @@ impl FakeHost {
     /// Sends one message.
     #[must_use]
     pub fn sends(self, message: &str) -> Self {
-        let mut bytes = u32::try_from(message.len()).expect("short").to_le_bytes().to_vec();
+        let mut bytes = u32::try_from(message.len())
+            .expect("short")
+            .to_le_bytes()
+            .to_vec();
         bytes.extend_from_slice(message.as_bytes());
         self.sends_bytes(&bytes)
     }

@@ -1,7 +1,10 @@
 //! What the tests over real processes share.
 
 // Each test file uses its own part of this.
-#![allow(dead_code, reason = "every test binary compiles this module and uses part of it")]
+#![allow(
+    dead_code,
+    reason = "every test binary compiles this module and uses part of it"
+)]
 
 pub mod delegate;
 pub mod fake_host;
@@ -11,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellResponse, CellStatus, CodeModeSession, ContentItem, ExecuteRequest, SessionDelegate,
-    SessionError, SessionOptions, SessionProvider, ToolDefinition, ToolKind, ToolName, WaitRequest,
+    CellId, CellResponse, CellStatus, CodeModeSession, ContentItem, ExecuteRequest,
+    SessionDelegate, SessionError, SessionOptions, SessionProvider, ToolDefinition, ToolKind,
+    ToolName, WaitRequest,
 };
 use code_mode_client::{ProcessSessionProvider, ProviderConfig};
 use serde_json::value::RawValue;
@@ -27,7 +31,10 @@ pub fn host_program() -> PathBuf {
         return std::path::absolute(path).expect("a path");
     }
     let test = std::env::current_exe().expect("the path of this test");
-    let folder = test.ancestors().nth(2).expect("target/debug above target/debug/deps");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("target/debug above target/debug/deps");
     let host = folder.join("code_mode_host");
     assert!(
         host.is_file(),
@@ -47,20 +54,29 @@ pub async fn open(
     provider: &ProcessSessionProvider,
     delegate: Arc<dyn SessionDelegate>,
 ) -> Arc<dyn CodeModeSession> {
-    let options = SessionOptions { session_id: code_mode_api::SessionId::new("s") };
-    in_time(provider.open_session(options, delegate)).await.expect("a session")
+    let options = SessionOptions {
+        session_id: code_mode_api::SessionId::new("s"),
+    };
+    in_time(provider.open_session(options, delegate))
+        .await
+        .expect("a session")
 }
 
 /// The value of a future that must not hang.
 pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(GUARD, future).await.expect("nothing here may hang")
+    tokio::time::timeout(GUARD, future)
+        .await
+        .expect("nothing here may hang")
 }
 
 /// A tool that scripts call as `tools.NAME`.
 pub fn tool(name: &str) -> ToolDefinition {
     ToolDefinition {
         name: name.to_owned(),
-        tool_name: ToolName { name: name.to_owned(), namespace: None },
+        tool_name: ToolName {
+            name: name.to_owned(),
+            namespace: None,
+        },
         description: format!("The tool {name}."),
         kind: ToolKind::Function,
         input_schema: None,
@@ -113,7 +129,10 @@ pub async fn wait(
     session: &Arc<dyn CodeModeSession>,
     cell_id: &CellId,
 ) -> Result<CellResponse, SessionError> {
-    let request = WaitRequest { cell_id: cell_id.clone(), yield_time: Some(GUARD) };
+    let request = WaitRequest {
+        cell_id: cell_id.clone(),
+        yield_time: Some(GUARD),
+    };
     in_time(session.wait(request)).await
 }
 
@@ -137,8 +156,18 @@ pub fn kill(pid: u32) {
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
 }
 
-/// This process's children that are zombies.
-pub fn zombies() -> Vec<u32> {
+/// Waits until no child of this process is a zombie. Hosts of other tests may be, for the moment
+/// between their end and their being reaped.
+pub async fn no_zombies() {
+    in_time(async {
+        while !zombies().is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+fn zombies() -> Vec<u32> {
     let me = std::process::id().to_string();
     let entries = std::fs::read_dir("/proc").expect("/proc");
     entries

@@ -6,5 +6,6 @@ mod extensions;
 mod order;
 mod process;
 mod races;
+mod seeds;
 mod supervision;
 mod support;

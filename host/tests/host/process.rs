@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use code_mode_host::EXIT_DEADLINE;
@@ -78,21 +79,18 @@ impl Host {
 
     /// The status and standard error once the host has ended by itself.
     fn end(mut self) -> (Option<i32>, String) {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                let mut stderr = String::new();
-                self.child
-                    .stderr
-                    .take()
-                    .unwrap()
-                    .read_to_string(&mut stderr)
-                    .unwrap();
-                return (status.code(), stderr);
-            }
-            assert!(start.elapsed() < GUARD, "the host does not end");
-            std::thread::yield_now();
-        }
+        let mut stderr = self.child.stderr.take().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            // The test has given up if nobody listens.
+            let _ = sender.send(text);
+        });
+        let stderr = receiver
+            .recv_timeout(GUARD)
+            .expect("the host ends by itself");
+        (self.child.wait().unwrap().code(), stderr)
     }
 }
 

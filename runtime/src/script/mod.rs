@@ -26,6 +26,7 @@ use std::thread::JoinHandle;
 use crate::cell::{Cell, StopCause};
 use crate::config::Fault;
 use crate::engine::{self, Order};
+use crate::limits::WATCHDOG_TICK;
 use crate::pool::Job;
 use isolate::ReadyIsolate;
 use state::ScriptState;
@@ -75,6 +76,11 @@ fn run(mut isolate: ReadyIsolate, job: Job) {
         Some(Fault::PanicInThread) => panic!("a test wants it so"),
         Some(Fault::VanishingThread) => return,
         Some(Fault::ImpossibleStep) => cell.impossible_step(),
+        Some(Fault::DeafThread) => {
+            while !cell.is_given_up() {
+                std::thread::park_timeout(WATCHDOG_TICK);
+            }
+        }
         Some(Fault::PanicInHelper | Fault::NoThread) | None => {}
     }
     let state = Rc::new(ScriptState::new(Arc::clone(&cell), tools));

@@ -23,7 +23,9 @@ impl State {
         now: Instant,
     ) -> Outcome<()> {
         let Some(entry) = self.leave(id) else {
-            return violation(format!("a response to request {id}, which is not in flight"));
+            return violation(format!(
+                "a response to request {id}, which is not in flight"
+            ));
         };
         let name = entry.call.name();
         match (entry.call, result) {
@@ -55,7 +57,14 @@ impl State {
                     Err(error) => self.unobserved(observation, Some(error), now),
                 }
             }
-            (Call::Terminate { session, cell, reply }, result) => match result {
+            (
+                Call::Terminate {
+                    session,
+                    cell,
+                    reply,
+                },
+                result,
+            ) => match result {
                 Ok(Answer::Live(response)) => self.terminated(session, cell, reply, response)?,
                 Ok(Answer::Missing) => {
                     let error = self.missing(&session, &cell);
@@ -103,7 +112,9 @@ impl State {
         now: Instant,
     ) -> Outcome<()> {
         match self.leave(id).map(|entry| entry.call) {
-            Some(Call::Observation(observation)) if observation.kind == ObservationKind::Initial => {
+            Some(Call::Observation(observation))
+                if observation.kind == ObservationKind::Initial =>
+            {
                 match result {
                     Ok(response) => self.deliver(observation, response),
                     Err(error) => {
@@ -112,15 +123,16 @@ impl State {
                     }
                 }
             }
-            Some(Call::Execute(_)) => {
-                violation(format!("the initial response of request {id} before execution/started"))
-            }
-            Some(call) => {
-                violation(format!("an initial response to request {id}, a {}", call.name()))
-            }
-            None => {
-                violation(format!("an initial response to request {id}, which is not in flight"))
-            }
+            Some(Call::Execute(_)) => violation(format!(
+                "the initial response of request {id} before execution/started"
+            )),
+            Some(call) => violation(format!(
+                "an initial response to request {id}, a {}",
+                call.name()
+            )),
+            None => violation(format!(
+                "an initial response to request {id}, which is not in flight"
+            )),
         }
     }
 
@@ -132,7 +144,12 @@ impl State {
         slot: Option<tokio::sync::OwnedSemaphorePermit>,
         now: Instant,
     ) -> Outcome<()> {
-        let Execute { session, exec_call_id, yield_time, reply } = execute;
+        let Execute {
+            session,
+            exec_call_id,
+            yield_time,
+            reply,
+        } = execute;
         let Some(entry) = self.sessions.get_mut(&session) else {
             return violation(format!("a cell in session {session}, which is closed"));
         };
@@ -163,7 +180,11 @@ impl State {
         let within = yield_time.saturating_add(self.deadlines.call);
         self.enter(id, Call::Observation(observation), within, slot, now);
         let first = Ticket::new(id, answer, self.events.clone());
-        let handover = Handover { session: Arc::clone(&session), cell: Arc::clone(&cell), first };
+        let handover = Handover {
+            session: Arc::clone(&session),
+            cell: Arc::clone(&cell),
+            first,
+        };
         let taken = reply.is_some_and(|reply| reply.send(Ok(handover)).is_ok());
         if !taken {
             self.abandon(&session, &cell, now)?;
@@ -173,12 +194,24 @@ impl State {
 
     /// An observation has ended without a response.
     fn unobserved(&mut self, observation: Observation, error: Option<HostError>, now: Instant) {
-        let Observation { session, cell, kind, taker, queued } = observation;
+        let Observation {
+            session,
+            cell,
+            kind,
+            taker,
+            queued,
+        } = observation;
         if let Some(entry) = self.cell_mut(&session, &cell) {
             entry.observation = None;
         }
         if let Some(parked) = self.unpark(&session, &cell) {
-            let observation = Observation { session, cell, kind, taker, queued };
+            let observation = Observation {
+                session,
+                cell,
+                kind,
+                taker,
+                queued,
+            };
             self.hand_out(observation, parked);
             return;
         }
@@ -189,7 +222,10 @@ impl State {
         if let (None, Some(queued), ObservationKind::Wait) = (&taker, queued, kind) {
             // What has ended is the abandoned wait; the next observer's own request goes out now.
             let slot = queued.slot;
-            let wait = super::QueuedWait { slot: None, ..queued };
+            let wait = super::QueuedWait {
+                slot: None,
+                ..queued
+            };
             self.send_wait(session, cell, wait, slot, now);
             return;
         }
@@ -207,7 +243,11 @@ impl State {
     ) -> Outcome<()> {
         check_cell(&cell, &response)?;
         let response = self.with_parked(&session, &cell, response);
-        let observed = Observed { session, cell, response };
+        let observed = Observed {
+            session,
+            cell,
+            response,
+        };
         match reply {
             None => self.park(observed),
             Some(reply) => match reply.send(Ok(observed)) {
@@ -235,13 +275,22 @@ impl State {
     }
 
     fn hand_out(&mut self, observation: Observation, response: CellResponse) {
-        let Observation { session, cell, taker, queued, .. } = observation;
+        let Observation {
+            session,
+            cell,
+            taker,
+            queued,
+            ..
+        } = observation;
         let queued = queued.map(|queued| {
             self.leave_queued(queued.id);
             queued.reply
         });
-        let mut observed =
-            Observed { session: Arc::clone(&session), cell: Arc::clone(&cell), response };
+        let mut observed = Observed {
+            session: Arc::clone(&session),
+            cell: Arc::clone(&cell),
+            response,
+        };
         for reply in taker.into_iter().chain(queued) {
             match reply.send(Ok(observed)) {
                 Err(Ok(back)) => observed = back,
@@ -256,13 +305,19 @@ impl State {
     }
 
     fn session_answered(&mut self, session: &Arc<str>, opened: bool, now: Instant) -> Outcome<()> {
-        let Some(entry) = self.sessions.get_mut(session) else { return Ok(()) };
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return Ok(());
+        };
         if !opened {
             self.sessions.remove(session);
             return Ok(());
         }
         entry.phase = SessionPhase::Open;
-        if entry.gone { self.close_session(session, now) } else { Ok(()) }
+        if entry.gone {
+            self.close_session(session, now)
+        } else {
+            Ok(())
+        }
     }
 
     /// Asks the host to close a session that nobody holds any more.
@@ -270,7 +325,10 @@ impl State {
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.phase = SessionPhase::Closing;
         }
-        let call = Call::CloseSession { session: Arc::clone(session), reply: None };
+        let call = Call::CloseSession {
+            session: Arc::clone(session),
+            reply: None,
+        };
         self.send_own(call, |id| convert::shutdown_frame(id, session), now)
     }
 }
@@ -283,5 +341,8 @@ fn check_cell(expected: &str, response: &CellResponse) -> Outcome<()> {
     if response.cell_id.as_str() == expected {
         return Ok(());
     }
-    violation(format!("a response about cell {} to a request about cell {expected}", response.cell_id))
+    violation(format!(
+        "a response about cell {} to a request about cell {expected}",
+        response.cell_id
+    ))
 }

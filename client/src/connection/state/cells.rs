@@ -42,25 +42,37 @@ impl State {
     ) {
         if let Some(response) = self.unpark(&session, &cell) {
             let (owner, number) = (Arc::clone(&session), Arc::clone(&cell));
-            let answer = Observed { session, cell, response };
+            let answer = Observed {
+                session,
+                cell,
+                response,
+            };
             if let Err(Ok(back)) = wait.reply.send(Ok(answer)) {
                 self.park(back);
             }
             self.forget_cell_if_done(&owner, &number);
             return;
         }
-        let on = self.cell_mut(&session, &cell).and_then(|entry| entry.observation);
+        let on = self
+            .cell_mut(&session, &cell)
+            .and_then(|entry| entry.observation);
         let Some(on) = on else {
             let slot = wait.slot.take();
             return self.send_wait(session, cell, wait, slot, now);
         };
-        let Some(Entry { call: Call::Observation(observation), .. }) = self.calls.get_mut(&on)
+        let Some(Entry {
+            call: Call::Observation(observation),
+            ..
+        }) = self.calls.get_mut(&on)
         else {
             return;
         };
         let alive = |reply: &Reply<Observed>| !reply.is_closed();
         if observation.taker.as_ref().is_some_and(alive)
-            || observation.queued.as_ref().is_some_and(|queued| alive(&queued.reply))
+            || observation
+                .queued
+                .as_ref()
+                .is_some_and(|queued| alive(&queued.reply))
         {
             drop(wait.reply.send(Err(CallError::BusyObserver)));
             return;
@@ -80,18 +92,42 @@ impl State {
         slot: Option<OwnedSemaphorePermit>,
         now: Instant,
     ) {
-        let QueuedWait { id, frame, yield_time, reply, slot: _ } = wait;
+        let QueuedWait {
+            id,
+            frame,
+            yield_time,
+            reply,
+            slot: _,
+        } = wait;
         if let Some(entry) = self.cell_mut(&session, &cell) {
             entry.observation = Some(id);
         }
         self.outbox.push(frame);
         let kind = ObservationKind::Wait;
-        let call = Call::Observation(Observation { session, cell, kind, taker: Some(reply), queued: None });
-        self.enter(id, call, yield_time.saturating_add(self.deadlines.call), slot, now);
+        let call = Call::Observation(Observation {
+            session,
+            cell,
+            kind,
+            taker: Some(reply),
+            queued: None,
+        });
+        self.enter(
+            id,
+            call,
+            yield_time.saturating_add(self.deadlines.call),
+            slot,
+            now,
+        );
     }
 
     pub(super) fn leave_queued(&mut self, id: RequestId) {
-        if matches!(self.calls.get(&id), Some(Entry { call: Call::Queued { .. }, .. })) {
+        if matches!(
+            self.calls.get(&id),
+            Some(Entry {
+                call: Call::Queued { .. },
+                ..
+            })
+        ) {
             self.leave(id);
         }
     }
@@ -100,11 +136,16 @@ impl State {
     /// observation that the wait was behind goes on.
     pub(super) fn queued_due(&mut self, id: RequestId, on: RequestId) {
         self.calls.remove(&id);
-        let Some(Entry { call: Call::Observation(observation), .. }) = self.calls.get_mut(&on)
+        let Some(Entry {
+            call: Call::Observation(observation),
+            ..
+        }) = self.calls.get_mut(&on)
         else {
             return;
         };
-        let Some(queued) = observation.queued.take() else { return };
+        let Some(queued) = observation.queued.take() else {
+            return;
+        };
         let response = CellResponse {
             cell_id: CellId::new(&observation.cell),
             status: CellStatus::Yielded,
@@ -115,11 +156,17 @@ impl State {
         let session = Arc::clone(&observation.session);
         let cell = Arc::clone(&observation.cell);
         // It holds no output, so nothing is lost when nobody takes it.
-        drop(queued.reply.send(Ok(Observed { session, cell, response })));
+        drop(queued.reply.send(Ok(Observed {
+            session,
+            cell,
+            response,
+        })));
     }
 
     pub(super) fn caller_gone(&mut self, id: RequestId) -> Outcome<()> {
-        let Some(entry) = self.calls.get_mut(&id) else { return Ok(()) };
+        let Some(entry) = self.calls.get_mut(&id) else {
+            return Ok(());
+        };
         match &mut entry.call {
             Call::Execute(execute) => {
                 if execute.reply.take().is_some() {
@@ -135,8 +182,10 @@ impl State {
             Call::Queued { on } => {
                 let on = *on;
                 self.leave(id);
-                if let Some(Entry { call: Call::Observation(observation), .. }) =
-                    self.calls.get_mut(&on)
+                if let Some(Entry {
+                    call: Call::Observation(observation),
+                    ..
+                }) = self.calls.get_mut(&on)
                 {
                     observation.queued.take_if(|queued| queued.id == id);
                 }
@@ -150,8 +199,15 @@ impl State {
     }
 
     /// Terminates a cell that nobody has taken.
-    pub(super) fn abandon(&mut self, session: &Arc<str>, cell: &Arc<str>, now: Instant) -> Outcome<()> {
-        let Some(entry) = self.cell_mut(session, cell) else { return Ok(()) };
+    pub(super) fn abandon(
+        &mut self,
+        session: &Arc<str>,
+        cell: &Arc<str>,
+        now: Instant,
+    ) -> Outcome<()> {
+        let Some(entry) = self.cell_mut(session, cell) else {
+            return Ok(());
+        };
         if entry.abandoned {
             return Ok(());
         }
@@ -175,7 +231,9 @@ impl State {
     }
 
     pub(super) fn session_gone(&mut self, session: &Arc<str>, now: Instant) -> Outcome<()> {
-        let Some(entry) = self.sessions.get_mut(session) else { return Ok(()) };
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return Ok(());
+        };
         entry.gone = true;
         match entry.phase {
             SessionPhase::Opening(id) => self.send_cancel(id),
@@ -186,9 +244,17 @@ impl State {
 
     /// The host has closed a session, and with it what was left of its cells.
     pub(super) fn forget_session(&mut self, session: &Arc<str>) -> Outcome<()> {
-        for (cell, entry) in self.sessions.get(session).iter().flat_map(|entry| &entry.cells) {
+        for (cell, entry) in self
+            .sessions
+            .get(session)
+            .iter()
+            .flat_map(|entry| &entry.cells)
+        {
             let observation = entry.observation.and_then(|id| self.calls.get(&id));
-            if let Some(Entry { call: Call::Observation(observation), .. }) = observation
+            if let Some(Entry {
+                call: Call::Observation(observation),
+                ..
+            }) = observation
                 && observation.kind == ObservationKind::Initial
             {
                 return violation(format!("session/closed before cell {cell} has answered"));
@@ -208,14 +274,21 @@ impl State {
 
     pub(super) fn cell_closed(&mut self, session: &str, cell: &str) -> Outcome<()> {
         let Some(entry) = self.cell_mut(session, cell).filter(|entry| !entry.closed) else {
-            return violation(format!("cell/closed for cell {cell} of session {session}, which does not live"));
+            return violation(format!(
+                "cell/closed for cell {cell} of session {session}, which does not live"
+            ));
         };
         let observation = entry.observation;
         if let Some(id) = observation
-            && let Some(Entry { call: Call::Observation(observation), .. }) = self.calls.get(&id)
+            && let Some(Entry {
+                call: Call::Observation(observation),
+                ..
+            }) = self.calls.get(&id)
             && observation.kind == ObservationKind::Initial
         {
-            return violation(format!("cell/closed before the initial response of cell {cell}"));
+            return violation(format!(
+                "cell/closed before the initial response of cell {cell}"
+            ));
         }
         if self.delegates.has_cell(session, cell) {
             return violation(format!("cell/closed while calls of cell {cell} are open"));
@@ -232,10 +305,19 @@ impl State {
 
     /// Keeps a response for the next observer of its cell.
     pub(super) fn park(&mut self, observed: Observed) {
-        let Observed { session, cell, response } = observed;
+        let Observed {
+            session,
+            cell,
+            response,
+        } = observed;
         let earlier = self.unpark(&session, &cell);
-        let Some(entry) = self.sessions.get_mut(&session) else { return };
-        let entry = entry.cells.entry(Arc::clone(&cell)).or_insert_with(Cell::ended);
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let entry = entry
+            .cells
+            .entry(Arc::clone(&cell))
+            .or_insert_with(Cell::ended);
         if entry.abandoned {
             return;
         }
@@ -247,7 +329,9 @@ impl State {
         while self.parked.order.len() > MAX_PARKED_RESPONSES
             || (self.parked.bytes > MAX_PARKED_BYTES && self.parked.order.len() > 1)
         {
-            let Some((session, cell, _)) = self.parked.order.front().cloned() else { break };
+            let Some((session, cell, _)) = self.parked.order.front().cloned() else {
+                break;
+            };
             tracing::warn!(%session, %cell, "dropped output that nobody has read");
             self.unpark(&session, &cell);
             self.forget_cell_if_done(&session, &cell);
@@ -286,13 +370,18 @@ impl State {
         cell: &Arc<str>,
         reply: Reply<Observed>,
     ) -> Option<Reply<Observed>> {
-        let parked = self.cell_mut(session, cell).and_then(|entry| entry.parked.as_ref());
+        let parked = self
+            .cell_mut(session, cell)
+            .and_then(|entry| entry.parked.as_ref());
         if parked.is_none_or(|parked| parked.status == CellStatus::Yielded) {
             return Some(reply);
         }
         if let Some(response) = self.unpark(session, cell) {
-            let observed =
-                Observed { session: Arc::clone(session), cell: Arc::clone(cell), response };
+            let observed = Observed {
+                session: Arc::clone(session),
+                cell: Arc::clone(cell),
+                response,
+            };
             if let Err(Ok(back)) = reply.send(Ok(observed)) {
                 self.park(back);
             }
@@ -304,13 +393,22 @@ impl State {
     /// Whether the host never had a cell or is done with it, once it has said that it has it not.
     pub(super) fn missing(&self, session: &str, cell: &str) -> CallError {
         let number = cell.parse().unwrap_or(0);
-        let given = self.sessions.get(session).is_some_and(|entry| entry.given.contains(number));
-        if given { CallError::CellFinished } else { CallError::MissingCell }
+        let given = self
+            .sessions
+            .get(session)
+            .is_some_and(|entry| entry.given.contains(number));
+        if given {
+            CallError::CellFinished
+        } else {
+            CallError::MissingCell
+        }
     }
 
     /// Forgets a cell of which nothing more can come and nothing is kept.
     pub(super) fn forget_cell_if_done(&mut self, session: &str, cell: &str) {
-        let Some(entry) = self.sessions.get_mut(session) else { return };
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return;
+        };
         let done = entry
             .cells
             .get(cell)
@@ -336,7 +434,10 @@ impl Cell {
 
 impl Parked {
     fn forget(&mut self, session: &str, cell: &str) {
-        let position = self.order.iter().position(|(s, c, _)| **s == *session && **c == *cell);
+        let position = self
+            .order
+            .iter()
+            .position(|(s, c, _)| **s == *session && **c == *cell);
         if let Some((_, _, bytes)) = position.and_then(|position| self.order.remove(position)) {
             self.bytes -= bytes;
         }
@@ -353,9 +454,14 @@ impl Parked {
 }
 
 fn merge(earlier: Option<CellResponse>, later: CellResponse) -> CellResponse {
-    let Some(mut earlier) = earlier else { return later };
+    let Some(mut earlier) = earlier else {
+        return later;
+    };
     earlier.content_items.extend(later.content_items);
-    CellResponse { content_items: earlier.content_items, ..later }
+    CellResponse {
+        content_items: earlier.content_items,
+        ..later
+    }
 }
 
 fn output_bytes(response: &CellResponse) -> usize {

@@ -62,13 +62,28 @@ struct DelegateCall {
 }
 
 impl Delegates {
-    fn start(&mut self, id: i64, session: Arc<str>, cell: Arc<str>, bytes: usize) -> (u64, CancellationSignal) {
+    fn start(
+        &mut self,
+        id: i64,
+        session: Arc<str>,
+        cell: Arc<str>,
+        bytes: usize,
+    ) -> (u64, CancellationSignal) {
         let key = self.next_key;
         self.next_key += 1;
         let cancel = CancellationSignal::new();
         self.keys.insert(id, key);
         self.bytes += bytes;
-        self.calls.insert(key, DelegateCall { id, session, cell, bytes, cancel: cancel.clone() });
+        self.calls.insert(
+            key,
+            DelegateCall {
+                id,
+                session,
+                cell,
+                bytes,
+                cancel: cancel.clone(),
+            },
+        );
         (key, cancel)
     }
 
@@ -88,12 +103,16 @@ impl Delegates {
     /// Fires the signal of every call of a cell; gives each call's number and the host's id.
     pub(super) fn cancel_cell(&mut self, session: &str, cell: &str) -> Vec<(u64, i64)> {
         let keys: Vec<_> = self.of_cell(session, cell).collect();
-        keys.into_iter().filter_map(|key| self.cancel_key(key)).collect()
+        keys.into_iter()
+            .filter_map(|key| self.cancel_key(key))
+            .collect()
     }
 
     pub(super) fn cancel_all(&mut self) -> Vec<(u64, i64)> {
         let keys: Vec<_> = self.calls.keys().copied().collect();
-        keys.into_iter().filter_map(|key| self.cancel_key(key)).collect()
+        keys.into_iter()
+            .filter_map(|key| self.cancel_key(key))
+            .collect()
     }
 
     pub(super) fn has_cell(&self, session: &str, cell: &str) -> bool {
@@ -130,11 +149,21 @@ struct Origin {
 
 impl State {
     pub(super) fn tool_request(&mut self, request: ToolRequest) -> Outcome<()> {
-        let ToolRequest { id, session, cell, call_id, tool_name, tool_kind, input } = request;
+        let ToolRequest {
+            id,
+            session,
+            cell,
+            call_id,
+            tool_name,
+            tool_kind,
+            input,
+        } = request;
         let Some(origin) = self.admit(id, &session, &cell, input.get().len())? else {
             return Ok(());
         };
-        let Some(entry) = self.sessions.get(&origin.session) else { return Ok(()) };
+        let Some(entry) = self.sessions.get(&origin.session) else {
+            return Ok(());
+        };
         let invocation = ToolInvocation {
             session_id: entry.id.clone(),
             cell_id: outer_cell_id(entry.generation, &cell),
@@ -147,14 +176,29 @@ impl State {
         let delegate = Arc::clone(&entry.delegate);
         let bytes = invocation.input.get().len();
         let (key, cancel) = self.delegates.start(id, origin.session, origin.cell, bytes);
-        self.effects.push_back(Effect::Tool { key, id, delegate, invocation, cancel });
+        self.effects.push_back(Effect::Tool {
+            key,
+            id,
+            delegate,
+            invocation,
+            cancel,
+        });
         Ok(())
     }
 
     pub(super) fn notify_request(&mut self, request: NotifyRequest) -> Outcome<()> {
-        let NotifyRequest { id, session, cell, text } = request;
-        let Some(origin) = self.admit(id, &session, &cell, text.len())? else { return Ok(()) };
-        let Some(entry) = self.sessions.get(&origin.session) else { return Ok(()) };
+        let NotifyRequest {
+            id,
+            session,
+            cell,
+            text,
+        } = request;
+        let Some(origin) = self.admit(id, &session, &cell, text.len())? else {
+            return Ok(());
+        };
+        let Some(entry) = self.sessions.get(&origin.session) else {
+            return Ok(());
+        };
         let bytes = text.len();
         let notification = Notification {
             session_id: entry.id.clone(),
@@ -164,16 +208,31 @@ impl State {
         };
         let delegate = Arc::clone(&entry.delegate);
         let (key, cancel) = self.delegates.start(id, origin.session, origin.cell, bytes);
-        self.effects.push_back(Effect::Notify { key, id, delegate, notification, cancel });
+        self.effects.push_back(Effect::Notify {
+            key,
+            id,
+            delegate,
+            notification,
+            cancel,
+        });
         Ok(())
     }
 
     /// Checks a delegate request. `None` when it was answered with an error here.
-    fn admit(&mut self, id: i64, session: &str, cell: &str, bytes: usize) -> Outcome<Option<Origin>> {
-        let known = self.sessions.get_key_value(session).and_then(|(session, entry)| {
-            let (cell, state) = entry.cells.get_key_value(cell)?;
-            (!state.closed).then(|| (Arc::clone(session), entry.gone, Arc::clone(cell), state))
-        });
+    fn admit(
+        &mut self,
+        id: i64,
+        session: &str,
+        cell: &str,
+        bytes: usize,
+    ) -> Outcome<Option<Origin>> {
+        let known = self
+            .sessions
+            .get_key_value(session)
+            .and_then(|(session, entry)| {
+                let (cell, state) = entry.cells.get_key_value(cell)?;
+                (!state.closed).then(|| (Arc::clone(session), entry.gone, Arc::clone(cell), state))
+            });
         let Some((session, gone, cell, state)) = known else {
             return violation(format!(
                 "a delegate request for cell {cell} of session {session}, which does not live"
@@ -190,7 +249,10 @@ impl State {
         }
         let maximum = self.limits.max_delegate_calls;
         if self.delegates.calls.len() >= maximum {
-            self.refuse(id, &format!("the client's limit of {maximum} open tool calls is reached"))?;
+            self.refuse(
+                id,
+                &format!("the client's limit of {maximum} open tool calls is reached"),
+            )?;
             return Ok(None);
         }
         let maximum = self.limits.max_delegate_bytes;
@@ -199,13 +261,21 @@ impl State {
             self.refuse(id, &text)?;
             return Ok(None);
         }
-        Ok(Some(Origin { session, cell, exec_call_id }))
+        Ok(Some(Origin {
+            session,
+            cell,
+            exec_call_id,
+        }))
     }
 
     /// Answers a delegate request with an error, without asking the delegate.
     pub(super) fn refuse(&mut self, id: i64, message: &str) -> Outcome<()> {
         let bytes = convert::delegate_error_frame(id, message)?;
-        self.outbox.push(Frame { bytes, request: None, share: None });
+        self.outbox.push(Frame {
+            bytes,
+            request: None,
+            share: None,
+        });
         Ok(())
     }
 }

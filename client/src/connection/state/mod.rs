@@ -90,9 +90,16 @@ pub(super) struct State {
 }
 
 enum Phase {
-    Starting { until: Instant },
+    Starting {
+        until: Instant,
+    },
     Running,
-    Ending { until: Instant, output: Option<OutputEnd>, exit: Option<Option<Exit>>, greeted: bool },
+    Ending {
+        until: Instant,
+        output: Option<OutputEnd>,
+        exit: Option<Option<Exit>>,
+        greeted: bool,
+    },
     Closed,
 }
 
@@ -145,14 +152,30 @@ struct Entry {
 }
 
 enum Call {
-    Open { session: Arc<str>, reply: Reply<()> },
+    Open {
+        session: Arc<str>,
+        reply: Reply<()>,
+    },
     Execute(Execute),
     Observation(Observation),
-    Queued { on: RequestId },
-    Terminate { session: Arc<str>, cell: Arc<str>, reply: Option<Reply<Observed>> },
-    CloseSession { session: Arc<str>, reply: Option<Reply<()>> },
-    ExportStore { reply: Reply<BTreeMap<String, RawJson>> },
-    ImportStore { reply: Reply<()> },
+    Queued {
+        on: RequestId,
+    },
+    Terminate {
+        session: Arc<str>,
+        cell: Arc<str>,
+        reply: Option<Reply<Observed>>,
+    },
+    CloseSession {
+        session: Arc<str>,
+        reply: Option<Reply<()>>,
+    },
+    ExportStore {
+        reply: Reply<BTreeMap<String, RawJson>>,
+    },
+    ImportStore {
+        reply: Reply<()>,
+    },
 }
 
 struct Execute {
@@ -193,9 +216,10 @@ impl Call {
         match self {
             Self::Open { .. } => "session/open",
             Self::Execute(_) => "session/execute",
-            Self::Observation(Observation { kind: ObservationKind::Initial, .. }) => {
-                "session/execute (initial response)"
-            }
+            Self::Observation(Observation {
+                kind: ObservationKind::Initial,
+                ..
+            }) => "session/execute (initial response)",
             Self::Observation(_) | Self::Queued { .. } => "session/wait",
             Self::Terminate { .. } => "session/terminate",
             Self::CloseSession { .. } => "session/shutdown",
@@ -218,7 +242,9 @@ impl State {
         now: Instant,
     ) -> Self {
         Self {
-            phase: Phase::Starting { until: now + deadlines.startup },
+            phase: Phase::Starting {
+                until: now + deadlines.startup,
+            },
             limits,
             deadlines,
             events,
@@ -278,7 +304,12 @@ impl State {
             Phase::Starting { until } if *until <= now => {
                 return Err(ConnectionFailure::StartupDeadline(self.deadlines.startup));
             }
-            Phase::Ending { until, output, exit, .. } if *until <= now => {
+            Phase::Ending {
+                until,
+                output,
+                exit,
+                ..
+            } if *until <= now => {
                 return Err(end_failure(output.take(), exit.take()));
             }
             _ => {}
@@ -296,11 +327,16 @@ impl State {
     /// Fails every pending call with `cause`, cancels every delegate call and closes every cell.
     pub(super) fn fail(&mut self, cause: &str) {
         self.phase = Phase::Closed;
-        let unsent: HashSet<_> = self.outbox.drain(..).filter_map(|frame| frame.request).collect();
+        let unsent: HashSet<_> = self
+            .outbox
+            .drain(..)
+            .filter_map(|frame| frame.request)
+            .collect();
         self.due.clear();
         self.parked.clear();
         // What was not begun yet is not begun any more.
-        self.effects.retain(|effect| matches!(effect, Effect::CellClosed { .. }));
+        self.effects
+            .retain(|effect| matches!(effect, Effect::CellClosed { .. }));
         for (key, _) in self.delegates.cancel_all() {
             self.effects.push_back(Effect::DropDelegate { key });
         }
@@ -334,7 +370,12 @@ impl State {
             Phase::Running => true,
         };
         let until = now + END_GRACE;
-        self.phase = Phase::Ending { until, output: new_output, exit: new_exit, greeted };
+        self.phase = Phase::Ending {
+            until,
+            output: new_output,
+            exit: new_exit,
+            greeted,
+        };
         Ok(())
     }
 
@@ -378,16 +419,42 @@ impl State {
     }
 
     fn request(&mut self, request: Request, now: Instant) -> Outcome<()> {
-        let Request { id, operation, frame, slot } = request;
+        let Request {
+            id,
+            operation,
+            frame,
+            slot,
+        } = request;
         let call = match operation {
-            Operation::Wait { session, cell, yield_time, reply } => {
-                let wait = QueuedWait { id, frame, yield_time, reply, slot: Some(slot) };
+            Operation::Wait {
+                session,
+                cell,
+                yield_time,
+                reply,
+            } => {
+                let wait = QueuedWait {
+                    id,
+                    frame,
+                    yield_time,
+                    reply,
+                    slot: Some(slot),
+                };
                 self.wait(session, cell, wait, now);
                 return Ok(());
             }
-            Operation::Terminate { session, cell, reply } => {
-                let Some(reply) = self.take_final(&session, &cell, reply) else { return Ok(()) };
-                Call::Terminate { session, cell, reply: Some(reply) }
+            Operation::Terminate {
+                session,
+                cell,
+                reply,
+            } => {
+                let Some(reply) = self.take_final(&session, &cell, reply) else {
+                    return Ok(());
+                };
+                Call::Terminate {
+                    session,
+                    cell,
+                    reply: Some(reply),
+                }
             }
             Operation::Open { session, reply } => {
                 let wire_id = Arc::clone(&session.wire_id);
@@ -401,17 +468,33 @@ impl State {
                     cells: BTreeMap::new(),
                 };
                 self.sessions.insert(Arc::clone(&wire_id), entry);
-                Call::Open { session: wire_id, reply }
+                Call::Open {
+                    session: wire_id,
+                    reply,
+                }
             }
-            Operation::Execute { session, exec_call_id, yield_time, reply } => {
+            Operation::Execute {
+                session,
+                exec_call_id,
+                yield_time,
+                reply,
+            } => {
                 let reply = Some(reply);
-                Call::Execute(Execute { session, exec_call_id, yield_time, reply })
+                Call::Execute(Execute {
+                    session,
+                    exec_call_id,
+                    yield_time,
+                    reply,
+                })
             }
             Operation::CloseSession { session, reply } => {
                 if let Some(entry) = self.sessions.get_mut(&session) {
                     entry.phase = SessionPhase::Closing;
                 }
-                Call::CloseSession { session, reply: Some(reply) }
+                Call::CloseSession {
+                    session,
+                    reply: Some(reply),
+                }
             }
             Operation::ExportStore { reply } => Call::ExportStore { reply },
             Operation::ImportStore { reply } => Call::ImportStore { reply },
@@ -433,7 +516,14 @@ impl State {
         if let Some(due) = due {
             self.due.insert((due, id));
         }
-        self.calls.insert(id, Entry { call, due, _slot: slot });
+        self.calls.insert(
+            id,
+            Entry {
+                call,
+                due,
+                _slot: slot,
+            },
+        );
     }
 
     fn leave(&mut self, id: RequestId) -> Option<Entry> {
@@ -453,19 +543,29 @@ impl State {
     ) -> Outcome<()> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(id)?;
-        self.outbox.push(Frame { bytes, request: Some(id), share: None });
+        self.outbox.push(Frame {
+            bytes,
+            request: Some(id),
+            share: None,
+        });
         self.enter(id, call, self.deadlines.call, None, now);
         Ok(())
     }
 
     fn send_cancel(&mut self, id: RequestId) -> Outcome<()> {
         let bytes = convert::cancel_frame(id)?;
-        self.outbox.push(Frame { bytes, request: None, share: None });
+        self.outbox.push(Frame {
+            bytes,
+            request: None,
+            share: None,
+        });
         Ok(())
     }
 
     fn call_due(&mut self, id: RequestId) -> Outcome<()> {
-        let Some(entry) = self.calls.get_mut(&id) else { return Ok(()) };
+        let Some(entry) = self.calls.get_mut(&id) else {
+            return Ok(());
+        };
         entry.due = None;
         let Call::Queued { on } = entry.call else {
             let (call, waited) = (entry.call.name(), self.deadlines.call);
@@ -480,9 +580,16 @@ impl Call {
     /// Answers that the connection was lost. `unsent` says that the request never left the client.
     fn fail(self, cause: &str, unsent: bool) {
         let side_effects = |possible: bool| {
-            if possible && !unsent { SideEffects::Possible } else { SideEffects::None }
+            if possible && !unsent {
+                SideEffects::Possible
+            } else {
+                SideEffects::None
+            }
         };
-        let lost = |side_effects| CallError::Lost { cause: cause.to_owned(), side_effects };
+        let lost = |side_effects| CallError::Lost {
+            cause: cause.to_owned(),
+            side_effects,
+        };
         // A reply that cannot be delivered has no one left to hear it.
         match self {
             Self::Open { reply, .. } | Self::ImportStore { reply } => {
@@ -510,9 +617,10 @@ impl Call {
 
 fn end_failure(output: Option<OutputEnd>, exit: Option<Option<Exit>>) -> ConnectionFailure {
     match (output, exit) {
-        (Some(OutputEnd::Truncated(text)), exit) => {
-            ConnectionFailure::OutputTruncated { exit: exit.flatten(), text }
-        }
+        (Some(OutputEnd::Truncated(text)), exit) => ConnectionFailure::OutputTruncated {
+            exit: exit.flatten(),
+            text,
+        },
         (_, Some(Some(exit))) => ConnectionFailure::Exited(exit),
         (Some(OutputEnd::Failed(failure)), _) => failure,
         (Some(OutputEnd::Clean), None) => ConnectionFailure::OutputEnded(None),

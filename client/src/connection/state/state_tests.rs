@@ -57,8 +57,17 @@ impl Fixture {
         let ids = Arc::new(AtomicI64::new(1_000_000));
         let state = State::new(limits, Deadlines::default(), events.clone(), ids, now);
         let slots = Arc::new(Semaphore::new(10_000));
-        let mut fixture = Self { state, now, events, queue, slots, next: 1 };
-        fixture.host(HostMessage::Ready(AgreedCapabilities::none())).expect("greeted");
+        let mut fixture = Self {
+            state,
+            now,
+            events,
+            queue,
+            slots,
+            next: 1,
+        };
+        fixture
+            .host(HostMessage::Ready(AgreedCapabilities::none()))
+            .expect("greeted");
         let session = OpenSession {
             wire_id: Arc::from("s"),
             id: SessionId::new("s").expect("not empty"),
@@ -67,23 +76,43 @@ impl Fixture {
         };
         let (reply, mut answer) = oneshot::channel();
         let id = fixture.request(|_| Operation::Open { session, reply });
-        fixture.answer(id, Answer::SessionReady { session: "s".to_owned() }).expect("opened");
+        fixture
+            .answer(
+                id,
+                Answer::SessionReady {
+                    session: "s".to_owned(),
+                },
+            )
+            .expect("opened");
         assert_eq!(answer.try_recv(), Ok(Ok(())));
         fixture
     }
 
     fn host(&mut self, message: HostMessage) -> Result<(), String> {
         let event = Event::Host(message, Share::free());
-        self.state.handle(event, self.now).map(drop).map_err(|failure| failure.to_string())
+        self.state
+            .handle(event, self.now)
+            .map(drop)
+            .map_err(|failure| failure.to_string())
     }
 
     fn answer(&mut self, id: RequestId, answer: Answer) -> Result<(), String> {
-        self.host(HostMessage::Response { id, result: Ok(answer) })
+        self.host(HostMessage::Response {
+            id,
+            result: Ok(answer),
+        })
     }
 
     fn refuse(&mut self, id: RequestId) -> Result<(), String> {
-        let error = HostError { message: "no".to_owned(), code: None, side_effects: None };
-        self.host(HostMessage::Response { id, result: Err(error) })
+        let error = HostError {
+            message: "no".to_owned(),
+            code: None,
+            side_effects: None,
+        };
+        self.host(HostMessage::Response {
+            id,
+            result: Err(error),
+        })
     }
 
     fn event(&mut self, event: Event) {
@@ -101,9 +130,18 @@ impl Fixture {
         let id = self.next;
         self.next += 1;
         let bytes = convert::cancel_frame(id).expect("a frame");
-        let frame = Frame { bytes, request: Some(id), share: None };
+        let frame = Frame {
+            bytes,
+            request: Some(id),
+            share: None,
+        };
         let slot = Arc::clone(&self.slots).try_acquire_owned().expect("a slot");
-        self.event(Event::Request(Request { id, operation: operation(id), frame, slot }));
+        self.event(Event::Request(Request {
+            id,
+            operation: operation(id),
+            frame,
+            slot,
+        }));
         id
     }
 
@@ -127,7 +165,13 @@ impl Fixture {
             yield_time: Duration::from_secs(10),
             reply,
         });
-        self.answer(id, Answer::Started { cell: cell.to_owned() }).expect("started");
+        self.answer(
+            id,
+            Answer::Started {
+                cell: cell.to_owned(),
+            },
+        )
+        .expect("started");
         let handover = answer.try_recv().expect("answered").expect("started");
         (id, handover.first)
     }
@@ -144,11 +188,17 @@ impl Fixture {
     }
 
     fn initial(&mut self, id: RequestId, response: CellResponse) -> Result<(), String> {
-        self.host(HostMessage::Initial { id, result: Ok(response) })
+        self.host(HostMessage::Initial {
+            id,
+            result: Ok(response),
+        })
     }
 
     fn close_cell(&mut self, cell: &str) -> Result<(), String> {
-        self.host(HostMessage::CellClosed { session: "s".to_owned(), cell: cell.to_owned() })
+        self.host(HostMessage::CellClosed {
+            session: "s".to_owned(),
+            cell: cell.to_owned(),
+        })
     }
 
     fn tool(&mut self, id: i64, cell: &str, input: &str) -> Result<(), String> {
@@ -157,7 +207,10 @@ impl Fixture {
             session: "s".to_owned(),
             cell: cell.to_owned(),
             call_id: format!("tool-{id}"),
-            tool_name: ToolName { name: "t".to_owned(), namespace: None },
+            tool_name: ToolName {
+                name: "t".to_owned(),
+                namespace: None,
+            },
             tool_kind: ToolKind::Function,
             input: RawValue::from_string(input.to_owned()).expect("JSON"),
         }))
@@ -175,7 +228,9 @@ impl Fixture {
 
     fn pass(&mut self, time: Duration) -> Result<(), String> {
         self.now += time;
-        self.state.expire(self.now).map_err(|failure| failure.to_string())
+        self.state
+            .expire(self.now)
+            .map_err(|failure| failure.to_string())
     }
 
     fn cells(&self) -> usize {
@@ -187,7 +242,10 @@ fn response(cell: &str, status: CellStatus, texts: &[&str]) -> CellResponse {
     CellResponse {
         cell_id: CellId::new(cell),
         status,
-        content_items: texts.iter().map(|text| ContentItem::Text((*text).to_owned())).collect(),
+        content_items: texts
+            .iter()
+            .map(|text| ContentItem::Text((*text).to_owned()))
+            .collect(),
         timings: CellTimings::default(),
         state_lost: None,
     }
@@ -202,7 +260,10 @@ fn yielded(cell: &str, texts: &[&str]) -> CellResponse {
 }
 
 fn got(answer: &mut Answered<Observed>) -> Result<CellResponse, CallError> {
-    answer.try_recv().expect("answered").map(|observed| observed.response)
+    answer
+        .try_recv()
+        .expect("answered")
+        .map(|observed| observed.response)
 }
 
 #[test]
@@ -213,7 +274,11 @@ fn a_cell_is_forgotten_when_its_result_is_delivered_and_it_is_closed() {
     assert_eq!(fixture.cells(), 1);
     fixture.close_cell("1").expect("valid");
     assert_eq!(fixture.cells(), 0);
-    assert_eq!(fixture.slots.available_permits(), 10_000, "every call slot is given back");
+    assert_eq!(
+        fixture.slots.available_permits(),
+        10_000,
+        "every call slot is given back"
+    );
 }
 
 #[test]
@@ -222,23 +287,45 @@ fn an_execute_that_is_dropped_is_cancelled_and_its_cell_terminated_if_it_started
     let (id, ticket) = fixture.execute();
     drop(ticket);
     fixture.take_queued();
-    assert_eq!(fixture.own_frames(), [format!(r#"{{"type":"operation/cancel","id":{id}}}"#)]);
-    fixture.answer(id, Answer::Started { cell: "1".to_owned() }).expect("valid");
+    assert_eq!(
+        fixture.own_frames(),
+        [format!(r#"{{"type":"operation/cancel","id":{id}}}"#)]
+    );
+    fixture
+        .answer(
+            id,
+            Answer::Started {
+                cell: "1".to_owned(),
+            },
+        )
+        .expect("valid");
     let frames = fixture.own_frames();
-    assert!(frames[0].contains("session/terminate") && frames.len() == 1, "{frames:?}");
+    assert!(
+        frames[0].contains("session/terminate") && frames.len() == 1,
+        "{frames:?}"
+    );
 }
 
 #[test]
 fn a_started_cell_that_nobody_takes_is_terminated() {
     let mut fixture = Fixture::new();
     let (id, ticket) = fixture.execute();
-    fixture.answer(id, Answer::Started { cell: "1".to_owned() }).expect("valid");
+    fixture
+        .answer(
+            id,
+            Answer::Started {
+                cell: "1".to_owned(),
+            },
+        )
+        .expect("valid");
     assert_eq!(fixture.own_frames(), [""; 0]);
     // The answer lies in the ticket, but its owner goes without looking.
     drop(ticket);
     fixture.take_queued();
     assert!(fixture.own_frames()[0].contains("session/terminate"));
-    fixture.tool(9, "1", "null").expect("the host cannot know yet");
+    fixture
+        .tool(9, "1", "null")
+        .expect("the host cannot know yet");
     assert!(fixture.own_frames()[0].contains("nobody waits for this cell"));
 }
 
@@ -298,10 +385,15 @@ fn a_wait_goes_out_when_the_abandoned_one_before_it_is_cancelled() {
     fixture.event(Event::Gone(abandoned));
     fixture.state.outbox.clear();
     let (second, mut answer) = fixture.wait("1");
-    assert!(fixture.state.outbox.is_empty(), "the second waits for the first");
+    assert!(
+        fixture.state.outbox.is_empty(),
+        "the second waits for the first"
+    );
     fixture.refuse(abandoned).expect("valid");
     assert_eq!(fixture.state.outbox[0].request, Some(second));
-    fixture.answer(second, Answer::Live(done("1", &["a"]))).expect("valid");
+    fixture
+        .answer(second, Answer::Live(done("1", &["a"])))
+        .expect("valid");
     assert_eq!(got(&mut answer), Ok(done("1", &["a"])));
 }
 
@@ -313,7 +405,9 @@ fn output_that_crosses_a_cancelled_wait_is_not_lost() {
     let (abandoned, answer) = fixture.wait("1");
     drop(answer);
     fixture.event(Event::Gone(abandoned));
-    fixture.answer(abandoned, Answer::Live(yielded("1", &["a"]))).expect("valid");
+    fixture
+        .answer(abandoned, Answer::Live(yielded("1", &["a"])))
+        .expect("valid");
     let (_, mut answer) = fixture.wait("1");
     assert_eq!(got(&mut answer), Ok(yielded("1", &["a"])));
 }
@@ -327,10 +421,17 @@ fn a_terminate_gets_the_output_that_nobody_took_as_well() {
     fixture.initial(id, yielded("1", &["a"])).expect("valid");
     let (reply, mut answer) = oneshot::channel();
     let (session, cell) = (Arc::from("s"), Arc::from("1"));
-    let id = fixture.request(|_| Operation::Terminate { session, cell, reply });
+    let id = fixture.request(|_| Operation::Terminate {
+        session,
+        cell,
+        reply,
+    });
     let ended = response("1", CellStatus::Terminated, &["b"]);
     fixture.answer(id, Answer::Live(ended)).expect("valid");
-    assert_eq!(got(&mut answer), Ok(response("1", CellStatus::Terminated, &["a", "b"])));
+    assert_eq!(
+        got(&mut answer),
+        Ok(response("1", CellStatus::Terminated, &["a", "b"]))
+    );
 }
 
 #[test]
@@ -347,7 +448,10 @@ fn a_finished_cell_is_told_from_one_that_never_was() {
     let (id, _first) = fixture.start("1");
     fixture.initial(id, done("1", &[])).expect("valid");
     fixture.close_cell("1").expect("valid");
-    for (cell, expected) in [("1", CallError::CellFinished), ("2", CallError::MissingCell)] {
+    for (cell, expected) in [
+        ("1", CallError::CellFinished),
+        ("2", CallError::MissingCell),
+    ] {
         let (id, mut answer) = fixture.wait(cell);
         fixture.answer(id, Answer::Missing).expect("valid");
         assert_eq!(got(&mut answer), Err(expected));
@@ -389,7 +493,10 @@ fn unread_responses_are_kept_within_their_bytes() {
 
 #[test]
 fn more_delegate_calls_than_the_bound_are_answered_with_its_name() {
-    let limits = ConnectionLimits { max_delegate_calls: 2, ..ConnectionLimits::default() };
+    let limits = ConnectionLimits {
+        max_delegate_calls: 2,
+        ..ConnectionLimits::default()
+    };
     let mut fixture = Fixture::with_limits(limits);
     let (_, _first) = fixture.start("1");
     for id in 1..=3 {
@@ -397,12 +504,18 @@ fn more_delegate_calls_than_the_bound_are_answered_with_its_name() {
     }
     assert_eq!(fixture.state.effects.len(), 2);
     let frames = fixture.own_frames();
-    assert!(frames[0].contains("limit of 2 open tool calls"), "{frames:?}");
+    assert!(
+        frames[0].contains("limit of 2 open tool calls"),
+        "{frames:?}"
+    );
 }
 
 #[test]
 fn more_bytes_of_inputs_than_the_bound_are_answered_with_its_name() {
-    let limits = ConnectionLimits { max_delegate_bytes: 9, ..ConnectionLimits::default() };
+    let limits = ConnectionLimits {
+        max_delegate_bytes: 9,
+        ..ConnectionLimits::default()
+    };
     let mut fixture = Fixture::with_limits(limits);
     let (_, _first) = fixture.start("1");
     fixture.tool(1, "1", r#""12345""#).expect("valid");
@@ -419,13 +532,24 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
     let Some(Effect::Tool { key, cancel, .. }) = fixture.state.effects.pop_front() else {
         panic!("a tool call");
     };
-    fixture.host(HostMessage::CancelDelegate { id: 5 }).expect("valid");
+    fixture
+        .host(HostMessage::CancelDelegate { id: 5 })
+        .expect("valid");
     assert!(cancel.is_cancelled());
     fixture.state.outbox.clear();
     let bytes = convert::delegate_error_frame(5, "late").expect("a frame");
-    fixture.event(Event::DelegateDone { key, frame: Frame { bytes, request: None, share: None } });
+    fixture.event(Event::DelegateDone {
+        key,
+        frame: Frame {
+            bytes,
+            request: None,
+            share: None,
+        },
+    });
     assert!(fixture.state.outbox.is_empty());
-    fixture.host(HostMessage::CancelDelegate { id: 5 }).expect("crossed an answer");
+    fixture
+        .host(HostMessage::CancelDelegate { id: 5 })
+        .expect("crossed an answer");
 }
 
 #[test]
@@ -434,9 +558,13 @@ fn delegate_ids_are_remembered_within_their_bound() {
     let (_, _first) = fixture.start("1");
     for id in 0..=i64::try_from(MAX_REMEMBERED_IDS).expect("a small number") {
         fixture.tool(id, "1", "null").expect("valid");
-        fixture.host(HostMessage::CancelDelegate { id }).expect("valid");
+        fixture
+            .host(HostMessage::CancelDelegate { id })
+            .expect("valid");
     }
-    fixture.tool(0, "1", "null").expect("forgotten, so it cannot be refused");
+    fixture
+        .tool(0, "1", "null")
+        .expect("forgotten, so it cannot be refused");
     assert!(fixture.tool(1000, "1", "null").is_err(), "remembered");
 }
 
@@ -444,7 +572,9 @@ fn delegate_ids_are_remembered_within_their_bound() {
 fn every_violation_is_refused() {
     type Violation = fn(&mut Fixture) -> Result<(), String>;
     let cases: [(&str, Violation); 14] = [
-        ("which is not in flight", |f| f.answer(77, Answer::StoreImported)),
+        ("which is not in flight", |f| {
+            f.answer(77, Answer::StoreImported)
+        }),
         ("which is not in flight", |f| f.initial(77, done("1", &[]))),
         ("wrong kind", |f| {
             let (id, _ticket) = f.execute();
@@ -452,7 +582,12 @@ fn every_violation_is_refused() {
         }),
         ("second response", |f| {
             let (id, _first) = f.start("1");
-            f.answer(id, Answer::Started { cell: "1".to_owned() })
+            f.answer(
+                id,
+                Answer::Started {
+                    cell: "1".to_owned(),
+                },
+            )
         }),
         ("before execution/started", |f| {
             let (id, _ticket) = f.execute();
@@ -463,11 +598,21 @@ fn every_violation_is_refused() {
             f.initial(id, done("1", &[]))?;
             f.close_cell("1")?;
             let (id, _ticket) = f.execute();
-            f.answer(id, Answer::Started { cell: "1".to_owned() })
+            f.answer(
+                id,
+                Answer::Started {
+                    cell: "1".to_owned(),
+                },
+            )
         }),
         ("which is no number", |f| {
             let (id, _ticket) = f.execute();
-            f.answer(id, Answer::Started { cell: "one".to_owned() })
+            f.answer(
+                id,
+                Answer::Started {
+                    cell: "one".to_owned(),
+                },
+            )
         }),
         ("about cell 2 to a request about cell 1", |f| {
             let (id, _first) = f.start("1");
@@ -520,8 +665,13 @@ fn a_failure_tells_what_may_have_happened() {
     fixture.state.outbox.clear();
     let (_, unsent) = fixture.execute();
     fixture.state.fail("it burned");
-    let lost = |side_effects| CallError::Lost { cause: "it burned".to_owned(), side_effects };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let lost = |side_effects| CallError::Lost {
+        cause: "it burned".to_owned(),
+        side_effects,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         assert_eq!((&mut first).await.err(), Some(lost(SideEffects::Possible)));
         assert_eq!(sent.await.err(), Some(lost(SideEffects::Possible)));
@@ -538,14 +688,21 @@ fn a_call_that_is_not_answered_in_time_fails_the_connection() {
     let (_, _ticket) = fixture.execute();
     let almost = Deadlines::default().call - Duration::from_millis(1);
     fixture.pass(almost).expect("still in time");
-    let error = fixture.pass(Duration::from_millis(1)).expect_err("too late");
-    assert_eq!(error, "the host has not answered session/execute within 60000 ms");
+    let error = fixture
+        .pass(Duration::from_millis(1))
+        .expect_err("too late");
+    assert_eq!(
+        error,
+        "the host has not answered session/execute within 60000 ms"
+    );
 }
 
 #[test]
 fn an_observation_may_last_its_yield_time_and_a_call_deadline() {
     let mut fixture = Fixture::new();
     let (_, _first) = fixture.start("1");
-    fixture.pass(Deadlines::default().call + Duration::from_secs(9)).expect("still in time");
+    fixture
+        .pass(Deadlines::default().call + Duration::from_secs(9))
+        .expect("still in time");
     assert!(fixture.pass(Duration::from_secs(1)).is_err());
 }

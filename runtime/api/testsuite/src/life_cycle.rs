@@ -78,15 +78,17 @@ pub async fn yield_control_hands_out_what_has_come(make: MakeProvider) {
 /// A cell that ends while nobody observes it keeps its result for one wait.
 pub async fn an_unobserved_result_is_kept_for_one_wait(make: MakeProvider) {
     let fixture = Fixture::new(make).await;
-    let cell = fixture.start("yield_control(); text('kept')").await;
+    let cell = fixture
+        .start("yield_control(); notify('ending'); text('kept')")
+        .await;
     let cell_id = cell.cell_id.clone();
     within(cell.first_response).await.expect("the cell yields");
     fixture
         .recorder
-        .wait_for(|call| matches!(call, Call::Closed(_)))
+        .wait_for(|call| matches!(call, Call::Notification(_)))
         .await;
     let response = fixture
-        .wait(&cell_id, AT_ONCE)
+        .wait(&cell_id, PATIENCE)
         .await
         .expect("the result was kept");
     assert_eq!(response.status, CellStatus::Completed { error_text: None });

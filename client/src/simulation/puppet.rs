@@ -1,0 +1,242 @@
+//! A host in memory that the test itself plays, message by message, in virtual time.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use code_mode_api::{
+    BoxFuture, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
+};
+use code_mode_protocol::{
+    AgreedCapabilities, CapabilitySet, ClientMessage, EncodedFrame, FrameReader, FrameWriter,
+    HostMessage, OperationRequest, OperationValue, ProtocolVersion, RequestId, WireError,
+};
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use super::delegate::Delegate;
+use super::rng::Rng;
+use crate::config::ProviderConfig;
+use crate::hosts::Launcher;
+use crate::process::{Exit, HostProcess, Link, SpawnError};
+use crate::provider::ProcessSessionProvider;
+
+/// Hands each launched host to the test.
+struct PuppetLauncher(mpsc::UnboundedSender<Puppet>);
+
+struct Puppet {
+    input: FrameReader<DuplexStream>,
+    output: FrameWriter<DuplexStream>,
+    exit: Arc<watch::Sender<Option<Exit>>>,
+}
+
+impl Launcher for PuppetLauncher {
+    fn launch(&self) -> BoxFuture<'_, Result<Link, SpawnError>> {
+        let (client_input, host_input) = duplex(1 << 20);
+        let (host_output, client_output) = duplex(1 << 20);
+        let (exit_sender, exit) = watch::channel(None);
+        let exit_sender = Arc::new(exit_sender);
+        let puppet = Puppet {
+            input: FrameReader::new(host_input),
+            output: FrameWriter::new(host_output),
+            exit: Arc::clone(&exit_sender),
+        };
+        self.0
+            .send(puppet)
+            .unwrap_or_else(|_| panic!("the test plays the host"));
+        let kill = move || {
+            let killed = Exit(ExitStatus::from_raw(libc::SIGKILL));
+            exit_sender.send_modify(|exit| {
+                exit.get_or_insert(killed);
+            });
+        };
+        let process = HostProcess::simulated(exit, kill);
+        let link = Link {
+            input: Box::new(client_input),
+            output: Box::new(client_output),
+            process,
+        };
+        Box::pin(async move { Ok(link) })
+    }
+}
+
+impl Puppet {
+    async fn next(&mut self) -> ClientMessage {
+        let message = self.input.next_message(&AgreedCapabilities::none()).await;
+        message.expect("a message").expect("the client is there")
+    }
+
+    async fn request(&mut self) -> (RequestId, OperationRequest) {
+        match self.next().await {
+            ClientMessage::OperationRequest { id, request } => (id, request),
+            other => panic!("must be a request: {other:?}"),
+        }
+    }
+
+    async fn send(&mut self, message: HostMessage) {
+        let frame = EncodedFrame::encode(&message, &AgreedCapabilities::none()).expect("a frame");
+        self.output.write(&frame).await.expect("written");
+    }
+
+    async fn open(&mut self) {
+        self.next().await;
+        let capabilities = CapabilitySet::empty();
+        let selected_version = ProtocolVersion::V1;
+        self.send(HostMessage::Ready {
+            selected_version,
+            capabilities,
+        })
+        .await;
+        let (id, request) = self.request().await;
+        let session_id = request.session_id().clone();
+        let result = Ok(OperationValue::SessionReady { session_id });
+        self.send(HostMessage::OperationResponse { id, result })
+            .await;
+    }
+}
+
+/// A provider, a session of it, and the hosts that it will start.
+async fn stage(
+    config: ProviderConfig,
+) -> (
+    ProcessSessionProvider,
+    Arc<dyn CodeModeSession>,
+    mpsc::UnboundedReceiver<Puppet>,
+) {
+    let (sender, puppets) = mpsc::unbounded_channel();
+    let launcher = Box::new(PuppetLauncher(sender));
+    let provider = ProcessSessionProvider::with_launcher(Arc::new(config), launcher);
+    let delegate = Delegate::new(Rng::new(1));
+    let session = provider
+        .open_session(SessionOptions::default(), delegate)
+        .await;
+    (provider, session.expect("a session"), puppets)
+}
+
+fn execute(session: &Arc<dyn CodeModeSession>) -> tokio::task::JoinHandle<Option<SessionError>> {
+    let session = Arc::clone(session);
+    tokio::spawn(async move { session.execute(ExecuteRequest::new("text(1)")).await.err() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_100_ms_for_bad_news() {
+    let (_provider, session, mut puppets) = stage(ProviderConfig::new("a puppet")).await;
+    let call = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    puppet.request().await;
+    // It is dead, but a child of it holds the pipes open and says nothing.
+    puppet
+        .exit
+        .send_replace(Some(Exit(ExitStatus::from_raw(libc::SIGSEGV))));
+    let death = Instant::now();
+    let error = call.await.expect("no panic").expect("the host is dead");
+    assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
+    assert!(
+        death.elapsed() <= Duration::from_millis(100),
+        "{:?}",
+        death.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_beyond_the_bound_wait_for_a_slot() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.limits.max_calls = 1;
+    let (_provider, session, mut puppets) = stage(config).await;
+    let calls = [execute(&session), execute(&session)];
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    let (first, _) = puppet.request().await;
+    let second = timeout(Duration::from_secs(1), puppet.request()).await;
+    assert!(second.is_err(), "the second call must wait");
+    let refusal = || Err(WireError::new("no"));
+    puppet
+        .send(HostMessage::OperationResponse {
+            id: first,
+            result: refusal(),
+        })
+        .await;
+    let (second, _) = puppet.request().await;
+    puppet
+        .send(HostMessage::OperationResponse {
+            id: second,
+            result: refusal(),
+        })
+        .await;
+    for call in calls {
+        let error = call.await.expect("no panic").expect("refused");
+        assert!(matches!(error, SessionError::Refused { .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_beyond_the_outgoing_bytes_wait_for_the_host_to_read() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.limits.max_outgoing_bytes = 1;
+    let (_provider, session, mut puppets) = stage(config).await;
+    let first = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    puppet.request().await;
+    // Fills the pipe, so that this frame keeps the whole budget.
+    let large = {
+        let session = Arc::clone(&session);
+        let source = "x".repeat(4 << 20);
+        tokio::spawn(async move { session.execute(ExecuteRequest::new(source)).await.err() })
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = execute(&session);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for call in [&first, &large, &third] {
+        assert!(!call.is_finished(), "nothing was answered");
+    }
+    let (_, request) = puppet.request().await;
+    assert!(
+        matches!(request, OperationRequest::Execute { request, .. } if request.source.len() > 4)
+    );
+    let (_, request) = puppet.request().await;
+    assert!(
+        matches!(request, OperationRequest::Execute { request, .. } if request.source.len() < 10)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_sessions_share_one_start_of_a_host() {
+    let (provider, first, mut puppets) = stage(ProviderConfig::new("a puppet")).await;
+    let delegate = Delegate::new(Rng::new(2));
+    let second = provider
+        .open_session(SessionOptions::default(), delegate)
+        .await;
+    let second = second.expect("a session");
+    let calls = [execute(&first), execute(&second)];
+    let puppet = puppets.recv().await.expect("a host");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(puppets.try_recv().is_err(), "one host for both");
+    puppet
+        .exit
+        .send_replace(Some(Exit(ExitStatus::from_raw(256))));
+    drop(puppet);
+    for call in calls {
+        let error = call.await.expect("no panic").expect("the host is dead");
+        assert!(matches!(error, SessionError::StartFailed { .. }), "{error}");
+    }
+    let begun = Instant::now();
+    // The first failure costs no pause; from the second on there is one.
+    for _ in 0..2 {
+        let call = execute(&first);
+        let puppet = puppets.recv().await.expect("another try");
+        puppet
+            .exit
+            .send_replace(Some(Exit(ExitStatus::from_raw(256))));
+        drop(puppet);
+        call.await.expect("no panic");
+    }
+    assert!(
+        begun.elapsed() >= crate::FIRST_RESTART_PAUSE,
+        "{:?}",
+        begun.elapsed()
+    );
+}

@@ -1,7 +1,10 @@
 //! The program `code_mode` over the real host process.
 //!
-//! `CODE_MODE_HOST` must name the host; `CODE_MODE` may name another program under test than the one
+//! `CODE_MODE_HOST` may name the host, otherwise it is the one that Cargo has built; `CODE_MODE` may name another program under test than the one
 //! that was built with these tests.
+
+#[path = "support/host_program.rs"]
+mod host_program;
 
 mod cli {
     mod run;

@@ -36,6 +36,8 @@ pub struct RuntimeConfig {
     pub max_store_keys: usize,
     /// Notifications of one cell that are not yet delivered.
     pub max_open_notifications: usize,
+    /// How long a cell whose script has ended waits for its notifications to be delivered.
+    pub notification_grace: Duration,
     /// How long an observer waits when its request does not say.
     pub default_yield_time: Duration,
     /// How many isolates are kept ready ahead of need; each costs about 1 MiB. 0 makes each isolate
@@ -62,6 +64,7 @@ impl Default for RuntimeConfig {
             max_store_bytes: limits::DEFAULT_MAX_STORE_BYTES,
             max_store_keys: limits::DEFAULT_MAX_STORE_KEYS,
             max_open_notifications: limits::DEFAULT_MAX_OPEN_NOTIFICATIONS,
+            notification_grace: limits::DEFAULT_NOTIFICATION_GRACE,
             default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
             ready_isolates: limits::DEFAULT_READY_ISOLATES,
             fault: None,

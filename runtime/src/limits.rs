@@ -81,8 +81,8 @@ pub const DEFAULT_MAX_TOOLS: usize = 4096;
 /// Names, descriptions and schemas of all tools of one cell, bytes.
 pub const DEFAULT_MAX_TOOL_BYTES: usize = 16 << 20;
 
-/// One tool input, tool result or notification, bytes of UTF-8. A tool result that is larger
-/// rejects the script's promise; the others end the cell.
+/// One tool input, tool result or notification, bytes of UTF-8. An input or a result that is larger
+/// rejects the call's promise; a notification that is larger ends the cell.
 pub const DEFAULT_MAX_VALUE_BYTES: usize = 32 << 20;
 
 /// One stored value as JSON, bytes of UTF-8.
@@ -115,7 +115,7 @@ pub const V8_STACK_BYTES: usize = 1 << 20;
 pub const THREAD_STACK_BYTES: usize = 4 << 20;
 
 /// How long a cell whose script has ended waits for its notifications to be delivered.
-pub const NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
+pub const DEFAULT_NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a script that was told to stop may go on before the supervisor is told.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);

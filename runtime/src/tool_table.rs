@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use code_mode_api::{LimitName, SessionError, ToolDefinition};
+use code_mode_api::{LimitName, SessionError, ToolDefinition, script_name};
 
 /// The tools of one cell by normalised name.
 pub(crate) struct ToolTable {
@@ -39,7 +39,7 @@ impl ToolTable {
                 detail: format!("the request has {bytes}"),
             });
         }
-        let names: Vec<String> = tools.iter().map(|tool| normalised(&tool.name)).collect();
+        let names: Vec<String> = tools.iter().map(|tool| script_name(&tool.name)).collect();
         let mut by_name = HashMap::with_capacity(names.len());
         for (index, (name, tool)) in names.iter().zip(tools.iter()).enumerate() {
             match by_name.entry(name.clone()) {
@@ -95,42 +95,4 @@ fn definition_bytes(tool: &ToolDefinition) -> usize {
         + tool.description.len()
         + schema(&tool.input_schema)
         + schema(&tool.output_schema)
-}
-
-/// A tool's name as an identifier: every character that cannot stand in one becomes `_`.
-pub(crate) fn normalised(name: &str) -> String {
-    let mut identifier: String = name
-        .chars()
-        .enumerate()
-        .map(|(index, c)| {
-            let fits = c == '_'
-                || c == '$'
-                || c.is_ascii_alphabetic()
-                || (index > 0 && c.is_ascii_digit());
-            if fits { c } else { '_' }
-        })
-        .collect();
-    if identifier.is_empty() {
-        identifier.push('_');
-    }
-    identifier
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normalised;
-
-    #[test]
-    fn characters_that_cannot_stand_in_an_identifier_become_underscores() {
-        for (name, expected) in [
-            ("get-profile", "get_profile"),
-            ("a.b/c d", "a_b_c_d"),
-            ("$ok_1", "$ok_1"),
-            ("1st", "_st"),
-            ("größe", "gr__e"),
-            ("", "_"),
-        ] {
-            assert_eq!(normalised(name), expected, "{name:?}");
-        }
-    }
 }

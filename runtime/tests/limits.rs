@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_api::{CellLimits, CellStatus, LimitName, SessionError, SessionOptions};
-use code_mode_runtime::{RuntimeConfig, limits};
+use code_mode_api::{
+    CellLimits, CellResponse, CellStatus, LimitName, SessionError, SessionOptions,
+};
+use code_mode_runtime::{AdmittedCell, RuntimeConfig, limits};
 use code_mode_testsuite::{Call, Fixture, json, tool, within};
 use pretty_assertions::assert_eq;
 use support::runtime;
@@ -52,6 +54,18 @@ fn assert_refused<T>(result: Result<T, SessionError>, wanted: LimitName, value: 
         Err(other) => panic!("refused with {other}"),
         Ok(_) => panic!("not refused"),
     }
+}
+
+/// Starts a cell and waits for what it gives first.
+async fn first_response(cell: AdmittedCell) -> CellResponse {
+    let (sender, response) = tokio::sync::oneshot::channel();
+    cell.start(Box::new(move |response| {
+        sender.send(response).expect("the test waits")
+    }));
+    within(response)
+        .await
+        .expect("an answer")
+        .expect("a response")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +192,6 @@ async fn limits_of_the_operator_end_cells() {
     };
     let fixture = fixture(config).await;
     for (source, limit, maximum) in [
-        ("tools.echo('x'.repeat(100))", LimitName::ValueBytes, 100),
         ("notify('x'.repeat(101))", LimitName::ValueBytes, 100),
         (
             "store('k', 'x'.repeat(49))",
@@ -227,31 +240,46 @@ async fn the_number_of_stored_keys_is_bounded() {
 async fn undelivered_notifications_are_bounded() {
     let config = RuntimeConfig {
         max_open_notifications: 4,
+        // Nothing is ever delivered here.
+        notification_grace: Duration::from_millis(50),
         ..RuntimeConfig::default()
     };
     let provider = Arc::new(runtime(config, None));
     let session = provider
         .open(None, Arc::new(Undelivering))
         .expect("a session opens");
-    let mut request = Fixture::request("for (;;) notify('n')");
-    // Nothing is ever delivered here, so only the wall time ends the wait for it.
-    request.limits.wall_time = Some(Duration::from_millis(500));
+    let request = Fixture::request("for (;;) notify('n')");
     let cell = session.admit(request).expect("it is admitted");
-    let (sender, response) = tokio::sync::oneshot::channel();
-    cell.start(Box::new(move |response| {
-        sender.send(response).expect("the test waits")
-    }));
-    let response = within(response)
-        .await
-        .expect("an answer")
-        .expect("a response");
+    let response = first_response(cell).await;
     let error_text = Some(limit_text(LimitName::OpenNotifications, 4));
     assert_eq!(response.status, CellStatus::Completed { error_text });
     within(session.shutdown()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn undelivered_notifications_hold_a_result_back_no_longer_than_the_grace() {
+    let config = RuntimeConfig {
+        notification_grace: Duration::from_millis(50),
+        ..RuntimeConfig::default()
+    };
+    let provider = runtime(config, None);
+    let session = provider
+        .open(None, Arc::new(Undelivering))
+        .expect("a session opens");
+    let cell = session
+        .admit(Fixture::request("notify('n'); text('end')"))
+        .expect("it is admitted");
+    // The wall time is an hour: without the grace nothing would ever come.
+    let response = first_response(cell).await;
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["end"]);
+    within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn undelivered_notifications_hold_a_result_back_no_longer_than_the_wall_time() {
+    // Ample for the script itself on a busy machine.
+    const WALL_TIME: Duration = Duration::from_secs(3);
     let provider = runtime(RuntimeConfig::default(), None);
     let session = provider
         .open(None, Arc::new(Undelivering))
@@ -261,24 +289,14 @@ async fn undelivered_notifications_hold_a_result_back_no_longer_than_the_wall_ti
         "notify('n'); text('end'); exit()",
     ] {
         let mut request = Fixture::request(source);
-        request.limits.wall_time = Some(Duration::from_millis(300));
+        request.limits.wall_time = Some(WALL_TIME);
         let started = std::time::Instant::now();
         let cell = session.admit(request).expect("it is admitted");
-        let (sender, response) = tokio::sync::oneshot::channel();
-        cell.start(Box::new(move |response| {
-            sender.send(response).expect("the test waits")
-        }));
-        let response = within(response)
-            .await
-            .expect("an answer")
-            .expect("a response");
+        let response = first_response(cell).await;
         assert_eq!(response.status, CellStatus::Completed { error_text: None });
+        assert!(started.elapsed() >= WALL_TIME, "it did not wait");
         assert!(
-            started.elapsed() >= Duration::from_millis(300),
-            "it did not wait"
-        );
-        assert!(
-            started.elapsed() < limits::NOTIFICATION_GRACE,
+            started.elapsed() < limits::DEFAULT_NOTIFICATION_GRACE,
             "it waited for too long"
         );
     }
@@ -350,6 +368,33 @@ impl code_mode_api::SessionDelegate for Undelivering {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tool_input_that_is_too_long_rejects_its_promise_and_makes_no_call() {
+    let config = RuntimeConfig {
+        max_value_bytes: 100,
+        ..RuntimeConfig::default()
+    };
+    let fixture = fixture(config).await;
+    let source = "await tools.echo('x'.repeat(98));
+        try { await tools.echo('x'.repeat(99)) } catch (e) { text(e.message); text(e.stack) }
+        text(await tools.echo('still here'))";
+    assert_eq!(
+        fixture.texts(source).await,
+        [
+            "the limit of 100 bytes of one value is reached by the tool's input",
+            "Error: the limit of 100 bytes of one value is reached by the tool's input\n    \
+             at tools.echo (exec_main.mjs:2:27)",
+            "still here",
+        ]
+    );
+    let calls = fixture.recorder.calls();
+    let made = calls
+        .iter()
+        .filter(|call| matches!(call, Call::Tool { .. }));
+    assert_eq!(made.count(), 2);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tool_result_that_is_too_long_rejects_its_promise() {
     let config = RuntimeConfig {
         max_value_bytes: 100,
@@ -363,14 +408,7 @@ async fn a_tool_result_that_is_too_long_rejects_its_promise() {
     let cell = session
         .admit(Fixture::request(source))
         .expect("it is admitted");
-    let (sender, response) = tokio::sync::oneshot::channel();
-    cell.start(Box::new(move |response| {
-        sender.send(response).expect("the test waits")
-    }));
-    let response = within(response)
-        .await
-        .expect("an answer")
-        .expect("a response");
+    let response = first_response(cell).await;
     let expected = "the limit of 100 bytes of one value is reached by the tool's result";
     assert_eq!(code_mode_testsuite::texts_of(&response), [expected]);
     within(session.shutdown()).await;

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use code_mode_api::{DEFAULT_YIELD_TIME, RawJson, ToolDefinition, ToolKind};
+use code_mode_api::{DEFAULT_YIELD_TIME, RawJson, ToolDefinition, ToolKind, script_name};
 use serde_json::Value;
 
-use super::identifier::script_name;
 use super::schema;
 
 const EXEC: &str = "\

@@ -15,7 +15,6 @@ mod drive;
 mod events;
 mod find_host;
 mod help;
-mod identifier;
 mod interrupts;
 mod output;
 mod paths;

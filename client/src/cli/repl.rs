@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use code_mode_api::{CellId, ExecuteRequest, SessionError};
+use code_mode_api::{CellId, ExecuteRequest, SessionError, script_name};
 
 use super::args::ReplOptions;
 use super::connect;
 use super::drive::{Driven, Driver, Patience, STREAM_INTERVAL};
 use super::events::{CellEnd, Event, Reporter, Termination};
-use super::identifier::script_name;
 use super::interrupts::Interrupts;
 use super::output::Stream;
 use super::paths::resolve;

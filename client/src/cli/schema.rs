@@ -408,7 +408,7 @@ fn note(schema: &Value) -> String {
 }
 
 fn property_name(name: &str) -> String {
-    if !name.is_empty() && super::identifier::script_name(name) == name {
+    if !name.is_empty() && code_mode_api::script_name(name) == name {
         name.to_owned()
     } else {
         Value::from(name).to_string()

@@ -10,12 +10,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use code_mode_api::{RawJson, ToolDefinition, ToolKind, ToolName};
+use code_mode_api::{RawJson, ToolDefinition, ToolKind, ToolName, script_name};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::identifier::script_name;
 use super::suggest::nearest;
 
 /// Bytes of a file that the command line reads whole: a tools file, a script, stored values.

@@ -37,9 +37,7 @@ pub fn program() -> PathBuf {
 
 /// The host under test. Without one these tests fail: they are about nothing else.
 pub fn host() -> PathBuf {
-    let path = env::var_os("CODE_MODE_HOST").expect("CODE_MODE_HOST must name a code_mode_host");
-    fs::canonicalize(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", PathBuf::from(path).display()))
+    crate::host_program::host_program()
 }
 
 /// A folder with scripts, and the program to run them.

@@ -8,8 +8,8 @@
 
 pub mod delegate;
 pub mod fake_host;
+mod host_program;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,30 +19,11 @@ use code_mode_api::{
     ToolName, WaitRequest,
 };
 use code_mode_client::{ProcessSessionProvider, ProviderConfig};
+pub use host_program::host_program;
 use serde_json::value::RawValue;
 
 /// Guards against a hang; a test that passes takes a small part of it.
 pub const GUARD: Duration = Duration::from_secs(60);
-
-/// The host program under test: `CODE_MODE_HOST`, or what Cargo has built beside this test.
-pub fn host_program() -> PathBuf {
-    if let Some(path) = std::env::var_os("CODE_MODE_HOST") {
-        // Absolute, because Bazel gives it relative to the test's working folder.
-        return std::path::absolute(path).expect("a path");
-    }
-    let test = std::env::current_exe().expect("the path of this test");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("target/debug above target/debug/deps");
-    let host = folder.join("code_mode_host");
-    assert!(
-        host.is_file(),
-        "{} is missing: build it with `cargo build -p code_mode_host`, or set CODE_MODE_HOST",
-        host.display()
-    );
-    host
-}
 
 /// A provider over the real host.
 pub fn provider() -> ProcessSessionProvider {

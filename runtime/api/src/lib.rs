@@ -19,6 +19,7 @@
 
 mod delegate;
 mod error;
+mod identifier;
 mod limits;
 mod request;
 mod response;
@@ -26,6 +27,7 @@ mod session;
 
 pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
 pub use error::{SessionError, SideEffects};
+pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
 pub use request::{
     DEFAULT_YIELD_TIME, ExecuteRequest, SessionOptions, ToolDefinition, ToolKind, ToolName,

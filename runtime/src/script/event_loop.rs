@@ -17,7 +17,6 @@ use std::time::Instant;
 use super::state::ScriptState;
 use super::{errors, modules, tools};
 use crate::cell::Cell;
-use crate::limits::NOTIFICATION_GRACE;
 
 /// Why a script did not run to its end.
 pub(crate) enum Failed {
@@ -70,7 +69,7 @@ pub(crate) fn run(
 /// Waits until the notifications of a cell whose script has ended are delivered, for a bounded
 /// time.
 pub(crate) fn wait_for_notifications(cell: &Arc<Cell>) {
-    let until = Instant::now() + NOTIFICATION_GRACE;
+    let until = Instant::now() + cell.runtime.config.notification_grace;
     while !cell.is_settled() && Instant::now() < until {
         cell.inbox.take(Some(until));
     }

@@ -135,11 +135,16 @@ fn call_tool<'s>(
         };
         let limits = &state.cell.limits;
         let limit = |limit, maximum| Err(Thrown::Stop(StopCause::Limit(limit, maximum)));
-        let input = json::to_raw(
-            scope,
-            args.get(0),
-            state.cell.runtime.config.max_value_bytes,
-        )?;
+        let maximum = state.cell.runtime.config.max_value_bytes;
+        let input = match json::to_raw(scope, args.get(0), maximum) {
+            // As with a result that is too long, the call fails and the script decides what then.
+            Err(Thrown::Stop(StopCause::Limit(LimitName::ValueBytes, _))) => {
+                let promise = rejected(scope, state, index, maximum)?;
+                result.set(promise.into());
+                return Ok(());
+            }
+            input => input?,
+        };
         if state.calls.borrow().len() as u64 >= limits.open_tool_calls {
             return limit(LimitName::OpenToolCalls, limits.open_tool_calls);
         }
@@ -171,6 +176,26 @@ fn call_tool<'s>(
         );
         Ok(())
     });
+}
+
+/// The promise of a call that is not made because its input is too long.
+fn rejected<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &ScriptState,
+    tool: usize,
+    maximum: usize,
+) -> Result<v8::Local<'s, v8::Promise>, Thrown> {
+    let resolver = v8::PromiseResolver::new(scope).ok_or(Thrown::Pending)?;
+    let call = PendingCall {
+        resolver: v8::Global::new(scope, resolver),
+        position: position(scope),
+        tool,
+    };
+    let limit = LimitName::ValueBytes;
+    let message = format!("the limit of {maximum} {limit} is reached by the tool's input");
+    let error = tool_error(scope, state, &call, &message).ok_or(Thrown::Pending)?;
+    resolver.reject(scope, error).ok_or(Thrown::Pending)?;
+    Ok(resolver.get_promise(scope))
 }
 
 /// Line and column from which the script calls, from 1.

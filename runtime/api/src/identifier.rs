@@ -1,8 +1,7 @@
 //! The names under which scripts see tools.
 
 /// The identifier that stands for a tool's name in scripts: each character that cannot stand in an
-/// identifier becomes `_` (javascript-surface, section *Tools*). ASCII only, as on the wire's
-/// public host.
+/// identifier becomes `_` (javascript-surface, section *Tools*). ASCII only, as on the public host.
 pub fn script_name(name: &str) -> String {
     let mut identifier: String = name
         .chars()
@@ -24,14 +23,19 @@ pub fn script_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::script_name;
 
     #[test]
     fn what_cannot_stand_in_an_identifier_becomes_an_underscore() {
-        assert_eq!(script_name("get-profile"), "get_profile");
-        assert_eq!(script_name("2nd.place"), "_nd_place");
-        assert_eq!(script_name("größe"), "gr__e");
-        assert_eq!(script_name("$a_1"), "$a_1");
-        assert_eq!(script_name(""), "_");
+        for (name, expected) in [
+            ("get-profile", "get_profile"),
+            ("a.b/c d", "a_b_c_d"),
+            ("$ok_1", "$ok_1"),
+            ("2nd.place", "_nd_place"),
+            ("größe", "gr__e"),
+            ("", "_"),
+        ] {
+            assert_eq!(script_name(name), expected, "{name:?}");
+        }
     }
 }

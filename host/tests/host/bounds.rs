@@ -224,11 +224,13 @@ fn a_tool_call_past_those_open_on_the_connection_is_rejected_in_the_script() {
         r#"
         ready
         open s1
-        execute 1 s1 tools=t const first = tools.t(1); try { await tools.t(2) } catch (e) { text(e.message) } await first
+        execute 1 s1 tools=t const first = tools.t(1); try { await tools.t(2) } catch (e) { text(e.message) } yield_control(); await first
         started 1 1
         < {"type":"delegate/request","id":"$bind:first","sessionId":"s1","request":"$any"}
+        < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Yielded":{"cell_id":"1","content_items":[{"type":"input_text","text":"$contains:the limit of 1 open delegate calls"}]}}}}
         > {"type":"delegate/response","id":"$first","result":{"status":"ok","value":{"type":"tool/result","result":1}}}
-        < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Result":{"cell_id":"1","content_items":[{"type":"input_text","text":"$contains:the limit of 1 open delegate calls"}],"error_text":null}}}}
+        > {"type":"operation/request","id":2,"request":{"method":"session/wait","sessionId":"s1","request":{"cell_id":"1","yield_time_ms":60000}}}
+        < {"type":"operation/response","id":2,"result":{"status":"ok","value":{"type":"wait/completed","outcome":{"LiveCell":{"Result":{"cell_id":"1","content_items":[],"error_text":null}}}}}}
         closed s1 1
         "#,
     );

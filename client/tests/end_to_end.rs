@@ -68,32 +68,42 @@ async fn every_call_carries_what_a_policy_needs() {
 #[tokio::test]
 async fn many_calls_run_in_parallel_and_are_answered_in_any_order() {
     const CALLS: usize = 50;
-    // Each call waits until all have come; then the last is answered first.
-    let turns: Vec<_> = (0..=CALLS).map(|_| Arc::new(Notify::new())).collect();
+    // Each call waits until all have come. Then the last is answered first, and each of the others
+    // once the script has said that it got the answer of the one after it.
+    let turns: Arc<Vec<_>> = Arc::new((0..=CALLS).map(|_| Arc::new(Notify::new())).collect());
     let begun = Arc::new(AtomicUsize::new(0));
-    let tools = Tools::default().with("turn", move |invocation, _| {
-        let number: usize = invocation.input.get().parse().expect("a number");
-        let (mine, next) = (Arc::clone(&turns[number + 1]), Arc::clone(&turns[number]));
-        if begun.fetch_add(1, Ordering::SeqCst) + 1 == CALLS {
-            turns[CALLS].notify_one();
-        }
-        async move {
-            mine.notified().await;
-            next.notify_one();
-            Ok(json(number.to_string()))
-        }
-    });
+    let waiting = Arc::clone(&turns);
+    let number = |input: &str| input.parse::<usize>().expect("a number");
+    let tools = Tools::default()
+        .with("turn", move |invocation, _| {
+            let number = number(invocation.input.get());
+            if begun.fetch_add(1, Ordering::SeqCst) + 1 == CALLS {
+                waiting[CALLS].notify_one();
+            }
+            let mine = Arc::clone(&waiting[number + 1]);
+            async move {
+                mine.notified().await;
+                Ok(json(number.to_string()))
+            }
+        })
+        .with("got", move |invocation, _| {
+            turns[number(invocation.input.get())].notify_one();
+            async { Ok(json("null")) }
+        });
     let provider = provider();
     let session = open(&provider, Arc::new(tools)).await;
     let source = format!(
         "const order = [];
-         const calls = [...Array({CALLS}).keys()].map(async n => order.push(await tools.turn(n)));
+         const calls = [...Array({CALLS}).keys()].map(async n => {{
+            order.push(await tools.turn(n));
+            await tools.got(n);
+         }});
          await Promise.all(calls);
          text(order.join(','))"
     );
     let expected: Vec<_> = (0..CALLS).rev().map(|number| number.to_string()).collect();
     assert_eq!(
-        texts(&session, script(&source, &["turn"])).await,
+        texts(&session, script(&source, &["turn", "got"])).await,
         [expected.join(",")]
     );
 }

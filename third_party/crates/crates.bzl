@@ -12,6 +12,7 @@ No generated BUILD file is kept anywhere, so none can go stale: a change of Carg
 runs the extension again. `tools/crates/fetch` fills CARGO_HOME before Bazel starts; nothing here uses a network.
 """
 
+load(":archive.bzl", "extract_crate", "fail_without_cargo_home", "locked_crates")
 load(":build_file.bzl", "crate_build_file", "crate_graph")
 
 # The one platform that we build on and for.
@@ -24,49 +25,11 @@ _OVERRIDES = {
     "v8": "@@//third_party/v8:v8",
 }
 
-def _fail_without_cargo_home(what):
-    fail("{}. Start Bazel through tools/bazel, which fetches the crates and sets CARGO_HOME.".format(what))
-
-def _checksums(lock):
-    """Reads the sha256 of each registry crate.
-
-    Args:
-        lock: the text of Cargo.lock.
-
-    Returns:
-        A dict from "NAME VERSION" to the sha256 in hex.
-    """
-    checksums = {}
-    name, version = None, None
-    for line in lock.split("\n"):
-        key, _, value = line.partition(" = ")
-        value = value.strip("\"")
-        if key == "name":
-            name = value
-        elif key == "version":
-            version = value
-        elif key == "checksum":
-            checksums["{} {}".format(name, version)] = value
-    return checksums
-
 def _crate_repository_impl(repository_ctx):
-    cargo_home = repository_ctx.getenv("CARGO_HOME")
-    if not cargo_home:
-        _fail_without_cargo_home("CARGO_HOME is not set")
-    stem = "{}-{}".format(repository_ctx.attr.crate, repository_ctx.attr.version)
-    cache = repository_ctx.path(cargo_home).get_child("registry").get_child("cache")
-
-    # The folder below is named after the registry and a hash of its address; one fetch makes one.
-    folders = cache.readdir(watch = "no") if cache.exists else []
-    archives = [folder.get_child(stem + ".crate") for folder in folders]
-    archives = [archive for archive in archives if archive.exists]
-    if not archives:
-        _fail_without_cargo_home("{}.crate is not in {}".format(stem, cache))
-    repository_ctx.download_and_extract(
-        url = "file://{}".format(archives[0]),
-        sha256 = repository_ctx.attr.sha256,
-        stripPrefix = stem,
-        type = "tar.gz",
+    attributes = repository_ctx.attr
+    extract_crate(
+        repository_ctx,
+        struct(name = attributes.crate, version = attributes.version, sha256 = attributes.sha256),
     )
 
     # A crate that also builds under Bazel has BUILD files of its own, which would split ours into packages.
@@ -89,7 +52,7 @@ def _crate_repository_impl(repository_ctx):
         "-delete",
     ])
     if removed.return_code != 0:
-        fail("Failed to remove the BUILD files of {}: {}".format(stem, removed.stderr))
+        fail("Failed to remove the BUILD files of {}: {}".format(attributes.crate, removed.stderr))
     repository_ctx.file("BUILD.bazel", repository_ctx.attr.build_file_content)
 
 _crate_repository = repository_rule(
@@ -141,7 +104,7 @@ def _cargo_metadata(module_ctx):
     """
     cargo_home = module_ctx.getenv("CARGO_HOME")
     if not cargo_home:
-        _fail_without_cargo_home("CARGO_HOME is not set")
+        fail_without_cargo_home("CARGO_HOME is not set")
     manifest = module_ctx.path(Label("//:Cargo.toml"))
     module_ctx.watch(manifest)
     result = module_ctx.execute(
@@ -170,7 +133,8 @@ def _cargo_metadata(module_ctx):
     return metadata
 
 def _crates_impl(module_ctx):
-    checksums = _checksums(module_ctx.read(Label("//:Cargo.lock")))
+    locked = locked_crates(module_ctx.read(Label("//:Cargo.lock")))
+    checksums = {"{} {}".format(crate.name, crate.version): crate.sha256 for crate in locked}
     graph = crate_graph(_cargo_metadata(module_ctx))
 
     aliases = {}

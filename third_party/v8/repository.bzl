@@ -4,6 +4,7 @@ The version and the sha256 come from Cargo.lock, the only crate lock; the file c
 own cache, which `tools/bazel` fills before Bazel runs.
 """
 
+load("//third_party/crates:archive.bzl", "extract_crate", "locked_crates")
 load(":config.bzl", "V8_SANDBOX")
 
 _CRATE = "v8"
@@ -27,42 +28,14 @@ _MOVES = [
     "third_party/simdutf",
 ]
 
-def _locked(repository_ctx, name):
-    """The version and sha256 of a crate in Cargo.lock."""
+def _extract(repository_ctx, output, subfolder):
     lock = repository_ctx.path(Label("//:Cargo.lock"))
     repository_ctx.watch(lock)
-    for package in repository_ctx.read(lock).split("[[package]]"):
-        fields = {}
-        for line in package.splitlines():
-            key, separator, value = line.partition(" = ")
-            if separator and value.startswith('"'):
-                fields[key] = value.strip('"')
-        if fields.get("name") == name:
-            return fields["version"], fields["checksum"]
-    fail("Cargo.lock has no crate {}".format(name))
-
-def _crate_file(repository_ctx, file_name):
-    """The crate's file in Cargo's cache."""
-    home = repository_ctx.os.environ.get("CARGO_HOME")
-    if not home:
-        fail("CARGO_HOME is not set: start Bazel by tools/bazel, which fetches the crates and sets it")
-    for registry in repository_ctx.path(home + "/registry/cache").readdir():
-        candidate = registry.get_child(file_name)
-        if candidate.exists:
-            return candidate
-    fail("{} is not in Cargo's cache: run tools/crates/fetch".format(file_name))
-
-def _extract(repository_ctx, output, subfolder):
-    version, sha256 = _locked(repository_ctx, _CRATE)
-    name = "{}-{}".format(_CRATE, version)
-    repository_ctx.download_and_extract(
-        url = "file://{}".format(_crate_file(repository_ctx, name + ".crate")),
-        output = output,
-        sha256 = sha256,
-        # The file has no ending that Bazel knows.
-        type = "tar.gz",
-        stripPrefix = name + subfolder,
-    )
+    for crate in locked_crates(repository_ctx.read(lock)):
+        if crate.name == _CRATE:
+            extract_crate(repository_ctx, crate, output, subfolder)
+            return
+    fail("Cargo.lock has no crate {}".format(_CRATE))
 
 def _v8_impl(repository_ctx):
     # V8's own BUILD file takes V8's tree for the root of its repository, so that tree becomes it.

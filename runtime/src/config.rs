@@ -40,8 +40,9 @@ pub struct RuntimeConfig {
     pub notification_grace: Duration,
     /// How long an observer waits when its request does not say.
     pub default_yield_time: Duration,
-    /// How many isolates are kept ready ahead of need; each costs about 1 MiB. 0 makes each isolate
-    /// when its cell starts.
+    /// How many isolates are kept ready ahead of need; each takes about 750 KiB. 0 makes each isolate
+    /// when its cell starts; and as V8's read-only heap lives only as long as there is an isolate,
+    /// that is then made as well for a cell that is alone.
     pub ready_isolates: usize,
     /// A fault to inject, for tests of supervision.
     #[doc(hidden)]

@@ -38,6 +38,7 @@ mod script;
 mod session;
 mod store;
 mod supervisor;
+mod timing;
 mod tool_table;
 mod watchdog;
 

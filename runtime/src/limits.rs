@@ -98,8 +98,17 @@ pub const DEFAULT_MAX_STORE_KEYS: usize = 1_000;
 /// Notifications of one cell that are not yet delivered.
 pub const DEFAULT_MAX_OPEN_NOTIFICATIONS: usize = 1_000;
 
-/// Isolates kept ready ahead of need, per runtime.
-pub const DEFAULT_READY_ISOLATES: usize = 0;
+/// Threads of cells that there may be at one time, when so many cells may be active: half of them
+/// may belong to cells that have ended and are just being disposed of.
+pub const fn max_cell_threads(max_active_cells: usize) -> usize {
+    max_active_cells.saturating_mul(2)
+}
+
+/// Isolates kept ready ahead of need, per runtime. Each takes about 750 KiB.
+///
+/// Four are enough for the calls that one agent makes at the same moment, and for the next ones
+/// while their successors are made.
+pub const DEFAULT_READY_ISOLATES: usize = 4;
 
 /// Levels of nesting of a value that crosses from a script into JSON. Deeper ones throw a
 /// RangeError, which the script can catch: many JSON readers refuse more than 128.

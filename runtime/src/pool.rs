@@ -1,6 +1,10 @@
-//! V8 threads: made by the keeper, ready ahead of need if so configured, used once each.
+//! V8 threads: made by the keeper, ready ahead of need, used once each.
+//!
+//! At most one isolate is made ahead of need at a time, so that making them never takes more than
+//! one processor away from the cells. The making is put off until a cell has ended, as long as half
+//! of the isolates are left: a cell that is short is over before it could be slowed down.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -16,9 +20,11 @@ pub(crate) struct Job {
     pub(crate) cell: Arc<Cell>,
     pub(crate) source: String,
     pub(crate) tools: ToolTable,
+    /// The span of the time that the job waits for its thread and isolate.
+    pub(crate) queued: tracing::Span,
 }
 
-/// The threads of one runtime that have made their isolate and wait for a cell.
+/// The threads of one runtime that wait for a cell, their isolate made or in the making.
 pub(crate) struct Pool {
     shared: Arc<PoolShared>,
 }
@@ -26,9 +32,16 @@ pub(crate) struct Pool {
 struct PoolShared {
     target: usize,
     heap_bytes: u64,
-    ready: Mutex<Vec<Worker>>,
-    refilling: AtomicBool,
-    closed: AtomicBool,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    /// The oldest is in front: only the last one may still be in the making.
+    workers: VecDeque<Worker>,
+    /// A thread has been ordered and has not made its isolate yet.
+    making: bool,
+    closed: bool,
 }
 
 /// A V8 thread that waits for its cell.
@@ -43,9 +56,7 @@ impl Pool {
             shared: Arc::new(PoolShared {
                 target,
                 heap_bytes,
-                ready: Mutex::default(),
-                refilling: AtomicBool::new(false),
-                closed: AtomicBool::new(false),
+                state: Mutex::default(),
             }),
         }
     }
@@ -53,91 +64,108 @@ impl Pool {
     /// Runs a job on a V8 thread of its own.
     pub(crate) fn run(&self, job: Job) {
         let heap_bytes = job.cell.limits.heap_bytes;
+        let no_thread = job.cell.runtime.config.fault == Some(Fault::NoThread);
         // A ready isolate has the operator's heap bound, so a cell with a lower one needs its own.
-        let ready = (heap_bytes == self.shared.heap_bytes)
-            .then(|| self.shared.take())
-            .flatten();
-        match ready {
+        let (worker, left) = if heap_bytes == self.shared.heap_bytes && !no_thread {
+            let mut state = self.shared.lock();
+            (state.workers.pop_front(), state.workers.len())
+        } else {
+            (None, self.shared.target)
+        };
+        match worker {
             Some(worker) => worker.give(job),
             None => engine::order(Order::Run(Box::new(move |v8| {
-                if job.cell.runtime.config.fault == Some(Fault::NoThread) {
+                if no_thread {
                     job.cell.thread_missing("a test wants it so".to_owned());
                     return;
                 }
                 match v8
                     .map_err(str::to_owned)
-                    .and_then(|()| Worker::spawn(heap_bytes))
+                    .and_then(|()| Worker::spawn(heap_bytes, || {}))
                 {
                     Ok(worker) => worker.give(job),
                     Err(message) => job.cell.thread_missing(message),
                 }
             }))),
         }
-        self.refill();
+        if left < self.shared.target.div_ceil(2) {
+            self.refill();
+        }
     }
 
-    /// Asks the keeper to bring the number of ready threads up to the target.
+    /// Makes isolates until as many are ready as there should be.
     pub(crate) fn refill(&self) {
-        let shared = &self.shared;
-        if shared.target == 0 || shared.refilling.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let shared = Arc::clone(shared);
-        engine::order(Order::Run(Box::new(move |v8| {
-            shared.refilling.store(false, Ordering::Release);
-            if v8.is_err() || shared.closed.load(Ordering::Acquire) {
-                return;
-            }
-            while shared.lock().len() < shared.target {
-                match Worker::spawn(shared.heap_bytes) {
-                    Ok(worker) => shared.lock().push(worker),
-                    Err(message) => {
-                        tracing::warn!(message, "no thread could be made ready ahead of need");
-                        return;
-                    }
-                }
-            }
-        })));
+        PoolShared::refill(&self.shared);
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::Release);
-        self.shared.dismiss_all();
-    }
-}
-
-impl Drop for PoolShared {
-    fn drop(&mut self) {
-        // The keeper may have added threads after the pool was dropped.
-        self.dismiss_all();
+        let workers = {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            std::mem::take(&mut state.workers)
+        };
+        workers.into_iter().for_each(Worker::dismiss);
     }
 }
 
 impl PoolShared {
-    fn dismiss_all(&self) {
-        let workers = std::mem::take(&mut *self.lock());
-        workers.into_iter().for_each(Worker::dismiss);
+    /// Orders the next thread, unless one is in the making or none is missing. It goes on with the
+    /// one after it when it has made its isolate.
+    fn refill(shared: &Arc<Self>) {
+        {
+            let mut state = shared.lock();
+            if state.making || state.closed || state.workers.len() >= shared.target {
+                return;
+            }
+            state.making = true;
+        }
+        let shared = Arc::clone(shared);
+        engine::order(Order::Run(Box::new(move |v8| {
+            let made = Arc::clone(&shared);
+            let worker = v8.map_err(str::to_owned).and_then(|()| {
+                Worker::spawn(shared.heap_bytes, move || {
+                    made.lock().making = false;
+                    Self::refill(&made);
+                })
+            });
+            let unneeded = match worker {
+                Ok(worker) => {
+                    let mut state = shared.lock();
+                    if state.closed {
+                        Some(worker)
+                    } else {
+                        state.workers.push_back(worker);
+                        None
+                    }
+                }
+                Err(message) => {
+                    tracing::warn!(message, "no isolate could be made ready ahead of need");
+                    shared.lock().making = false;
+                    None
+                }
+            };
+            if let Some(worker) = unneeded {
+                worker.dismiss();
+            }
+        })));
     }
 
-    fn take(&self) -> Option<Worker> {
-        self.lock().pop()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Worker {
-    /// Makes a V8 thread. Only the keeper does so; see [`engine`].
-    fn spawn(heap_bytes: u64) -> Result<Self, String> {
+    /// Makes a V8 thread, which calls `made` once it has made its isolate or failed to. Only the
+    /// keeper does so; see [`engine`].
+    fn spawn(heap_bytes: u64, made: impl FnOnce() + Send + 'static) -> Result<Self, String> {
         let (jobs, inbox) = mpsc::channel::<(Job, JoinHandle<()>)>();
         let thread = std::thread::Builder::new()
             .name("cell-ready".to_owned())
             .stack_size(THREAD_STACK_BYTES)
-            .spawn(move || script::thread_main(heap_bytes, &inbox))
+            .spawn(move || script::thread_main(heap_bytes, made, &inbox))
             .map_err(|error| format!("Failed to start a V8 thread: {error}"))?;
         engine::count_thread();
         Ok(Self { jobs, thread })

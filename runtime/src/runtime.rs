@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::config::RuntimeConfig;
 use crate::engine;
-use crate::limits::EffectiveLimits;
+use crate::limits::{self, EffectiveLimits};
 use crate::pool::Pool;
 use crate::session::{Session, SessionCore};
 use crate::supervisor::{RuntimeFailure, Supervisor};
@@ -182,7 +182,7 @@ impl RuntimeCore {
         if !take(&self.active, maximum) {
             return Err(refuse("wait for a running cell to end or terminate one"));
         }
-        if !take(&self.threads, maximum.saturating_mul(2)) {
+        if !take(&self.threads, limits::max_cell_threads(maximum)) {
             self.cell_ended();
             return Err(refuse("ended cells are still being disposed of; try again"));
         }
@@ -195,6 +195,7 @@ impl RuntimeCore {
 
     pub(crate) fn thread_ended(&self) {
         self.threads.fetch_sub(1, Ordering::AcqRel);
+        self.pool.refill();
     }
 
     /// Tells the supervisor, or the log when there is none.

@@ -13,6 +13,7 @@ use crate::cell::{Cell, ObservationId, Observer};
 use crate::pool::Job;
 use crate::runtime::RuntimeCore;
 use crate::store::{Store, StoreBounds, StoreFull};
+use crate::timing;
 use crate::tool_table::ToolTable;
 
 /// A session: cells that share stored values. Cheap to clone; when the last clone is dropped, its
@@ -101,6 +102,7 @@ impl Session {
                 cell: Arc::clone(&cell),
                 source: request.source,
                 tools,
+                queued: tracing::Span::none(),
             }),
             cell,
             session: Arc::clone(&self.handle),
@@ -221,7 +223,8 @@ impl AdmittedCell {
                 .insert(self.cell.id.clone(), Arc::clone(&self.cell));
             state.closing
         };
-        if let Some(job) = self.job.take() {
+        if let Some(mut job) = self.job.take() {
+            job.queued = timing::queue(&self.cell);
             core.runtime.pool.run(job);
         }
         if closing {

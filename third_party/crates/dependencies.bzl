@@ -21,6 +21,8 @@ DEPENDENCIES = {
     "deno_core_icudata": _crate("=0.78.0"),
     # Process groups, resource limits, signals and inherited descriptors: what std does not offer.
     "libc": _crate("0.2"),
+    # Searching long texts for a few bytes; the standard library looks at them one by one.
+    "memchr": _crate("2"),
     # A failed comparison of two long values shows what differs.
     "pretty_assertions": _crate("1"),
     # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.

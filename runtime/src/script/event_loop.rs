@@ -17,6 +17,7 @@ use std::time::Instant;
 use super::state::ScriptState;
 use super::{errors, modules, tools};
 use crate::cell::Cell;
+use crate::timing;
 
 /// Why a script did not run to its end.
 pub(crate) enum Failed {
@@ -33,6 +34,8 @@ pub(crate) fn run(
     source: &str,
 ) -> Result<(), Failed> {
     check(state)?;
+    let span = timing::run(&state.cell);
+    let mut running = span.enter();
     let promise = evaluate(scope, state, source)?;
     loop {
         scope.perform_microtask_checkpoint();
@@ -40,7 +43,9 @@ pub(crate) fn run(
             return report_unhandled(scope, state, source);
         }
         let due = state.timers.borrow().next_due();
+        drop(running);
         let answers = state.cell.inbox.take(due);
+        running = span.enter();
         check(state)?;
         for answer in answers {
             v8::scope!(let scope, scope);
@@ -89,7 +94,7 @@ fn evaluate<'s>(
     source: &str,
 ) -> Result<v8::Local<'s, v8::Promise>, Failed> {
     v8::tc_scope!(let caught, scope);
-    if let Some(module) = compile(caught, source) {
+    if let Some(module) = timing::compile(source).in_scope(|| compile(caught, source)) {
         if let Some(text) = unsupported_import(caught, module) {
             return Err(Failed::Threw(errors::with_hint(text, state, source, false)));
         }

@@ -68,7 +68,12 @@ pub(crate) fn parse<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     text: &str,
 ) -> Option<v8::Local<'s, v8::Value>> {
-    let text = v8::String::new(scope, text)?;
+    // V8 decodes UTF-8 byte by byte; most tools answer in ASCII, which it only has to copy.
+    let text = if text.is_ascii() {
+        v8::String::new_from_one_byte(scope, text.as_bytes(), v8::NewStringType::Normal)?
+    } else {
+        v8::String::new(scope, text)?
+    };
     v8::json::parse(scope, text)
 }
 
@@ -76,29 +81,33 @@ pub(crate) fn parse<'s>(
 fn depth(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut deepest = 0;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'"' => rest = after_string(rest),
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
             }
-        } else {
-            match byte {
-                b'"' => in_string = true,
-                b'[' | b'{' => {
-                    depth += 1;
-                    deepest = deepest.max(depth);
-                }
-                b']' | b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
     deepest
+}
+
+/// What follows the JSON string whose opening quote has just been passed.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        // An escape is the backslash and at least one byte, which is what could end the string.
+        let length = if rest[at] == b'"' { 1 } else { 2 };
+        rest = rest.get(at + length..).unwrap_or_default();
+        if length == 1 {
+            return rest;
+        }
+    }
+    &[]
 }
 
 /// JSON text with each escaped lone surrogate replaced by U+FFFD, since readers that hold strings
@@ -106,7 +115,7 @@ fn depth(text: &str) -> usize {
 ///
 /// V8 escapes surrogates only where they are lone, so every such escape is one.
 fn without_lone_surrogates(text: String) -> String {
-    if !text.contains("\\ud") {
+    if memchr::memmem::find(text.as_bytes(), b"\\ud").is_none() {
         return text;
     }
     let mut result = String::with_capacity(text.len());

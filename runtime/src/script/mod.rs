@@ -28,14 +28,23 @@ use crate::config::Fault;
 use crate::engine::{self, Order};
 use crate::limits::WATCHDOG_TICK;
 use crate::pool::Job;
+use crate::timing;
 use isolate::ReadyIsolate;
 use state::ScriptState;
 
 /// The body of a V8 thread: makes an isolate, waits for its one job, runs it, disposes of it all.
-pub(crate) fn thread_main(heap_bytes: u64, jobs: &mpsc::Receiver<(Job, JoinHandle<()>)>) {
+///
+/// `made` is called once the isolate is made, or could not be.
+pub(crate) fn thread_main(
+    heap_bytes: u64,
+    made: impl FnOnce(),
+    jobs: &mpsc::Receiver<(Job, JoinHandle<()>)>,
+) {
     // A job may already be on its way when making the isolate panics; it must not be lost with the
     // channel, or its cell would never learn of it.
-    let isolate = std::panic::catch_unwind(|| ReadyIsolate::new(heap_bytes));
+    let isolate =
+        timing::isolate().in_scope(|| std::panic::catch_unwind(|| ReadyIsolate::new(heap_bytes)));
+    made();
     let Ok((job, thread)) = jobs.recv() else {
         return;
     };
@@ -68,7 +77,9 @@ fn run(mut isolate: ReadyIsolate, job: Job) {
         cell,
         source,
         tools,
+        queued,
     } = job;
+    drop(queued);
     name_thread(&cell);
     isolate.guard(&cell);
     cell.thread_runs(isolate.thread_safe_handle());
@@ -103,6 +114,9 @@ fn run(mut isolate: ReadyIsolate, job: Job) {
     cell.store.commit(state.take_writes());
     event_loop::wait_for_notifications(&cell);
     cell.finished(error_text);
+    // The script's handles must be gone before its isolate is.
+    drop(state);
+    timing::dispose(&cell).in_scope(|| drop(isolate));
 }
 
 /// Names the thread after its cell, for debuggers and `/proc`.

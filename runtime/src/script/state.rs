@@ -18,6 +18,8 @@ pub(crate) struct PendingCall {
     pub(crate) position: (usize, usize),
     /// Index of the tool in the cell's table.
     pub(crate) tool: usize,
+    /// The span from the call to its answer.
+    pub(crate) _span: tracing::Span,
 }
 
 /// The state of one running script; used on its V8 thread only.

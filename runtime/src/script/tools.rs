@@ -9,6 +9,7 @@ use super::json;
 use super::state::{PendingCall, ScriptState};
 use crate::cell::StopCause;
 use crate::inbox::ToolAnswer;
+use crate::timing;
 
 /// The `tools` object: its properties are looked up in the cell's table when they are first used.
 pub(crate) fn make_tools_object<'s>(
@@ -160,6 +161,7 @@ fn call_tool<'s>(
             resolver: v8::Global::new(scope, resolver),
             position: position(scope),
             tool: index,
+            _span: timing::tool(&tool.name, number),
         };
         state.calls.borrow_mut().insert(call, pending);
         state.cell.invoke(
@@ -190,6 +192,7 @@ fn rejected<'s>(
         resolver: v8::Global::new(scope, resolver),
         position: position(scope),
         tool,
+        _span: tracing::Span::none(),
     };
     let limit = LimitName::ValueBytes;
     let message = format!("the limit of {maximum} {limit} is reached by the tool's input");

@@ -15,6 +15,7 @@ MEMBERS = {
     "protocol": "code_mode_protocol",
     "runtime": "code_mode_runtime",
     "runtime/api": "code_mode_api",
+    "runtime/api/benchsuite": "code_mode_benchsuite",
     "runtime/api/testsuite": "code_mode_testsuite",
     "tools/tidy": "code_mode_tidy",
 }

@@ -14,6 +14,7 @@ def rust_crate(
         deps = [],
         dev_deps = [],
         binaries = {},
+        binary_deps = [],
         binary_data = [],
         test_data = [],
         test_env = {},
@@ -40,6 +41,7 @@ def rust_crate(
         deps: labels of the libraries that the package uses: `@crates//:NAME` or another member, as `//protocol`.
         dev_deps: labels of those that only tests and benches use.
         binaries: a dict from each binary's name to its source file, which is not part of the library.
+        binary_deps: labels of those that only the binaries use. Cargo cannot say so; its library has them too.
         binary_data: files and programs that the binaries look for beside themselves.
         test_data: files and programs that the tests need, in tests and benches.
         test_env: environment variables of the tests; `$(rootpath LABEL)` of `test_data` is expanded.
@@ -83,7 +85,7 @@ def rust_crate(
             srcs = [path],
             crate_root = path,
             data = binary_data,
-            deps = [name] + deps,
+            deps = [name] + deps + binary_deps,
             visibility = visibility,
             **common
         )
@@ -151,7 +153,7 @@ def rust_crate(
         name = "cargo_manifest",
         benches = benches,
         binaries = binaries,
-        deps = deps,
+        deps = deps + binary_deps,
         dev_deps = dev_deps,
     )
     native.exports_files(["Cargo.toml"], visibility = ["//tools:__pkg__"])

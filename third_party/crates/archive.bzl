@@ -1,6 +1,11 @@
 """Crates as Cargo keeps them: pinned by Cargo.lock, packed in the cache in CARGO_HOME."""
 
 def fail_without_cargo_home(what):
+    """Stops the build, and says how to start it.
+
+    Args:
+        what: what is missing.
+    """
     fail("{}. Start Bazel through tools/bazel, which fetches the crates and sets CARGO_HOME.".format(what))
 
 def locked_crates(lock):

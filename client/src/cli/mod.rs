@@ -44,6 +44,8 @@ use interrupts::Interrupts;
 use output::{Output, Printer, Stream};
 use status::Status;
 
+pub use find_host::{HOST_VARIABLE, HostSearch};
+
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
 const EXIT_DEADLINE: Duration = Duration::from_millis(500);

@@ -1,0 +1,150 @@
+//! The scenarios: what is measured, by name.
+
+/// Tool calls in one sample of the tool-call scenarios.
+pub const CALLS: u32 = 100;
+
+/// Length of the long script, bytes.
+pub const LONG_SCRIPT_BYTES: usize = 20 << 10;
+
+/// One thing to measure. [`name`](Self::name) says what a sample of it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// From the start of a host's process to its greeting.
+    ProcessStart,
+    /// From the making of a runtime to an open session.
+    RuntimeStart,
+    /// The first exec of a process.
+    Cold,
+    /// An exec with so many tools, after a pause.
+    Warm {
+        /// Tools that the request offers and the script does not use.
+        tools: usize,
+    },
+    /// An exec without tools right after the one before it.
+    BackToBack,
+    /// An exec of [`LONG_SCRIPT_BYTES`] of source.
+    LongScript,
+    /// One of [`CALLS`] tool calls, each made when the one before it is answered.
+    SequentialCalls,
+    /// One of [`CALLS`] tool calls made together.
+    ParallelCalls,
+    /// An exec whose one tool call takes and gives so much.
+    Echo {
+        /// Length of the string that goes each way, bytes.
+        bytes: usize,
+    },
+    /// One of many execs, with so many at work at any time.
+    Throughput {
+        /// Execs at work at one time.
+        in_flight: usize,
+    },
+    /// The start of one of so many cells that all wait in a tool call.
+    Parked {
+        /// Cells at the end.
+        cells: usize,
+    },
+    /// The termination of a cell that computes without end.
+    Terminate,
+    /// From the answer that ends a cell to the result in its observer's hands.
+    Wait,
+}
+
+impl Scenario {
+    /// The name, by which `--only` chooses.
+    pub fn name(self) -> String {
+        match self {
+            Self::ProcessStart => "process start to hello".to_owned(),
+            Self::RuntimeStart => "runtime start to session".to_owned(),
+            Self::Cold => "cold exec".to_owned(),
+            Self::Warm { tools } => format!("warm exec, {tools} tools"),
+            Self::BackToBack => "warm exec, 0 tools, back to back".to_owned(),
+            Self::LongScript => format!("warm exec, {} script", size(LONG_SCRIPT_BYTES)),
+            Self::SequentialCalls => "tool call, sequential".to_owned(),
+            Self::ParallelCalls => format!("tool call, {CALLS} in parallel"),
+            Self::Echo { bytes } => format!("echo of {}", size(bytes)),
+            Self::Throughput { in_flight } => format!("exec per second, {in_flight} in flight"),
+            Self::Parked { cells } => format!("{cells} parked cells"),
+            Self::Terminate => "terminate a spinning cell".to_owned(),
+            Self::Wait => "wait until a released cell answers".to_owned(),
+        }
+    }
+
+    /// Samples that one process gives when `samples` are asked of a cheap scenario: a sample that
+    /// is long, or that is an average already, need not be taken as often.
+    pub(crate) fn samples(self, samples: usize) -> usize {
+        match self {
+            Self::Warm { .. } | Self::BackToBack | Self::LongScript | Self::Wait => samples,
+            Self::Cold | Self::ProcessStart | Self::RuntimeStart => 1,
+            Self::SequentialCalls | Self::ParallelCalls | Self::Echo { .. } | Self::Terminate => {
+                samples.div_ceil(10)
+            }
+            Self::Throughput { .. } => samples.div_ceil(20),
+            Self::Parked { cells } => cells,
+        }
+    }
+
+    /// Processes that one round needs when `samples` are asked of a cheap scenario.
+    pub(crate) fn processes(self, samples: usize) -> usize {
+        if self.is_start() {
+            samples.div_ceil(10)
+        } else {
+            1
+        }
+    }
+
+    /// Whether a sample is about a new process, which must not have run anything.
+    pub(crate) fn is_start(self) -> bool {
+        matches!(self, Self::ProcessStart | Self::RuntimeStart | Self::Cold)
+    }
+}
+
+fn size(bytes: usize) -> String {
+    match bytes {
+        0x10_0000.. => format!("{} MiB", bytes >> 20),
+        _ => format!("{} KiB", bytes >> 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_the_parameters_in_readable_units() {
+        for (scenario, name) in [
+            (Scenario::Warm { tools: 32 }, "warm exec, 32 tools"),
+            (Scenario::LongScript, "warm exec, 20 KiB script"),
+            (Scenario::Echo { bytes: 64 << 10 }, "echo of 64 KiB"),
+            (Scenario::Echo { bytes: 8 << 20 }, "echo of 8 MiB"),
+            (
+                Scenario::Throughput { in_flight: 8 },
+                "exec per second, 8 in flight",
+            ),
+            (Scenario::Parked { cells: 1000 }, "1000 parked cells"),
+        ] {
+            assert_eq!(scenario.name(), name);
+        }
+    }
+
+    #[test]
+    fn every_scenario_takes_a_sample_however_few_are_asked_for() {
+        let all = [
+            Scenario::Cold,
+            Scenario::BackToBack,
+            Scenario::Throughput { in_flight: 64 },
+            Scenario::Terminate,
+        ];
+        for scenario in all {
+            assert!(scenario.samples(1) >= 1, "{scenario:?}");
+            assert!(scenario.processes(1) >= 1, "{scenario:?}");
+        }
+    }
+
+    #[test]
+    fn a_start_takes_one_process_a_sample_and_the_others_one_for_all() {
+        assert_eq!(Scenario::Cold.processes(100), 10);
+        assert_eq!(Scenario::Cold.samples(100), 1);
+        assert_eq!(Scenario::BackToBack.processes(100), 1);
+        assert_eq!(Scenario::BackToBack.samples(100), 100);
+    }
+}

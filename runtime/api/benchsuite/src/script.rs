@@ -1,0 +1,75 @@
+//! The requests that the scenarios execute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use code_mode_api::{ExecuteRequest, ToolDefinition, ToolKind, ToolName};
+
+use crate::delegate::PARK;
+
+/// How long an observer waits for a cell, and a round for a tool call; longer than any scenario.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The shortest script that gives something.
+pub(crate) const SHORT: &str = "text('x')";
+
+/// A request with this many tools, of which the first two are `echo` and `park`.
+pub(crate) fn request(source: impl Into<String>, tools: usize) -> ExecuteRequest {
+    ExecuteRequest {
+        exec_call_id: "bench".to_owned(),
+        tools: (0..tools).map(tool).collect::<Arc<[_]>>(),
+        yield_time: Some(PATIENCE),
+        ..ExecuteRequest::new(source)
+    }
+}
+
+fn tool(number: usize) -> ToolDefinition {
+    let name = match number {
+        0 => "echo".to_owned(),
+        1 => PARK.to_owned(),
+        number => format!("tool_{number}"),
+    };
+    let schema = r#"{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"number"}}}"#;
+    ToolDefinition {
+        name: name.clone(),
+        tool_name: ToolName {
+            name,
+            namespace: None,
+        },
+        description: "A tool of the benchmark, with a description of ordinary length.".to_owned(),
+        kind: ToolKind::Function,
+        input_schema: serde_json::value::RawValue::from_string(schema.to_owned()).ok(),
+        output_schema: None,
+    }
+}
+
+/// A script of at least `bytes` bytes: functions that are compiled lazily, if at all, and one text.
+pub(crate) fn long_script(bytes: usize) -> String {
+    let mut source = String::new();
+    for number in 0.. {
+        if source.len() + SHORT.len() >= bytes {
+            break;
+        }
+        source += &format!("function f{number}(a, b) {{ return a * {number} + b; }}\n");
+    }
+    source + SHORT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_numbered_after_the_two_that_scripts_call_and_all_have_a_schema() {
+        let request = request(SHORT, 4);
+        let names: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
+        assert_eq!(names, ["echo", "park", "tool_2", "tool_3"]);
+        assert!(request.tools.iter().all(|tool| tool.input_schema.is_some()));
+    }
+
+    #[test]
+    fn a_long_script_is_as_long_as_it_says_and_hardly_longer() {
+        let length = long_script(20 << 10).len();
+        assert!((20 << 10..(20 << 10) + 100).contains(&length), "{length}");
+    }
+}

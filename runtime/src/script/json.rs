@@ -28,10 +28,21 @@ pub(crate) fn to_text<'s>(
     limit: LimitName,
     maximum: usize,
 ) -> Result<Option<String>, Thrown> {
+    let full = || Thrown::Stop(StopCause::Limit(limit, maximum as u64));
+    if let Ok(string) = v8::Local::<v8::String>::try_from(value) {
+        if string.length() > maximum {
+            return Err(full());
+        }
+        let text = quoted(scope, string)?;
+        return if text.len() > maximum {
+            Err(full())
+        } else {
+            Ok(Some(text))
+        };
+    }
     let Some(text) = stringify(scope, value)? else {
         return Ok(None);
     };
-    let full = || Thrown::Stop(StopCause::Limit(limit, maximum as u64));
     // UTF-8 never has fewer bytes than UTF-16 has units, so this saves copying what is too long.
     if text.length() > maximum {
         return Err(full());
@@ -46,6 +57,39 @@ pub(crate) fn to_text<'s>(
         )));
     }
     Ok(Some(without_lone_surrogates(text)))
+}
+
+/// A string as JSON text; lone surrogates become U+FFFD.
+///
+/// Strings are what most tools take and give when it is much. V8's own way copies them three times
+/// through buffers that it gives back at once; the page faults of those cost more than all the rest.
+fn quoted(
+    scope: &mut v8::PinScope<'_, '_>,
+    string: v8::Local<'_, v8::String>,
+) -> Result<String, Thrown> {
+    if let v8::ValueViewData::OneByte(bytes) = v8::ValueView::new(scope, string).data()
+        && !needs_escapes(bytes)
+        && let Ok(content) = std::str::from_utf8(bytes)
+    {
+        let mut text = String::with_capacity(content.len() + 2);
+        text.push('"');
+        text.push_str(content);
+        text.push('"');
+        return Ok(text);
+    }
+    serde_json::to_string(&string.to_rust_string_lossy(scope))
+        .map_err(|error| Thrown::Type(format!("the string cannot be written as JSON: {error}")))
+}
+
+/// Whether Latin-1 text is something else between the quotes of JSON than it is by itself.
+fn needs_escapes(latin1: &[u8]) -> bool {
+    // Looking at all of a block lets the compiler look at many bytes at once.
+    const BLOCK_BYTES: usize = 4096;
+    latin1.chunks(BLOCK_BYTES).any(|block| {
+        block.iter().fold(false, |found, byte| {
+            found | (*byte < 0x20) | (*byte >= 0x80) | (*byte == b'"') | (*byte == b'\\')
+        })
+    })
 }
 
 /// As [`to_text`], as the JSON of a tool's input: what JSON leaves out is null.
@@ -68,13 +112,31 @@ pub(crate) fn parse<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     text: &str,
 ) -> Option<v8::Local<'s, v8::Value>> {
-    // V8 decodes UTF-8 byte by byte; most tools answer in ASCII, which it only has to copy.
-    let text = if text.is_ascii() {
-        v8::String::new_from_one_byte(scope, text.as_bytes(), v8::NewStringType::Normal)?
-    } else {
-        v8::String::new(scope, text)?
-    };
+    if let Some(content) = plain_string(text) {
+        return Some(new_string(scope, content)?.into());
+    }
+    let text = new_string(scope, text)?;
     v8::json::parse(scope, text)
+}
+
+/// What is between the quotes of JSON text that is one string without escapes.
+fn plain_string(text: &str) -> Option<&str> {
+    let content = text.strip_prefix('"')?.strip_suffix('"')?;
+    memchr::memchr(b'\\', content.as_bytes())
+        .is_none()
+        .then_some(content)
+}
+
+/// A string in the heap. V8 decodes UTF-8 byte by byte; ASCII, which is the rule, it has to copy only.
+fn new_string<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    text: &str,
+) -> Option<v8::Local<'s, v8::String>> {
+    if text.is_ascii() {
+        v8::String::new_from_one_byte(scope, text.as_bytes(), v8::NewStringType::Normal)
+    } else {
+        v8::String::new(scope, text)
+    }
 }
 
 /// How deeply JSON text is nested.
@@ -138,7 +200,35 @@ fn without_lone_surrogates(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{depth, without_lone_surrogates};
+    use super::{depth, needs_escapes, plain_string, without_lone_surrogates};
+
+    #[test]
+    fn exactly_the_bytes_that_json_or_utf8_changes_need_escapes() {
+        for byte in 0..=u8::MAX {
+            let mut text = vec![b'x'; 5000];
+            text.push(byte);
+            let character = char::from(byte).to_string();
+            let same = serde_json::to_string(&character)
+                .is_ok_and(|json| json.len() == 3 && json.as_bytes().get(1) == Some(&byte));
+            assert_eq!(needs_escapes(&text), !same, "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn a_plain_string_is_one_string_without_escapes() {
+        for (text, expected) in [
+            (r#""""#, Some("")),
+            (r#""a ü""#, Some("a ü")),
+            (r#""a\n""#, None),
+            (r#""a\"""#, None),
+            (r#"["a"]"#, None),
+            ("1", None),
+            ("", None),
+            ("\"", None),
+        ] {
+            assert_eq!(plain_string(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn depth_counts_brackets_outside_of_strings_only() {

@@ -46,6 +46,16 @@ pub async fn tool_results_arrive_as_values(make: MakeProvider) {
         fixture.texts(source).await,
         ["true", "ü🦕", "true", "null", "number"]
     );
+    let source = r#"
+        const strings = ['', 'plain', ' "quoted" ', 'a\\b', '\n\t\u0000\u001f\u007f', 'Zürich', '東京 🦕',
+            'x'.repeat(100000) + 'é', "'".repeat(70000) + '"'];
+        for (const string of strings) {
+            const back = await tools.echo(string);
+            if (back !== string) text(`${JSON.stringify(string)} came back as ${JSON.stringify(back)}`);
+        }
+        text(await tools.echo('lone \ud800') === 'lone \ufffd');
+    "#;
+    assert_eq!(fixture.texts(source).await, ["true"]);
     fixture.end().await;
 }
 

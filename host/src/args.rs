@@ -375,7 +375,8 @@ Options:
   --version, -V           print the versions of the program and of V8
 
 Environment:
-  RUST_LOG                what to log, for instance info or code_mode_host=debug (default warn)
+  RUST_LOG                what to log, for instance info or code_mode_host=debug (default warn);
+                          code_mode::timing=debug tells where the time of each cell goes
 
 Exit status: 0 after a clean end of input, 1 after a failure (the reason is on standard error),
 2 for an argument that cannot be understood.

@@ -9,12 +9,17 @@ use code_mode_protocol::{
 };
 use code_mode_runtime::{RuntimeFailure, Supervisor};
 use tokio::sync::Notify;
+use tracing::field::Empty;
 
 use crate::calls::Calls;
 use crate::config::{ConnectionLimits, FailureHook, HostConfig};
+use crate::direct::DirectOutput;
 use crate::outgoing::{Outgoing, QueueClosed};
 use crate::requests::{InFlight, Requests};
 use crate::{ServeError, convert};
+
+/// The target of the spans that say where the time of a cell goes, the runtime's included.
+const TIMING: &str = "code_mode::timing";
 
 /// The shared part of a connection: the ways out, the tables of what is open, and the first
 /// failure.
@@ -76,10 +81,10 @@ impl From<SessionError> for Refusal {
 }
 
 impl Connection {
-    pub(crate) fn new(config: &HostConfig) -> Self {
+    pub(crate) fn new(config: &HostConfig, direct: Option<DirectOutput>) -> Self {
         let limits: &ConnectionLimits = &config.limits;
         Self {
-            outgoing: Outgoing::new(limits),
+            outgoing: Outgoing::new(limits, direct),
             requests: Requests::new(limits.requests_in_flight, limits.remembered_requests),
             calls: Calls::new(limits.delegate_calls, limits.remembered_calls),
             timings: config.timings,
@@ -148,7 +153,10 @@ impl Connection {
     pub(crate) fn encode(&self, message: &HostMessage) -> Result<EncodedFrame, EncodeError> {
         let none = AgreedCapabilities::none();
         let agreed = self.agreed.get().unwrap_or(&none);
-        EncodedFrame::encode(message, agreed)
+        let span = tracing::debug_span!(target: TIMING, "encode", bytes = Empty).entered();
+        let frame = EncodedFrame::encode(message, agreed)?;
+        span.record("bytes", frame.wire_bytes());
+        Ok(frame)
     }
 
     /// Sends a message that cannot exceed the frame cap.
@@ -170,11 +178,15 @@ impl Connection {
         });
     }
 
-    /// Answers an execute with `execution/started`; it goes on to owe an initial response.
+    /// Answers an execute with `execution/started`; it goes on to owe an initial response. The frame
+    /// is queued only: [`Outgoing::flush`] is to follow.
     pub(crate) fn start(&self, id: RequestId, cell_id: CellId) {
         self.requests.update(id, InFlight::Started);
         let result = Ok(OperationValue::ExecutionStarted { cell_id });
-        self.send(&HostMessage::OperationResponse { id, result });
+        match self.encode(&HostMessage::OperationResponse { id, result }) {
+            Ok(frame) => dropped(self.outgoing.queue(frame)),
+            Err(error) => self.fail(ServeError::Encode(error)),
+        }
     }
 
     /// Gives an execute its initial response, unless it had one.
@@ -242,9 +254,7 @@ impl Connection {
     }
 
     fn push(&self, frame: EncodedFrame) {
-        if self.outgoing.push(frame) == Err(QueueClosed) {
-            tracing::trace!("a frame was dropped because the connection is closing");
-        }
+        dropped(self.outgoing.push(frame));
     }
 
     fn wire_error(&self, refusal: Refusal) -> WireError {
@@ -270,6 +280,13 @@ impl Connection {
 impl Supervisor for Connection {
     fn failed(&self, failure: RuntimeFailure) {
         self.fail(ServeError::Runtime(failure));
+    }
+}
+
+/// Takes note of a frame that may have been dropped.
+fn dropped(queued: Result<(), QueueClosed>) {
+    if queued == Err(QueueClosed) {
+        tracing::trace!("a frame was dropped because the connection is closing");
     }
 }
 

@@ -148,8 +148,10 @@ impl Dispatcher {
         };
         open.link.closing.started(admitted.id());
         self.connection.start(id, cell_id);
-        // What the cell does from here on is queued behind its execution/started.
+        // What the cell does from here on is queued behind its execution/started, which is written
+        // while the cell's thread wakes up.
         admitted.start(open.link.first_observer(id));
+        self.connection.outgoing.flush();
     }
 
     /// Says which cells hold the slots when there is none left.

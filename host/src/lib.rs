@@ -19,9 +19,11 @@
 //! # Threads
 //! - The *reader* task takes frames and acts on each before it takes the next; a request is given to
 //!   the runtime on the spot.
-//! - The *writer* task writes what is queued, all frames that are ready in one write.
 //! - Each cell's V8 thread (the runtime's) encodes the cell's events where they happen and queues
-//!   them, so that no task stands between a script and the pipe.
+//!   them. Over pipes and sockets it writes them as well, so that no task stands between a script
+//!   and the pipe.
+//! - The *writer* task writes what no thread could write at once, all frames that are ready in one
+//!   write.
 //! - The task that called [`serve`] supervises: it waits for the first of the others that ends, or
 //!   for a failure that the runtime reports, and closes.
 //!
@@ -40,8 +42,10 @@ mod config;
 pub mod conformance;
 mod connection;
 mod convert;
+mod direct;
 mod dispatch;
 mod error;
+mod frames;
 mod logging;
 mod outgoing;
 pub mod process;

@@ -14,15 +14,28 @@
 //!   the requests in flight, open calls and active cells that they end, none of which can grow
 //!   while reader and cells wait; their bytes by the hard bound, past which the connection fails
 //!   at once.
+//!
+//! # Who writes
+//! Where the output allows it ([`DirectOutput`]), whoever queues a frame writes it, so that it needs
+//! no other thread to be woken on its way. One at a time has the turn to write ([`Turn`]): with it go
+//! all frames that are queued, so order on the wire is the order of the queue. What a thread cannot
+//! write at once, because the client does not read or because others queue more and more, it leaves
+//! to the writer task, which alone can wait.
 
-use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use code_mode_protocol::EncodedFrame;
 use tokio::sync::Notify;
 
 use crate::config::ConnectionLimits;
+use crate::direct::DirectOutput;
+use crate::frames::{Frames, Written};
+
+/// Writes that a thread makes in a row before it leaves the rest to the writer task: its own frame,
+/// and what others have queued meanwhile. It bounds how long others can keep a script from going on.
+const WRITES_IN_A_ROW: usize = 4;
 
 /// The queue takes no frames any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +58,12 @@ pub(crate) struct Outgoing {
 
 #[derive(Debug, Default)]
 struct State {
-    frames: VecDeque<EncodedFrame>,
-    /// Frames queued and frames handed to the writer that are not wholly written.
+    frames: Frames,
+    turn: Turn,
+    /// Where threads write to by themselves; `None` when all is left to the writer task, and once
+    /// the queue is closed.
+    direct: Option<Arc<DirectOutput>>,
+    /// Frames queued and frames on their way out that are not wholly written.
     unwritten_frames: usize,
     unwritten_bytes: usize,
     full_since: Option<Instant>,
@@ -55,13 +72,29 @@ struct State {
     waiting_is_over: bool,
     /// The hard bound was passed: the number of bytes that were to be held.
     overflow: Option<usize>,
+    /// A thread's write has failed; the writer task tells of it.
+    failed: Option<io::Error>,
+}
+
+/// Who may write. No frame is written without the turn.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Nobody writes; whoever queues a frame may take the turn.
+    #[default]
+    Free,
+    /// A thread writes, and looks at the queue once more before it gives the turn back.
+    Thread,
+    /// The writer task writes, or has been woken to do so, until the queue is empty.
+    Task,
 }
 
 /// What the writer finds when it looks for work.
 #[derive(Debug)]
 pub(crate) enum Batch {
     /// Frames to write, at least one.
-    Frames(VecDeque<EncodedFrame>),
+    Frames(Frames),
+    /// A thread's write has failed.
+    Failed(io::Error),
     /// The hard bound was passed; this many bytes were to be held.
     Overflow(usize),
     /// The queue is closed and everything is handed out.
@@ -69,10 +102,15 @@ pub(crate) enum Batch {
 }
 
 impl Outgoing {
-    /// An empty queue with these bounds.
-    pub(crate) fn new(limits: &ConnectionLimits) -> Self {
+    /// An empty queue with these bounds. With `direct`, which must be the writer task's output as
+    /// well, threads write by themselves.
+    pub(crate) fn new(limits: &ConnectionLimits, direct: Option<DirectOutput>) -> Self {
+        let state = State {
+            direct: direct.map(Arc::new),
+            ..State::default()
+        };
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             room_for_threads: Condvar::new(),
             room_for_reader: Notify::new(),
             ready: Notify::new(),
@@ -82,18 +120,34 @@ impl Outgoing {
         }
     }
 
-    /// Queues a frame without waiting for room.
+    /// Queues a frame without waiting for room, and sees to its writing.
     pub(crate) fn push(&self, frame: EncodedFrame) -> Result<(), QueueClosed> {
-        self.put(self.lock(), frame)
+        let state = self.put(self.lock(), frame)?;
+        self.write(state);
+        Ok(())
     }
 
-    /// Queues a frame once there is room; blocks the thread until then. Only for cell threads.
+    /// Queues a frame once there is room, and sees to its writing; blocks the thread until there is.
+    /// Only for cell threads.
     pub(crate) fn push_waiting(&self, frame: EncodedFrame) -> Result<(), QueueClosed> {
         let state = self
             .room_for_threads
             .wait_while(self.lock(), |state| self.must_wait(state))
             .unwrap_or_else(PoisonError::into_inner);
-        self.put(state, frame)
+        let state = self.put(state, frame)?;
+        self.write(state);
+        Ok(())
+    }
+
+    /// Queues a frame that is to go out with another one, or after something more urgent than its
+    /// writing. [`flush`](Self::flush) must follow on the same thread, before anything that waits.
+    pub(crate) fn queue(&self, frame: EncodedFrame) -> Result<(), QueueClosed> {
+        self.put(self.lock(), frame).map(drop)
+    }
+
+    /// Sees to the writing of what is queued.
+    pub(crate) fn flush(&self) {
+        self.write(self.lock());
     }
 
     /// Resolves when there is room, or when the queue is closed.
@@ -110,8 +164,8 @@ impl Outgoing {
         }
     }
 
-    /// Everything that is queued, as soon as there is something. Only for the writer, which says
-    /// with [`written`](Self::written) when it is done with it.
+    /// Everything that is queued, as soon as there is something that no thread writes. Only for the
+    /// writer, which says with [`written`](Self::written) what it has written of it.
     pub(crate) async fn next_batch(&self) -> Batch {
         loop {
             let notified = self.ready.notified();
@@ -120,25 +174,28 @@ impl Outgoing {
                 if let Some(bytes) = state.overflow {
                     return Batch::Overflow(bytes);
                 }
-                if !state.frames.is_empty() {
-                    return Batch::Frames(std::mem::take(&mut state.frames));
+                if let Some(error) = state.failed.take() {
+                    return Batch::Failed(error);
                 }
-                if state.closed {
-                    return Batch::End;
+                // A thread that has the turn wakes the writer if it leaves anything to do.
+                if state.turn != Turn::Thread {
+                    if !state.frames.is_empty() {
+                        state.turn = Turn::Task;
+                        return Batch::Frames(std::mem::take(&mut state.frames));
+                    }
+                    state.turn = Turn::Free;
+                    if state.closed {
+                        return Batch::End;
+                    }
                 }
             }
             notified.await;
         }
     }
 
-    /// Takes note that the client has taken a whole frame of this many bytes.
-    pub(crate) fn written(&self, bytes: usize) {
-        let mut state = self.lock();
-        state.unwritten_frames = state.unwritten_frames.saturating_sub(1);
-        state.unwritten_bytes = state.unwritten_bytes.saturating_sub(bytes);
-        if state.full_since.is_some() && !self.is_full(&state) {
-            state.full_since = None;
-            drop(state);
+    /// Takes note that the client has taken whole frames.
+    pub(crate) fn written(&self, written: Written) {
+        if self.note(&mut self.lock(), written) {
             self.wake_waiters();
         }
     }
@@ -152,7 +209,14 @@ impl Outgoing {
 
     /// Takes no frames any more; what is queued can still be written.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        let direct = {
+            let mut state = self.lock();
+            state.closed = true;
+            // What is left is the writer's, and the output is closed once the writer is done with
+            // it, however long others hold this queue.
+            state.direct.take()
+        };
+        drop(direct);
         self.wake_waiters();
         self.ready.notify_one();
     }
@@ -165,15 +229,15 @@ impl Outgoing {
             .map(|full_since| full_since.max(progress) + deadline)
     }
 
-    fn put(
-        &self,
-        mut state: MutexGuard<'_, State>,
+    fn put<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
         frame: EncodedFrame,
-    ) -> Result<(), QueueClosed> {
+    ) -> Result<MutexGuard<'a, State>, QueueClosed> {
         if state.closed {
             return Err(QueueClosed);
         }
-        let bytes = state.unwritten_bytes + frame.as_bytes().len();
+        let bytes = state.unwritten_bytes + frame.wire_bytes();
         if bytes > self.max_bytes_hard {
             state.overflow = Some(bytes);
             drop(state);
@@ -182,13 +246,82 @@ impl Outgoing {
         }
         state.unwritten_frames += 1;
         state.unwritten_bytes = bytes;
-        state.frames.push_back(frame);
+        state.frames.push(frame);
         if state.full_since.is_none() && self.is_full(&state) {
             state.full_since = Some(Instant::now());
         }
+        Ok(state)
+    }
+
+    /// Sees to the writing of what is queued: here, or by whoever has the turn, or by the writer.
+    fn write<'a>(&'a self, state: MutexGuard<'a, State>) {
+        if state.turn != Turn::Free || state.frames.is_empty() {
+            return;
+        }
+        let Some(direct) = state.direct.clone() else {
+            drop(state);
+            self.ready.notify_one();
+            return;
+        };
+        self.write_by(state, |frames| direct.write(frames));
+    }
+
+    /// Takes the turn and writes by `write`, which is not called with the lock held. It gives how
+    /// many bytes were taken; fewer than all if the output takes no more for now.
+    fn write_by<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        mut write: impl FnMut(&Frames) -> io::Result<usize>,
+    ) {
+        state.turn = Turn::Thread;
+        let mut room = false;
+        for _ in 0..WRITES_IN_A_ROW {
+            let mut frames = std::mem::take(&mut state.frames);
+            drop(state);
+            let result = write(&frames);
+            state = self.lock();
+            match result {
+                Ok(count) => room |= self.note(&mut state, frames.advance(count)),
+                Err(error) => {
+                    state.failed = Some(error);
+                    state.turn = Turn::Task;
+                    drop(state);
+                    self.close();
+                    return;
+                }
+            }
+            if !frames.is_empty() {
+                // The output takes no more for now. The rest stays in front of what came meanwhile.
+                frames.append(std::mem::take(&mut state.frames));
+                state.frames = frames;
+                break;
+            }
+            if state.frames.is_empty() {
+                break;
+            }
+        }
+        let rest = !state.frames.is_empty();
+        state.turn = if rest { Turn::Task } else { Turn::Free };
+        // The writer ends only when nobody writes any more.
+        let wake_writer = rest || state.closed;
         drop(state);
-        self.ready.notify_one();
-        Ok(())
+        if wake_writer {
+            self.ready.notify_one();
+        }
+        if room {
+            self.wake_waiters();
+        }
+    }
+
+    /// Takes note of whole frames written. True if those who wait for room are to be woken.
+    fn note(&self, state: &mut State, written: Written) -> bool {
+        state.unwritten_frames = state.unwritten_frames.saturating_sub(written.frames);
+        state.unwritten_bytes = state.unwritten_bytes.saturating_sub(written.bytes);
+        let room = state.full_since.is_some() && !self.is_full(state);
+        if room {
+            state.full_since = None;
+        }
+        room
     }
 
     fn is_full(&self, state: &State) -> bool {

@@ -1,6 +1,11 @@
-use code_mode_protocol::{AgreedCapabilities, DelegateRequestId, HostMessage};
+use std::io::{PipeReader, Read};
+
+use code_mode_protocol::{AgreedCapabilities, CellId, DelegateRequestId, HostMessage, SessionId};
+use tokio::net::unix::pipe;
 
 use super::*;
+use crate::ServeError;
+use crate::writer::write_frames;
 
 fn frame() -> EncodedFrame {
     let message = HostMessage::DelegateCancel {
@@ -10,17 +15,27 @@ fn frame() -> EncodedFrame {
 }
 
 fn queue(frames: usize, bytes: usize, hard: usize) -> Outgoing {
-    Outgoing::new(&ConnectionLimits {
+    Outgoing::new(&limits(frames, bytes, hard), None)
+}
+
+fn limits(frames: usize, bytes: usize, hard: usize) -> ConnectionLimits {
+    ConnectionLimits {
         outgoing_frames: frames,
         outgoing_bytes: bytes,
         outgoing_bytes_hard: hard,
         ..ConnectionLimits::default()
-    })
+    }
+}
+
+/// Takes note of so many of the test's frames.
+fn note_written(queue: &Outgoing, frames: usize) {
+    let bytes = frames * frame().wire_bytes();
+    queue.written(Written { frames, bytes });
 }
 
 async fn batch(queue: &Outgoing) -> usize {
     match queue.next_batch().await {
-        Batch::Frames(frames) => frames.len(),
+        Batch::Frames(frames) => frames.slices().len(),
         other => panic!("frames are queued, not {other:?}"),
     }
 }
@@ -53,7 +68,7 @@ async fn the_queue_is_full_until_frames_are_written_not_merely_taken() {
     assert!(!is_ready(queue.room()));
     assert_eq!(batch(&queue).await, 2);
     assert!(!is_ready(queue.room()));
-    queue.written(frame().wire_bytes());
+    note_written(&queue, 1);
     assert!(is_ready(queue.room()));
 }
 
@@ -94,7 +109,7 @@ fn a_thread_that_waits_for_room_goes_on_when_there_is_some() {
     queue.push(frame()).unwrap();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| queue.push_waiting(frame()));
-        queue.written(frame().wire_bytes());
+        note_written(&queue, 1);
         assert_eq!(waiting.join().unwrap(), Ok(()));
     });
 }
@@ -136,4 +151,189 @@ fn a_stall_is_counted_from_the_last_progress_while_the_queue_is_full() {
             .is_some_and(|at| at < later)
     );
     assert_eq!(queue.stalls_at(later, deadline), Some(later + deadline));
+}
+
+/// A queue whose frames threads write into a pipe, the pipe's end, and the writer task's output.
+fn piped(limits: &ConnectionLimits) -> (Outgoing, PipeReader, pipe::Sender) {
+    let (client, output) = std::io::pipe().unwrap();
+    let second = output.try_clone().unwrap();
+    let sender = pipe::Sender::from_owned_fd(output.into()).unwrap();
+    let direct = DirectOutput::new(second.into());
+    (Outgoing::new(limits, Some(direct)), client, sender)
+}
+
+/// A frame that names its sender and its place among that one's frames, and has this length.
+fn numbered(sender: usize, number: usize, length: usize) -> EncodedFrame {
+    let message = HostMessage::CellClosed {
+        session_id: SessionId::new("x".repeat(length)).unwrap(),
+        cell_id: CellId::new(format!("{sender}/{number}")).unwrap(),
+    };
+    EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap()
+}
+
+/// The payload of the next frame; `None` at the end.
+fn payload(client: &mut PipeReader) -> Option<serde_json::Value> {
+    let mut length = [0; 4];
+    client.read_exact(&mut length).ok()?;
+    let mut payload = vec![0; u32::from_le_bytes(length) as usize];
+    client.read_exact(&mut payload).expect("frames are whole");
+    Some(serde_json::from_slice(&payload).expect("frames hold JSON"))
+}
+
+/// Reads frames on a thread of its own, so that a writer that waits in vain fails by its deadline.
+fn read_all(mut client: PipeReader) -> std::thread::JoinHandle<Vec<serde_json::Value>> {
+    std::thread::spawn(move || std::iter::from_fn(|| payload(&mut client)).collect())
+}
+
+const GUARD: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_thread_writes_its_frame_by_itself_while_the_client_reads() {
+    // Nothing but the pushes could write: there is no writer task.
+    let (queue, mut client, _sender) = piped(&limits(8, 1 << 20, 1 << 20));
+    for number in 0..100 {
+        queue.push_waiting(numbered(0, number, 1)).unwrap();
+        let frame = payload(&mut client).unwrap();
+        assert_eq!(frame["cellId"], format!("0/{number}"));
+    }
+    queue.queue(numbered(0, 100, 1)).unwrap();
+    assert_eq!(queue.lock().unwritten_frames, 1);
+    queue.push(numbered(0, 101, 1)).unwrap();
+    assert_eq!(payload(&mut client).unwrap()["cellId"], "0/100");
+    assert_eq!(payload(&mut client).unwrap()["cellId"], "0/101");
+    assert!(is_ready(queue.room()) && !is_ready(queue.next_batch()));
+}
+
+#[tokio::test]
+async fn frames_of_many_threads_come_whole_and_in_the_order_of_each_thread() {
+    const THREADS: usize = 8;
+    const FRAMES: usize = 500;
+    // Small bounds, so that threads wait for room; lengths around those of a pipe's pages and of the
+    // pipe itself, so that writes stop half way.
+    let (queue, client, sender) = piped(&limits(16, 1 << 20, 1 << 30));
+    let queue = Arc::new(queue);
+    let frames = read_all(client);
+    let writer = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { write_frames(sender, &queue, GUARD).await }
+    });
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let queue = Arc::clone(&queue);
+            tokio::task::spawn_blocking(move || {
+                for number in 0..FRAMES {
+                    let length = [1, 100, 4_096, 70_000][(thread + number) % 4];
+                    queue
+                        .push_waiting(numbered(thread, number, length))
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.await.unwrap();
+    }
+    queue.close();
+    tokio::time::timeout(GUARD, writer)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let mut next = [0; THREADS];
+    for frame in frames.join().unwrap() {
+        let (thread, number) = frame["cellId"].as_str().unwrap().split_once('/').unwrap();
+        let next = &mut next[thread.parse::<usize>().unwrap()];
+        assert_eq!(number.parse(), Ok(*next));
+        *next += 1;
+    }
+    assert_eq!(next, [FRAMES; THREADS]);
+    let state = queue.lock();
+    assert_eq!((state.unwritten_frames, state.unwritten_bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_within_a_frame_gets_the_rest_from_the_writer_task() {
+    const LENGTH: usize = 4 << 20;
+    let (queue, mut client, sender) = piped(&limits(2, 16 << 20, 1 << 30));
+    queue.push(numbered(0, 0, LENGTH)).unwrap();
+    // The pipe is full, and the thread went on.
+    assert_eq!(queue.lock().turn, Turn::Task);
+    client.read_exact(&mut [0; 4]).unwrap();
+    // Later frames go behind the rest although there is room for them.
+    queue.push(numbered(0, 1, 1)).unwrap();
+    assert!(!is_ready(queue.room()));
+    let rest = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    queue.close();
+    let writing = write_frames(sender, &queue, GUARD);
+    tokio::time::timeout(GUARD, writing).await.unwrap().unwrap();
+    let expected = [
+        numbered(0, 0, LENGTH).as_bytes(),
+        numbered(0, 1, 1).as_bytes(),
+    ]
+    .concat();
+    assert!(
+        rest.join().unwrap() == expected[4..],
+        "the rest is whole and in order"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_the_rest_of_a_frame_stalls_the_connection() {
+    let (queue, _client, sender) = piped(&limits(1, 1 << 20, 1 << 30));
+    queue.push(numbered(0, 0, 4 << 20)).unwrap();
+    let deadline = Duration::from_millis(20);
+    let writing = write_frames(sender, &queue, deadline);
+    let error = tokio::time::timeout(GUARD, writing)
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(matches!(error, ServeError::Stalled { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_thread_that_finds_the_client_gone_fails_the_connection_as_the_writer_task_would() {
+    let (queue, client, sender) = piped(&limits(8, 1 << 20, 1 << 20));
+    drop(client);
+    queue.push(numbered(0, 0, 1)).unwrap();
+    assert_eq!(queue.push(numbered(0, 1, 1)), Err(QueueClosed));
+    let writing = write_frames(sender, &queue, GUARD);
+    let error = tokio::time::timeout(GUARD, writing)
+        .await
+        .unwrap()
+        .unwrap_err();
+    match error {
+        ServeError::Write(error) => assert_eq!(error.kind(), io::ErrorKind::BrokenPipe),
+        other => panic!("a write has failed, not {other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_closed_queue_keeps_no_descriptor_of_the_output() {
+    let (queue, mut client, sender) = piped(&limits(8, 1 << 20, 1 << 20));
+    queue.push(numbered(0, 0, 1)).unwrap();
+    queue.close();
+    write_frames(sender, &queue, GUARD).await.unwrap();
+    assert!(payload(&mut client).is_some());
+    assert_eq!(payload(&mut client), None);
+}
+
+#[tokio::test]
+async fn a_thread_leaves_the_rest_to_the_writer_task_when_others_queue_more_and_more() {
+    let queue = queue(100, 1 << 20, 1 << 20);
+    queue.queue(frame()).unwrap();
+    let mut writes = 0;
+    queue.write_by(queue.lock(), |frames| {
+        writes += 1;
+        // Others push meanwhile; none of them writes, since they do not have the turn.
+        queue.push(frame()).unwrap();
+        queue.push(frame()).unwrap();
+        Ok(frames.slices().iter().map(|slice| slice.len()).sum())
+    });
+    assert_eq!(writes, WRITES_IN_A_ROW);
+    assert_eq!(queue.lock().unwritten_frames, 2);
+    assert_eq!(batch(&queue).await, 2);
 }

@@ -8,8 +8,9 @@ use code_mode_runtime::{Runtime, RuntimeConfig};
 use tracing::Level;
 
 use crate::args::{self, Args, Command};
+use crate::serve::serve_directly;
 use crate::stdio::Stdio;
-use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, logging, serve};
+use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, logging};
 
 /// Exit status after a clean end of input.
 const EXIT_SUCCESS: u8 = 0;
@@ -61,9 +62,9 @@ fn serve_stdio(mut config: HostConfig) -> ExitCode {
         }
     };
     let served = tokio.block_on(async {
-        let (source, sink, output_thread) = stdio.connect().map_err(|error| error.to_string())?;
-        let served = serve(source, sink, config).await;
-        Ok::<_, String>((served, output_thread))
+        let ends = stdio.connect().map_err(|error| error.to_string())?;
+        let served = serve_directly(ends.source, ends.sink, Some(ends.direct), config).await;
+        Ok::<_, String>((served, ends.output_thread))
     });
     match served {
         Ok((Ok(()), output_thread)) => match output_thread.map(std::thread::JoinHandle::join) {

@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
+use crate::direct::DirectOutput;
 use crate::dispatch::{Dispatcher, close_session};
 use crate::sessions::Sessions;
 use crate::writer::write_frames;
@@ -40,7 +41,22 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let connection = Arc::new(Connection::new(&config));
+    serve_directly(reader, writer, None, config).await
+}
+
+/// As [`serve`]; with `direct`, a second descriptor of `writer`, each frame is written by the thread
+/// that has it while the client reads as fast as the host writes.
+pub(crate) async fn serve_directly<R, W>(
+    reader: R,
+    writer: W,
+    direct: Option<DirectOutput>,
+    config: HostConfig,
+) -> Result<(), ServeError>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let connection = Arc::new(Connection::new(&config, direct));
     let sessions = Arc::new(Sessions::new(config.limits.remembered_sessions));
 
     let write_task = tokio::spawn({
@@ -171,6 +187,8 @@ impl Supervision {
             }
         };
         self.write_task.abort();
+        // A cell that runs on keeps the queue, but not the output.
+        self.connection.outgoing.close();
         outcome.and(closed)
     }
 

@@ -8,6 +8,8 @@
 //! description sees too. The pipes and sockets that a client makes for a child are not shared, so
 //! nothing is restored. Files and terminals often are shared; they stay as they are, and a thread
 //! of their own copies between each of them and a socket pair.
+//!
+//! Pipes are made larger if the kernel lets this user; whoever shares them sees that too.
 
 use std::fs::File;
 use std::io;
@@ -19,6 +21,13 @@ use std::thread::JoinHandle;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixStream, unix::pipe};
 
+use crate::direct::DirectOutput;
+
+/// Bytes that a pipe of the connection should hold: what an unprivileged process may ask for by
+/// default. The kernel's own choice, 64 KiB, costs a change of process for every 64 KiB of a large
+/// frame.
+const PIPE_BYTES: libc::c_int = 1 << 20;
+
 /// Where frames come from.
 pub type FrameSource = Box<dyn AsyncRead + Send + Unpin>;
 /// Where frames go to.
@@ -27,6 +36,18 @@ pub type FrameSink = Box<dyn AsyncWrite + Send + Unpin>;
 /// The thread that copies to a standard output that is neither pipe nor socket; joined so that the
 /// process does not end before the last frame is out.
 pub type OutputThread = Option<JoinHandle<io::Result<u64>>>;
+
+/// The two ends of a connection.
+pub struct Ends {
+    /// Where frames come from.
+    pub source: FrameSource,
+    /// Where frames go to.
+    pub sink: FrameSink,
+    /// The same output, for threads that write by themselves.
+    pub direct: DirectOutput,
+    /// What to join before the process ends.
+    pub output_thread: OutputThread,
+}
 
 /// A standard stream cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +95,23 @@ impl Stdio {
     ///
     /// # Errors
     /// When the descriptors cannot be used, for instance because standard output is not writable.
-    pub fn connect(self) -> Result<(FrameSource, FrameSink, OutputThread), StdioError> {
+    pub fn connect(self) -> Result<Ends, StdioError> {
         let source = source(self.input).map_err(failed_to("read frames from standard input"))?;
-        let (sink, thread) =
+        let (sink, direct, output_thread) =
             sink(self.output).map_err(failed_to("write frames to standard output"))?;
-        Ok((source, sink, thread))
+        Ok(Ends {
+            source,
+            sink,
+            direct,
+            output_thread,
+        })
     }
 }
 
 fn source(input: File) -> io::Result<FrameSource> {
     let kind = input.metadata()?.file_type();
     if kind.is_fifo() {
+        enlarge(input.as_fd());
         return Ok(Box::new(pipe::Receiver::from_owned_fd(OwnedFd::from(
             input,
         ))?));
@@ -99,25 +126,26 @@ fn source(input: File) -> io::Result<FrameSource> {
     Ok(Box::new(stream(ours)?))
 }
 
-fn sink(output: File) -> io::Result<(FrameSink, OutputThread)> {
+fn sink(output: File) -> io::Result<(FrameSink, DirectOutput, OutputThread)> {
     let kind = output.metadata()?.file_type();
     if kind.is_fifo() {
-        return Ok((
-            Box::new(pipe::Sender::from_owned_fd(OwnedFd::from(output))?),
-            None,
-        ));
+        enlarge(output.as_fd());
+        let second = OwnedFd::from(output.try_clone()?);
+        // This sets non-blocking mode, for both descriptors.
+        let sender = pipe::Sender::from_owned_fd(OwnedFd::from(output))?;
+        return Ok((Box::new(sender), DirectOutput::new(second), None));
     }
-    if kind.is_socket() {
-        return Ok((
-            Box::new(stream(BlockingStream::from(OwnedFd::from(output)))?),
-            None,
-        ));
-    }
-    let (ours, theirs) = BlockingStream::pair()?;
-    let thread = copy_in_thread("frames-out", theirs, output)?;
-    Ok((Box::new(stream(ours)?), Some(thread)))
+    let (ours, thread) = if kind.is_socket() {
+        (BlockingStream::from(OwnedFd::from(output)), None)
+    } else {
+        let (ours, theirs) = BlockingStream::pair()?;
+        (ours, Some(copy_in_thread("frames-out", theirs, output)?))
+    };
+    let second = OwnedFd::from(ours.try_clone()?);
+    Ok((Box::new(stream(ours)?), DirectOutput::new(second), thread))
 }
 
+/// A socket in non-blocking mode, which all its descriptors have in common.
 fn stream(stream: BlockingStream) -> io::Result<UnixStream> {
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
@@ -148,3 +176,28 @@ fn redirect(from: BorrowedFd<'_>, to: libc::c_int) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Makes a pipe larger if it is smaller than [`PIPE_BYTES`]. Without leave from the kernel it stays
+/// as it is, and works as well, only slower.
+#[expect(
+    unsafe_code,
+    reason = "the standard library cannot change the size of a pipe"
+)]
+fn enlarge(pipe: BorrowedFd<'_>) {
+    use std::os::fd::AsRawFd;
+    let descriptor = pipe.as_raw_fd();
+    // SAFETY: `pipe` is open for as long as it is borrowed; F_GETPIPE_SZ takes no argument and
+    // F_SETPIPE_SZ an integer, and neither touches memory of this process.
+    let enlarged = unsafe {
+        libc::fcntl(descriptor, libc::F_GETPIPE_SZ) >= PIPE_BYTES
+            || libc::fcntl(descriptor, libc::F_SETPIPE_SZ, PIPE_BYTES) != -1
+    };
+    if !enlarged {
+        let error = io::Error::last_os_error();
+        tracing::debug!(%error, "the kernel has refused a larger pipe");
+    }
+}
+
+#[cfg(test)]
+#[path = "stdio_tests.rs"]
+mod tests;

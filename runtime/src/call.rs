@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use code_mode_api::{BoxFuture, RawJson, ToolError};
 
@@ -35,16 +36,20 @@ pub(crate) struct DelegateCall {
     /// The number of the call within its cell; tool calls and notifications count together.
     pub(crate) id: u64,
     cell: Arc<Cell>,
+    /// Whether a tokio task polls the future from now on.
+    has_task: AtomicBool,
     state: Mutex<CallState>,
 }
 
 enum CallState {
     /// The delegate has not been called yet.
     Waiting,
-    /// The future is at rest.
+    /// The future is at rest; with the waker of its task, if it has one.
     Idle(DelegateFuture, Option<Waker>),
     /// Somebody polls the future at this moment.
     Polling,
+    /// As [`Self::Polling`], and the future has woken its waker: whoever polls sees to the next poll.
+    PollingWoken,
     /// As [`Self::Polling`], and whoever polls drops the future and goes on with the cell's events.
     PollingCancelled,
     /// The future is gone.
@@ -56,19 +61,25 @@ impl DelegateCall {
         Arc::new(Self {
             id,
             cell,
+            has_task: AtomicBool::new(false),
             state: Mutex::new(CallState::Waiting),
         })
     }
 
-    /// Takes the delegate's future, polls it once, and hands it to the tokio runtime when it needs
-    /// more than that.
+    /// Takes the delegate's future and polls it once. When it needs more than that, it gets a task of
+    /// the tokio runtime as soon as it is woken: usually by a thread of that runtime, which need not
+    /// be woken itself then.
     pub(crate) fn begin(self: &Arc<Self>, future: DelegateFuture) {
         *self.lock() = CallState::Idle(future, None);
-        if self
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-        {
-            self.cell.tokio().spawn(CallTask(Arc::clone(self)));
+        let waker = Waker::from(Arc::clone(self));
+        // What is left to do after the poll is done by whoever wakes the call or cancels it.
+        let _ = self.poll(&mut Context::from_waker(&waker));
+    }
+
+    /// Leaves the future to a tokio task, once.
+    fn spawn(self: Arc<Self>) {
+        if !self.has_task.swap(true, Ordering::AcqRel) {
+            self.cell.tokio().clone().spawn(CallTask(self));
         }
     }
 
@@ -77,7 +88,7 @@ impl DelegateCall {
     pub(crate) fn cancel(&self) -> bool {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, CallState::Done) {
-            CallState::Polling | CallState::PollingCancelled => {
+            CallState::Polling | CallState::PollingWoken | CallState::PollingCancelled => {
                 *state = CallState::PollingCancelled;
                 false
             }
@@ -103,7 +114,9 @@ impl DelegateCall {
                     *state = CallState::Done;
                     return Poll::Ready(());
                 }
-                busy @ (CallState::Polling | CallState::PollingCancelled) => {
+                busy @ (CallState::Polling
+                | CallState::PollingWoken
+                | CallState::PollingCancelled) => {
                     *state = busy;
                     return Poll::Pending;
                 }
@@ -127,7 +140,13 @@ impl DelegateCall {
         let cancelled = matches!(*state, CallState::PollingCancelled);
         match polled {
             Poll::Pending if !cancelled => {
-                *state = CallState::Idle(future, Some(context.waker().clone()));
+                let woken = matches!(*state, CallState::PollingWoken);
+                let task = self.has_task.load(Ordering::Acquire);
+                *state = CallState::Idle(future, task.then(|| context.waker().clone()));
+                drop(state);
+                if woken {
+                    context.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
             Poll::Pending => {
@@ -163,6 +182,25 @@ impl DelegateCall {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CallState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the first poll leaves with the future.
+impl Wake for DelegateCall {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.lock();
+        match *state {
+            CallState::Idle(..) => {
+                drop(state);
+                self.spawn();
+            }
+            CallState::Polling => *state = CallState::PollingWoken,
+            // There is no future to poll, or whoever polls it knows already.
+            CallState::Waiting
+            | CallState::PollingWoken
+            | CallState::PollingCancelled
+            | CallState::Done => {}
+        }
     }
 }
 

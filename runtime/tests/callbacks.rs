@@ -268,3 +268,71 @@ async fn shutdown_calls_back_when_the_last_thread_has_ended() {
         "{refused:?}"
     );
 }
+
+/// Answers a call only after its future was polled ten times, waking itself in between: within the
+/// poll, and several times from threads of nobody.
+struct Restless;
+
+impl SessionDelegate for Restless {
+    fn invoke_tool(
+        &self,
+        invocation: ToolInvocation,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        let mut polls = 0;
+        Box::pin(async move {
+            std::future::poll_fn(move |context| {
+                polls += 1;
+                if polls == 10 {
+                    return std::task::Poll::Ready(());
+                }
+                let waker = context.waker().clone();
+                if polls % 2 == 1 {
+                    waker.wake_by_ref();
+                }
+                std::thread::spawn(move || {
+                    waker.wake_by_ref();
+                    waker.wake();
+                });
+                std::task::Poll::Pending
+            })
+            .await;
+            Ok(invocation.input)
+        })
+    }
+
+    fn notify(
+        &self,
+        _notification: Notification,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_future_is_polled_again_whoever_wakes_it_and_whenever() {
+    let runtime = runtime(RuntimeConfig::default(), None);
+    let session = runtime
+        .open(None, Arc::new(Restless))
+        .expect("a session opens");
+    let source = "
+        for (let n = 0; n < 20; n++) await tools.echo(n);
+        text((await Promise.all(Array.from({ length: 20 }, (_, n) => tools.echo(n)))).length);
+    ";
+    let (sender, mut ended) = mpsc::unbounded_channel();
+    let cell = session
+        .admit(Fixture::request(source))
+        .expect("it is admitted");
+    cell.start(Box::new(move |response| {
+        // The test is over when nobody listens.
+        let _ = sender.send(response);
+    }));
+    let response = within(ended.recv())
+        .await
+        .expect("an answer")
+        .expect("the cell ends");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["20"]);
+    within(session.shutdown()).await;
+}

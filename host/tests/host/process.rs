@@ -44,8 +44,13 @@ struct Host {
 
 impl Host {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = host()
-            .args(arguments)
+        let mut command = host();
+        command.args(arguments);
+        Self::from(command)
+    }
+
+    fn from(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -322,4 +327,48 @@ fn files_and_sockets_serve_as_well_as_pipes() {
 
 fn file(file: &File) -> File {
     file.try_clone().unwrap()
+}
+
+#[test]
+fn spans_are_told_on_standard_error_if_they_are_asked_for_and_frames_stay_alone_on_the_output() {
+    for (filter, format, told) in [
+        (None, "text", false),
+        (Some("code_mode::timing=debug"), "text", true),
+        (Some("code_mode::timing=debug"), "json", true),
+        (Some("code_mode::timing=info"), "text", false),
+    ] {
+        let mut command = host();
+        command.args(["--log-format", format]);
+        if let Some(filter) = filter {
+            command.env("RUST_LOG", filter);
+        }
+        let mut host = Host::from(command);
+        for message in [hello(), open(), request(1, &execute(&[], "text(1)"))] {
+            host.send(&message);
+        }
+        let types: Vec<Value> = (0..5)
+            .map(|_| next(&mut host.output).unwrap()["type"].take())
+            .collect();
+        assert_eq!(
+            types,
+            [
+                "connection/ready",
+                "operation/response",
+                "operation/response",
+                "execute/initialResponse",
+                "cell/closed"
+            ]
+        );
+        drop(host.input.take());
+        let (status, stderr) = host.end();
+        assert_eq!(status, Some(0));
+        let encoded = |line: &&str| {
+            ["encode", "close", "bytes", "time.busy", "time.idle"]
+                .iter()
+                .all(|part| line.contains(part))
+        };
+        let count = stderr.lines().filter(encoded).count();
+        assert_eq!(count, if told { 5 } else { 0 }, "{filter:?}: {stderr}");
+        assert!(told || stderr.is_empty(), "{filter:?}: {stderr}");
+    }
 }

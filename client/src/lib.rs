@@ -16,8 +16,9 @@
 //! # Threads
 //! Everything runs on the tokio runtime in whose context the futures are polled, which needs its
 //! I/O and time drivers. Each host has a thread `code-mode-host` that starts it, waits for it and
-//! reaps it, so that no host is left behind by a runtime that shuts down. Delegates are called on
-//! the connection's driver task: the part of a delegate before its future must not block.
+//! reaps it, so that no host is left behind by a runtime that shuts down. Each connection has one
+//! task, the driver, which reads from the host, writes to it and calls the delegates: the part of a
+//! delegate before its future must not block. The futures run in tasks of their own.
 //!
 //! # Limits
 //! [`ConnectionLimits`] bounds what a connection may hold: calls, outgoing bytes, delegate calls.

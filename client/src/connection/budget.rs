@@ -20,14 +20,6 @@ pub(crate) struct Share {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Share {
-    /// A share of no budget.
-    #[cfg(test)]
-    pub(super) fn free() -> Self {
-        Self { _permit: None }
-    }
-}
-
 impl ByteBudget {
     pub(super) fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);

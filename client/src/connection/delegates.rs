@@ -146,11 +146,11 @@ impl DelegateTasks {
                 .or_else(|_| convert::delegate_error_frame(id, "the tool's error is too large"));
             match encoded {
                 Ok(bytes) => {
-                    let share = Some(budget.acquire(bytes.wire_bytes()).await);
+                    let _share = Some(budget.acquire(bytes.wire_bytes()).await);
                     let frame = Frame {
                         bytes,
                         request: None,
-                        share,
+                        _share,
                     };
                     // A driver that is gone needs no answer.
                     drop(events.send(Event::DelegateDone { key, frame }));

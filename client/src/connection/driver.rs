@@ -1,27 +1,45 @@
 //! The task that alone owns the state of a connection.
 
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use code_mode_api::SideEffects;
 use code_mode_protocol::AgreedCapabilities;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::delegates::{DelegateTasks, tell_closed};
 use super::events::{Effect, Event, Operation, Request};
+use super::reader::Reader;
 use super::state::{State, Step};
-use super::writer::Batch;
+use super::writer::Writer;
 use crate::error::{CallError, ConnectionFailure};
 use crate::process::HostProcess;
+use crate::process::stderr::StderrTail;
 
 /// How long the driver waits for the last words of a host that has failed (20 ms). Together with
 /// [`END_GRACE`](super::state::END_GRACE) this keeps bad news under 100 ms.
 const STDERR_GRACE: Duration = Duration::from_millis(20);
 const _: () = assert!(STDERR_GRACE.as_millis() + super::state::END_GRACE.as_millis() < 100);
-/// How many events are taken in before frames go to the writer and effects are carried out.
-const MAX_EVENTS_PER_TURN: usize = 128;
+/// How many events are taken in before frames are written and effects are carried out: half of what
+/// tokio lets a task do before it must give way, so that the other half is left for the host.
+const MAX_EVENTS_PER_TURN: usize = 64;
+/// How many messages of the host are taken in before the same.
+const MAX_MESSAGES_PER_TURN: usize = 128;
+
+/// What a turn has taken in from one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// All there was; the task is woken when more comes.
+    All,
+    /// As much as one turn takes.
+    Part,
+    /// The owner's wish that the connection ends.
+    Close,
+}
 
 /// The driver of one connection.
 pub(super) struct Driver {
@@ -29,12 +47,9 @@ pub(super) struct Driver {
     pub(super) events: mpsc::UnboundedReceiver<Event>,
     pub(super) delegates: DelegateTasks,
     pub(super) process: HostProcess,
-    /// Where batches go; the writer holds one and says when it has written it.
-    pub(super) batches: Option<mpsc::Sender<Batch>>,
-    pub(super) writing: bool,
-    pub(super) writer: AbortOnDropHandle<()>,
-    /// Reads until the host's output ends, also while the host is being shut down.
-    pub(super) _reader: AbortOnDropHandle<()>,
+    /// `None` once the connection is over; what the host still says is dropped then.
+    pub(super) reader: Option<Reader>,
+    pub(super) writer: Writer,
     /// Told once how the greeting went.
     pub(super) greeted: Option<oneshot::Sender<Result<AgreedCapabilities, Arc<str>>>>,
     /// Why the connection is over; set before anybody is told.
@@ -54,14 +69,127 @@ impl Driver {
             tracing::warn!(pid = self.process.pid, %failure, "a code-mode host has failed");
         }
         let failure = ended.err().unwrap_or(ConnectionFailure::Closed);
-        let cause = self.cause(&failure).await;
+        let reader = self.reader.take();
+        tokio::select! {
+            biased;
+            () = self.end(&failure) => {}
+            () = drain(reader) => {}
+        }
+    }
+
+    /// Works until the connection fails, or until the owner wants it to end.
+    async fn serve(&mut self) -> Result<(), ConnectionFailure> {
+        let mut timer = pin!(sleep_until(Instant::now()));
+        poll_fn(|context| self.poll_serve(timer.as_mut(), context)).await
+    }
+
+    /// Takes turns until nothing is left to do now. Each turn looks at every source, and what it
+    /// gives the host to read is written in that turn.
+    ///
+    /// None starves however much another has: a turn takes in a bounded part of the events, and the
+    /// host's messages come last, because one large message may use up what tokio lets a task do
+    /// before it must give way.
+    fn poll_serve(
+        &mut self,
+        mut timer: Pin<&mut Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ConnectionFailure>> {
+        loop {
+            let now = Instant::now();
+            let events = self.take_events(now, context)?;
+            if events == Taken::Close {
+                return Poll::Ready(Ok(()));
+            }
+            self.give(now, context)?;
+            let messages = self.take_messages(now, context)?;
+            self.give(now, context)?;
+            if let Some(deadline) = self.state.next_deadline() {
+                // The timer is moved only to an earlier time; one that fires too early costs a turn
+                // of this loop, which is cheaper than moving it for every call.
+                if timer.is_elapsed() || deadline < timer.deadline() {
+                    timer.as_mut().reset(deadline);
+                }
+                // Whether it has fired is asked apart: a task that must give way gets no answer
+                // here. Only a timer that has fired counts, never the clock alone, because then
+                // tokio has also looked whether the host has said something in time.
+                let _ = timer.as_mut().poll(context);
+                if timer.is_elapsed() {
+                    self.state.expire(Instant::now())?;
+                    continue;
+                }
+            }
+            if messages == Taken::All && events == Taken::All {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Hands what is ready to the host and the delegates.
+    fn give(&mut self, now: Instant, context: &mut Context<'_>) -> Result<(), ConnectionFailure> {
+        if let Err(failure) = self.writer.write(&mut self.state.outbox, context) {
+            self.state.handle(Event::WriteFailed(failure), now)?;
+        }
+        while let Some(effect) = self.state.effects.pop_front() {
+            self.delegates.carry_out(effect);
+        }
+        Ok(())
+    }
+
+    /// Takes in what the host has said.
+    fn take_messages(
+        &mut self,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Result<Taken, ConnectionFailure> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(Taken::All);
+        };
+        for _ in 0..MAX_MESSAGES_PER_TURN {
+            let event = match reader.poll_next(context) {
+                Poll::Pending => return Ok(Taken::All),
+                Poll::Ready(Ok(message)) => Event::Host(message),
+                Poll::Ready(Err(end)) => Event::OutputEnded(end),
+            };
+            if let Step::Greeted(agreed) = self.state.handle(event, now)?
+                && let Some(greeted) = self.greeted.take()
+            {
+                drop(greeted.send(Ok(agreed)));
+            }
+        }
+        Ok(Taken::Part)
+    }
+
+    /// Takes in what has happened on this side.
+    fn take_events(
+        &mut self,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Result<Taken, ConnectionFailure> {
+        for _ in 0..MAX_EVENTS_PER_TURN {
+            let event = match self.events.poll_recv(context) {
+                Poll::Pending => return Ok(Taken::All),
+                Poll::Ready(None) => return Ok(Taken::Close),
+                Poll::Ready(Some(event)) => event,
+            };
+            if let Event::DelegateDone { key, .. } = &event {
+                self.delegates.finished(*key);
+            }
+            if let Step::Close = self.state.handle(event, now)? {
+                return Ok(Taken::Close);
+            }
+        }
+        Ok(Taken::Part)
+    }
+
+    /// Answers everybody and sees the host end.
+    async fn end(&mut self, failure: &ConnectionFailure) {
+        let stderr = Arc::clone(&self.process.stderr);
+        let cause = cause(failure, &stderr).await;
         self.finish(&cause);
         while let Some(effect) = self.state.effects.pop_front() {
             self.delegates.carry_out(effect);
         }
-        // Closes the host's input, also in the middle of a frame.
-        self.batches = None;
-        self.writer.abort();
+        self.writer.close();
         let mut exit = self.process.exit.clone();
         let in_time = timeout(self.shutdown_deadline, exit.wait_for(Option::is_some))
             .await
@@ -74,87 +202,6 @@ impl Driver {
             self.process.kill();
             // A closed channel means that the child could not be waited for, which was logged.
             let _ = exit.wait_for(Option::is_some).await;
-        }
-    }
-
-    /// Works until the connection fails, or until the owner wants it to end.
-    async fn serve(&mut self) -> Result<(), ConnectionFailure> {
-        let timer = sleep_until(Instant::now());
-        tokio::pin!(timer);
-        loop {
-            self.flush();
-            // The timer is moved only to an earlier time; one that fires too early costs a turn of
-            // this loop, which is cheaper than moving it for every call.
-            let deadline = self.state.next_deadline();
-            if let Some(deadline) = deadline
-                && (timer.is_elapsed() || deadline < timer.deadline())
-            {
-                timer.as_mut().reset(deadline);
-            }
-            tokio::select! {
-                biased;
-                event = self.events.recv() => {
-                    let Some(event) = event else { return Ok(()) };
-                    if self.take(event)? {
-                        return Ok(());
-                    }
-                }
-                () = &mut timer, if deadline.is_some() => {
-                    self.state.expire(Instant::now())?;
-                    continue;
-                }
-            }
-            for _ in 1..MAX_EVENTS_PER_TURN {
-                let Ok(event) = self.events.try_recv() else {
-                    break;
-                };
-                if self.take(event)? {
-                    return Ok(());
-                }
-            }
-            let now = Instant::now();
-            if self
-                .state
-                .next_deadline()
-                .is_some_and(|deadline| deadline <= now)
-            {
-                self.state.expire(now)?;
-            }
-        }
-    }
-
-    /// Takes one event in; `true` when it is time to end.
-    fn take(&mut self, event: Event) -> Result<bool, ConnectionFailure> {
-        match &event {
-            Event::Written => self.writing = false,
-            Event::DelegateDone { key, .. } => self.delegates.finished(*key),
-            _ => {}
-        }
-        match self.state.handle(event, Instant::now())? {
-            Step::Continue => Ok(false),
-            Step::Greeted(agreed) => {
-                if let Some(greeted) = self.greeted.take() {
-                    drop(greeted.send(Ok(agreed)));
-                }
-                Ok(false)
-            }
-            Step::Close => Ok(true),
-        }
-    }
-
-    /// Hands what is ready to the writer and the delegates.
-    fn flush(&mut self) {
-        while let Some(effect) = self.state.effects.pop_front() {
-            self.delegates.carry_out(effect);
-        }
-        if self.writing || self.state.outbox.is_empty() {
-            return;
-        }
-        if let Some(batches) = &self.batches {
-            // The channel holds one batch and the writer is idle, so there is room. A writer that
-            // has ended has told why.
-            let batch = Batch::new(std::mem::take(&mut self.state.outbox));
-            self.writing = batches.try_send(batch).is_ok();
         }
     }
 
@@ -173,23 +220,31 @@ impl Driver {
             }
         }
     }
+}
 
-    /// The failure in words, with the last lines of the host's standard error.
-    async fn cause(&self, failure: &ConnectionFailure) -> Arc<str> {
-        if matches!(failure, ConnectionFailure::Closed) {
-            return Arc::from(failure.to_string());
-        }
-        let stderr = &self.process.stderr;
-        // A host's child may keep the pipe open; what has come by then is what there is.
-        let _ = timeout(STDERR_GRACE, stderr.ended()).await;
-        let tail = stderr.text();
-        if tail.is_empty() {
-            return Arc::from(failure.to_string());
-        }
-        Arc::from(format!(
-            "{failure}; its last words on standard error:\n{tail}"
-        ))
+/// The failure in words, with the last lines of the host's standard error.
+async fn cause(failure: &ConnectionFailure, stderr: &StderrTail) -> Arc<str> {
+    if matches!(failure, ConnectionFailure::Closed) {
+        return Arc::from(failure.to_string());
     }
+    // A host's child may keep the pipe open; what has come by then is what there is.
+    let _ = timeout(STDERR_GRACE, stderr.ended()).await;
+    let tail = stderr.text();
+    if tail.is_empty() {
+        return Arc::from(failure.to_string());
+    }
+    Arc::from(format!(
+        "{failure}; its last words on standard error:\n{tail}"
+    ))
+}
+
+/// Takes what a host that is being shut down still says, so that it is never stuck on a full pipe.
+/// Never resolves.
+async fn drain(reader: Option<Reader>) {
+    if let Some(reader) = reader {
+        reader.drain().await;
+    }
+    pending().await
 }
 
 impl Drop for Driver {

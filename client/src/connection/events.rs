@@ -16,14 +16,15 @@ use super::ticket::Ticket;
 use crate::error::{CallError, ConnectionFailure, HostError};
 use crate::process::Exit;
 
-/// The way to the driver. Its channel has no bound of its own: requests hold a call slot, frames a
-/// share of a byte budget, and every other event is sent at most once per thing that exists.
+/// The way to the driver, for what it does not learn from its own pipes. Its channel has no bound of
+/// its own: requests hold a call slot, frames a share of a byte budget, and every other event is
+/// sent at most once per thing that exists.
 pub(crate) type Events = mpsc::UnboundedSender<Event>;
 
 /// Everything that can happen to a connection.
 pub(crate) enum Event {
-    /// The host has sent a message; its share of the inbound budget ends with it.
-    Host(HostMessage, Share),
+    /// The host has sent a message.
+    Host(HostMessage),
     /// A caller wants something.
     Request(Request),
     /// The caller of this request no longer waits for it.
@@ -37,9 +38,7 @@ pub(crate) enum Event {
     /// A delegate has finished; the frame tells the host. `key` is the driver's own number of the
     /// call, so that a host which gives an id twice gets no answer meant for another call.
     DelegateDone { key: u64, frame: Frame },
-    /// The writer has written all it was given.
-    Written,
-    /// The writer has failed.
+    /// Nothing more can be told to the host.
     WriteFailed(ConnectionFailure),
     /// The host's output has ended.
     OutputEnded(OutputEnd),
@@ -69,7 +68,7 @@ pub(crate) struct Frame {
     /// The request that it carries, if it is one.
     pub(crate) request: Option<RequestId>,
     /// Its share of the outgoing budget; `None` for the driver's own, small frames.
-    pub(crate) share: Option<Share>,
+    pub(crate) _share: Option<Share>,
 }
 
 /// A caller's request, encoded by the caller.

@@ -1,10 +1,12 @@
 //! One connection to one host: handles for callers, and the tasks behind them.
 //!
 //! # Tasks
-//! A reader, a writer and a driver, each with one duty; a watcher of the process; a task per
-//! delegate call. Everything that happens is an [`events::Event`] in one queue to the driver, which
-//! alone owns the state. Callers encode their requests themselves, and frames that are ready
-//! together are written together.
+//! A driver, which reads, writes and alone owns the state; a watcher of the process; a task per
+//! delegate call. What the host says and what callers and delegates want are [`events::Event`]s to
+//! one state, and what follows from them is written in the same turn of the driver: a tool call or
+//! its answer crosses the client without a change of task except the one to the delegate's own.
+//! Callers and delegates encode their frames themselves, and frames that are ready together are
+//! written together.
 //!
 //! # Fail-stop
 //! The first failure is the last: every pending call is answered with its cause and with what is
@@ -30,7 +32,6 @@ use code_mode_api::{DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, S
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::ProviderConfig;
 use crate::convert::{self, Requests};
@@ -42,8 +43,10 @@ use driver::Driver;
 use events::{
     Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, RequestId,
 };
+use reader::Reader;
 use state::State;
 use ticket::{GiveBack, Ticket};
+use writer::Writer;
 
 /// What is known of a host that has greeted.
 #[derive(Debug, Clone)]
@@ -127,7 +130,6 @@ impl Connection {
         let hello = convert::hello().map_err(|error| error.to_string())?;
         let hello_frame = convert::hello_frame(hello.clone()).map_err(|error| error.to_string())?;
         let (events, receiver) = mpsc::unbounded_channel();
-        let (batches, batch_receiver) = mpsc::channel(1);
         let (greeted_sender, greeted) = oneshot::channel();
         let (ended_sender, ended) = watch::channel(());
         let ids = Arc::new(AtomicI64::new(1));
@@ -144,27 +146,17 @@ impl Connection {
         state.outbox.push(Frame {
             bytes: hello_frame,
             request: None,
-            share: None,
+            _share: None,
         });
 
         watch_exit(process.exit.clone(), events.clone());
-        let reader = tokio::spawn(reader::run(output, hello, events.clone()));
-        let write_deadline = config.deadlines.write;
-        let writer = tokio::spawn(writer::run(
-            input,
-            batch_receiver,
-            write_deadline,
-            events.clone(),
-        ));
         let driver = Driver {
             state,
             events: receiver,
             delegates: DelegateTasks::new(events.clone(), budget.clone()),
             process,
-            batches: Some(batches),
-            writing: false,
-            writer: AbortOnDropHandle::new(writer),
-            _reader: AbortOnDropHandle::new(reader),
+            reader: Some(Reader::new(output, hello)),
+            writer: Writer::new(input, config.deadlines.write),
             greeted: Some(greeted_sender),
             failure: Arc::clone(&failure),
             shutdown_deadline: config.deadlines.shutdown,
@@ -356,12 +348,12 @@ impl Connection {
             .map_err(|_| self.lost())?;
         let id = self.0.ids.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(id).map_err(CallError::Refused)?;
-        let share = Some(self.0.budget.acquire(bytes.wire_bytes()).await);
+        let _share = Some(self.0.budget.acquire(bytes.wire_bytes()).await);
         let (reply, answer) = oneshot::channel();
         let frame = Frame {
             bytes,
             request: Some(id),
-            share,
+            _share,
         };
         let request = Request {
             id,

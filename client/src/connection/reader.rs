@@ -1,4 +1,7 @@
-//! The task that reads from the host.
+//! What comes from the host: frames, decoded and in this crate's terms.
+
+use std::pin::pin;
+use std::task::{Context, Poll};
 
 use code_mode_protocol::{
     AgreedCapabilities, ClientHello, FrameReader, HostMessage as WireMessage, ReadError,
@@ -6,62 +9,63 @@ use code_mode_protocol::{
 };
 use tokio::io::AsyncRead;
 
-use super::budget::{ByteBudget, Share};
-use super::events::{Event, Events, HostMessage, OutputEnd};
+use super::events::{HostMessage, OutputEnd};
 use crate::convert;
 use crate::error::ConnectionFailure;
 
-/// Bytes of decoded messages that wait for the driver; while they do, the reader reads no further.
-pub(super) const MAX_INBOUND_BYTES: usize = 128 * 1024 * 1024;
-
-/// Reads messages until the output ends or fails, and tells the driver of each.
-///
-/// It goes on when the driver has ended, so that a host which is being shut down is never stuck on
-/// a full pipe; whoever holds the task ends it.
-pub(super) async fn run(
-    output: Box<dyn AsyncRead + Send + Unpin>,
+/// The host's output. Messages are handed out one by one and read no further ahead than one
+/// buffer, so what the host sends faster than it is handled waits in the pipe.
+pub(super) struct Reader {
+    /// `None` once the output has ended.
+    frames: Option<FrameReader<Box<dyn AsyncRead + Send + Unpin>>>,
     hello: ClientHello,
-    events: Events,
-) {
-    let mut reader = Reader {
-        frames: FrameReader::new(output),
-        hello,
-        agreed: None,
-        budget: ByteBudget::new(MAX_INBOUND_BYTES),
-    };
-    loop {
-        match reader.next().await {
-            // Sending fails only when the driver has ended; see above.
-            Ok((message, share)) => drop(events.send(Event::Host(message, share))),
-            Err(end) => {
-                drop(events.send(Event::OutputEnded(end)));
-                return;
-            }
-        }
-    }
-}
-
-struct Reader {
-    frames: FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
-    hello: ClientHello,
-    /// What was agreed, once the host has greeted.
-    agreed: Option<AgreedCapabilities>,
-    budget: ByteBudget,
+    greeted: bool,
+    /// What was agreed; nothing before the host has greeted.
+    agreed: AgreedCapabilities,
 }
 
 impl Reader {
-    async fn next(&mut self) -> Result<(HostMessage, Share), OutputEnd> {
-        let payload = self
-            .frames
-            .next_payload()
-            .await
-            .map_err(end)?
-            .ok_or(OutputEnd::Clean)?;
-        let share = self.budget.acquire(payload.len()).await;
-        let agreed = self.agreed.clone().unwrap_or_default();
-        let message = decode(&payload, &agreed).map_err(|error| end(error.into()))?;
-        let message = self.message(message).map_err(OutputEnd::Failed)?;
-        Ok((message, share))
+    pub(super) fn new(output: Box<dyn AsyncRead + Send + Unpin>, hello: ClientHello) -> Self {
+        Self {
+            frames: Some(FrameReader::new(output)),
+            hello,
+            greeted: false,
+            agreed: AgreedCapabilities::none(),
+        }
+    }
+
+    /// The next message. After the output has ended or failed, which is told once, nothing comes.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<HostMessage, OutputEnd>> {
+        let Some(frames) = &mut self.frames else {
+            return Poll::Pending;
+        };
+        // Reading is cancel safe: what has come of a frame stays in the reader.
+        let Poll::Ready(payload) = pin!(frames.next_payload()).poll(context) else {
+            return Poll::Pending;
+        };
+        let message = payload
+            .map_err(end)
+            .and_then(|payload| payload.ok_or(OutputEnd::Clean))
+            .and_then(|payload| self.decode(&payload));
+        if message.is_err() {
+            self.frames = None;
+        }
+        Poll::Ready(message)
+    }
+
+    /// Takes what still comes and drops it, to the end of the output or to a frame that is none.
+    pub(super) async fn drain(self) {
+        if let Some(mut frames) = self.frames {
+            while let Ok(Some(_)) = frames.next_payload().await {}
+        }
+    }
+
+    fn decode(&mut self, payload: &[u8]) -> Result<HostMessage, OutputEnd> {
+        let message = decode(payload, &self.agreed).map_err(|error| end(error.into()))?;
+        self.message(message).map_err(OutputEnd::Failed)
     }
 
     fn message(&mut self, message: WireMessage) -> Result<HostMessage, ConnectionFailure> {
@@ -71,12 +75,13 @@ impl Reader {
                 selected_version,
                 capabilities,
             } => {
-                if self.agreed.is_some() {
+                if self.greeted {
                     return Err(violation("a second greeting".to_owned()));
                 }
                 let agreement = accept_ready(&self.hello, selected_version, capabilities)
                     .map_err(|error| violation(error.to_string()))?;
-                self.agreed = Some(agreement.capabilities.clone());
+                self.greeted = true;
+                self.agreed = agreement.capabilities.clone();
                 Ok(HostMessage::Ready(agreement.capabilities))
             }
             WireMessage::Rejected { reason } => Ok(HostMessage::Rejected {

@@ -1,57 +1,129 @@
-//! The task that writes to the host.
+//! What goes to the host: batches of frames, written as far as the host takes them.
 
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use code_mode_protocol::{EncodedFrame, FrameWriter};
 use tokio::io::AsyncWrite;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep};
 
-use super::budget::Share;
-use super::events::{Event, Events, Frame};
+use super::events::Frame;
 use crate::error::ConnectionFailure;
 
-/// Frames that are written together, and what they hold until then.
-pub(super) struct Batch {
-    frames: Vec<EncodedFrame>,
-    _shares: Vec<Share>,
-}
+/// How many frames one write may carry; a batch with more takes more writes.
+const MAX_FRAMES_PER_WRITE: usize = 64;
 
-impl Batch {
-    pub(super) fn new(frames: Vec<Frame>) -> Self {
-        let (frames, shares): (_, Vec<_>) = frames
-            .into_iter()
-            .map(|frame| (frame.bytes, frame.share))
-            .unzip();
-        Self {
-            frames,
-            _shares: shares.into_iter().flatten().collect(),
-        }
-    }
-}
-
-/// Writes each batch whole and says when it is done, so that frames which become ready meanwhile
-/// form the next batch. Closes the host's input when `batches` ends.
+/// The host's input, and the one batch that is being written to it.
 ///
-/// A host that does not read a batch within `deadline` has failed: waiting longer would only let
+/// Nothing is lost when a write is interrupted: the batch and how much of it has gone stay here. A
+/// host that does not take a batch within the deadline has failed: waiting longer would only let
 /// callers hang.
-pub(super) async fn run(
-    input: Box<dyn AsyncWrite + Send + Unpin>,
-    mut batches: mpsc::Receiver<Batch>,
+pub(super) struct Writer {
+    /// `None` once the input is closed.
+    input: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// What has not gone whole. Each frame's share of the budget ends when the frame has gone.
+    batch: VecDeque<Frame>,
+    /// Bytes of the first frame that have gone.
+    written: usize,
+    /// Whether what has gone was not flushed yet.
+    unflushed: bool,
     deadline: Duration,
-    events: Events,
-) {
-    let mut writer = FrameWriter::new(input);
-    while let Some(batch) = batches.recv().await {
-        let event = match timeout(deadline, writer.write_batch(&batch.frames)).await {
-            Ok(Ok(())) => Event::Written,
-            Ok(Err(error)) => Event::WriteFailed(ConnectionFailure::Write(error.to_string())),
-            Err(_) => Event::WriteFailed(ConnectionFailure::WriteDeadline(deadline)),
-        };
-        let failed = matches!(event, Event::WriteFailed(_));
-        // A driver that is gone needs no news.
-        if events.send(event).is_err() || failed {
-            return;
+    /// Fires when the batch is overdue; there is none while everything could be written at once.
+    overdue: Option<Pin<Box<Sleep>>>,
+}
+
+impl Writer {
+    pub(super) fn new(input: Box<dyn AsyncWrite + Send + Unpin>, deadline: Duration) -> Self {
+        Self {
+            input: Some(input),
+            batch: VecDeque::new(),
+            written: 0,
+            unflushed: false,
+            deadline,
+            overdue: None,
         }
     }
+
+    /// Writes as much as the host takes now: the batch at hand, and then, as the next batch, what
+    /// has gathered in `outbox` meanwhile. Where the host takes no more, the task of `context` is
+    /// woken when it does, or when the batch is overdue.
+    ///
+    /// # Errors
+    /// When the input fails or a batch is overdue. The input is closed then, and nothing is taken
+    /// out of an `outbox` any more.
+    pub(super) fn write(
+        &mut self,
+        outbox: &mut Vec<Frame>,
+        context: &mut Context<'_>,
+    ) -> Result<(), ConnectionFailure> {
+        let failure = loop {
+            if self.input.is_none() {
+                return Ok(());
+            }
+            if self.batch.is_empty() && !self.unflushed {
+                if outbox.is_empty() {
+                    return Ok(());
+                }
+                self.batch.extend(outbox.drain(..));
+            }
+            match self.poll_batch(context) {
+                Poll::Ready(Ok(())) => self.overdue = None,
+                Poll::Ready(Err(error)) => break ConnectionFailure::Write(error.to_string()),
+                Poll::Pending => {
+                    let deadline = self.deadline;
+                    let overdue = self
+                        .overdue
+                        .get_or_insert_with(|| Box::pin(sleep(deadline)));
+                    if overdue.as_mut().poll(context).is_pending() {
+                        return Ok(());
+                    }
+                    break ConnectionFailure::WriteDeadline(deadline);
+                }
+            }
+        };
+        self.close();
+        Err(failure)
+    }
+
+    /// Closes the host's input, also in the middle of a frame.
+    pub(super) fn close(&mut self) {
+        self.input = None;
+        self.batch.clear();
+        self.overdue = None;
+    }
+
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(input) = &mut self.input else {
+            return Poll::Pending;
+        };
+        while !self.batch.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_FRAMES_PER_WRITE];
+            let mut gone = self.written;
+            for (slice, frame) in slices.iter_mut().zip(&self.batch) {
+                *slice = IoSlice::new(&frame.bytes.as_bytes()[std::mem::take(&mut gone)..]);
+            }
+            let slices = &slices[..self.batch.len().min(MAX_FRAMES_PER_WRITE)];
+            let wrote = ready!(Pin::new(&mut *input).poll_write_vectored(context, slices))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.written += wrote;
+            while let Some(first) = self.batch.front()
+                && self.written >= first.bytes.wire_bytes()
+            {
+                self.written -= first.bytes.wire_bytes();
+                self.batch.pop_front();
+            }
+        }
+        ready!(Pin::new(input).poll_flush(context))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

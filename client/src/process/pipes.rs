@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// Bytes that each pipe should hold: what an unprivileged process may ask for by default. The
 /// kernel's own choice, 64 KiB, costs a change of process for every 64 KiB of a large frame.
-const PIPE_BYTES: libc::c_int = 1 << 20;
+pub(super) const PIPE_BYTES: libc::c_int = 1 << 20;
 
 /// Makes a pipe larger if the kernel lets this user; a smaller one works as well, only slower.
 pub(super) fn enlarge(pipe: &impl AsFd) {
@@ -15,5 +15,32 @@ pub(super) fn enlarge(pipe: &impl AsFd) {
     if result < 0 {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "the kernel has refused a larger pipe");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_holds_as_much_as_it_should() {
+        let (_output, input) = std::io::pipe().expect("a pipe");
+        enlarge(&input);
+        // SAFETY: F_GETPIPE_SZ takes nothing, and `input` is open.
+        let bytes = unsafe { libc::fcntl(input.as_raw_fd(), libc::F_GETPIPE_SZ) };
+        assert_eq!(bytes, PIPE_BYTES);
+    }
+
+    #[test]
+    fn what_is_no_pipe_stays_as_it_is() {
+        use std::io::{Read, Seek, Write};
+
+        let mut file = tempfile::tempfile().expect("a file");
+        enlarge(&file);
+        file.write_all(b"usable").expect("written");
+        file.rewind().expect("a file");
+        let mut text = String::new();
+        file.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "usable");
     }
 }

@@ -59,6 +59,22 @@ async fn bytes_pass_both_ways_and_the_exit_is_told() {
 }
 
 #[tokio::test]
+async fn both_pipes_take_a_large_payload_from_a_writer_whom_nobody_reads() {
+    let bytes = usize::try_from(pipes::PIPE_BYTES).expect("a size");
+    let mut link = start(&shell(&format!("head -c {bytes} /dev/zero && exit 7")))
+        .await
+        .expect("the shell starts");
+    timeout(GUARD, link.input.write_all(&vec![0; bytes]))
+        .await
+        .expect("there is room")
+        .expect("written");
+    assert_eq!(
+        exit_of(&mut link).await.to_string(),
+        "it exited with status 7"
+    );
+}
+
+#[tokio::test]
 async fn a_killed_host_leaves_neither_a_zombie_nor_its_own_children() {
     let mut link = start(&shell("sleep 1000 & echo $!; wait"))
         .await

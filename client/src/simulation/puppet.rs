@@ -1,18 +1,21 @@
 //! A host in memory that the test itself plays, message by message, in virtual time.
 
 use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
 };
 use code_mode_protocol::{
-    AgreedCapabilities, CapabilitySet, ClientMessage, EncodedFrame, FrameReader, FrameWriter,
-    HostMessage, OperationRequest, OperationValue, ProtocolVersion, RequestId, WireError,
+    AgreedCapabilities, CapabilitySet, ClientMessage, DelegateRequestId, EncodedFrame, FrameReader,
+    FrameWriter, HostMessage, OperationRequest, OperationValue, ProtocolVersion, RequestId,
+    WireError,
 };
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -23,10 +26,42 @@ use crate::hosts::Launcher;
 use crate::process::{Exit, HostProcess, Link, SpawnError};
 use crate::provider::ProcessSessionProvider;
 
+/// Bytes that the simulated pipes hold.
+const PIPE_BYTES: usize = 1 << 20;
+/// Guards against a hang, in real time.
+const GUARD: Duration = Duration::from_secs(30);
+
 /// Hands each launched host to the test.
 struct PuppetLauncher(mpsc::UnboundedSender<Puppet>);
 
+/// What is read, over and over, after the puppet has shut its output down; nothing by default.
+#[derive(Default)]
+struct Endless {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    position: usize,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        // Like every source of tokio's own.
+        let progress = ready!(tokio::task::coop::poll_proceed(context));
+        progress.made_progress();
+        let bytes = Arc::clone(&self.bytes);
+        let bytes = bytes.lock().expect("no panic");
+        let part = &bytes[self.position..];
+        let part = &part[..part.len().min(buffer.remaining())];
+        buffer.put_slice(part);
+        self.position = (self.position + part.len()) % bytes.len().max(1);
+        Poll::Ready(Ok(()))
+    }
+}
+
 struct Puppet {
+    endless: Arc<Mutex<Vec<u8>>>,
     input: FrameReader<DuplexStream>,
     output: FrameWriter<DuplexStream>,
     exit: Arc<watch::Sender<Option<Exit>>>,
@@ -34,11 +69,13 @@ struct Puppet {
 
 impl Launcher for PuppetLauncher {
     fn launch(&self) -> BoxFuture<'_, Result<Link, SpawnError>> {
-        let (client_input, host_input) = duplex(1 << 20);
-        let (host_output, client_output) = duplex(1 << 20);
+        let (client_input, host_input) = duplex(PIPE_BYTES);
+        let (host_output, client_output) = duplex(PIPE_BYTES);
         let (exit_sender, exit) = watch::channel(None);
         let exit_sender = Arc::new(exit_sender);
+        let endless = Endless::default();
         let puppet = Puppet {
+            endless: Arc::clone(&endless.bytes),
             input: FrameReader::new(host_input),
             output: FrameWriter::new(host_output),
             exit: Arc::clone(&exit_sender),
@@ -55,7 +92,7 @@ impl Launcher for PuppetLauncher {
         let process = HostProcess::simulated(exit, kill);
         let link = Link {
             input: Box::new(client_input),
-            output: Box::new(client_output),
+            output: Box::new(client_output.chain(endless)),
             process,
         };
         Box::pin(async move { Ok(link) })
@@ -201,6 +238,87 @@ async fn frames_beyond_the_outgoing_bytes_wait_for_the_host_to_read() {
     assert!(
         matches!(request, OperationRequest::Execute { request, .. } if request.source.len() < 10)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_read_has_failed_after_the_write_deadline() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.deadlines.write = Duration::from_secs(3);
+    let (_provider, session, mut puppets) = stage(config).await;
+    let first = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    puppet.request().await;
+    let begun = Instant::now();
+    let source = "x".repeat(2 * PIPE_BYTES);
+    let large = session.execute(ExecuteRequest::new(source)).await;
+    let error = large.err().expect("the host does not read").to_string();
+    assert!(
+        error.contains("has not read its input for 3000 ms"),
+        "{error}"
+    );
+    assert!(begun.elapsed() < Duration::from_millis(3100));
+    first.await.expect("no panic").expect("the host has failed");
+    // The input ends within the frame, although the driver is still about to see the host end.
+    assert!(puppet.input.next_payload().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_shut_down_is_never_stuck_on_a_full_pipe() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.deadlines.shutdown = Duration::from_secs(3);
+    let (provider, session, mut puppets) = stage(config).await;
+    let call = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    puppet.request().await;
+    // A frame on its way to the host is cut short by the end.
+    let source = "x".repeat(2 * PIPE_BYTES);
+    let large = {
+        let session = Arc::clone(&session);
+        tokio::spawn(async move { session.execute(ExecuteRequest::new(source)).await.err() })
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let shutdown = tokio::spawn(async move { provider.shutdown().await });
+    for call in [call, large] {
+        call.await.expect("no panic").expect("the host is over");
+    }
+    assert!(puppet.input.next_payload().await.is_err());
+    let last_words = HostMessage::OperationResponse {
+        id: RequestId::new(-1),
+        result: Err(WireError::new("x".repeat(PIPE_BYTES))),
+    };
+    for _ in 0..3 {
+        let heard = timeout(Duration::from_secs(1), puppet.send(last_words.clone())).await;
+        heard.expect("the client takes it");
+    }
+    puppet
+        .exit
+        .send_replace(Some(Exit(ExitStatus::from_raw(0))));
+    shutdown.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_host_that_never_stops_talking_starves_no_caller() {
+    let (_provider, session, mut puppets) = stage(ProviderConfig::new("a puppet")).await;
+    let _first = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    puppet.request().await;
+    let cancel = HostMessage::DelegateCancel {
+        id: DelegateRequestId::new(-1),
+    };
+    let frame = EncodedFrame::encode(&cancel, &AgreedCapabilities::none()).expect("a frame");
+    let frames = frame.as_bytes().repeat(1000);
+    *puppet.endless.lock().expect("no panic") = frames;
+    // What follows its own output now never ends and is always there.
+    puppet.output.shutdown().await.expect("an end");
+    let _second = execute(&session);
+    let heard = timeout(GUARD, puppet.input.next_payload()).await;
+    heard
+        .expect("in time")
+        .expect("a frame")
+        .expect("the input is open");
 }
 
 #[tokio::test(start_paused = true)]

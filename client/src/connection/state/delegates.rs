@@ -274,7 +274,7 @@ impl State {
         self.outbox.push(Frame {
             bytes,
             request: None,
-            share: None,
+            _share: None,
         });
         Ok(())
     }

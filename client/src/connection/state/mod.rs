@@ -263,7 +263,7 @@ impl State {
     /// [`fail`](Self::fail) with its text.
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Outcome<Step> {
         match event {
-            Event::Host(message, _share) => return self.host_message(message, now),
+            Event::Host(message) => return self.host_message(message, now),
             Event::Request(request) => self.request(request, now)?,
             Event::Gone(id) => self.caller_gone(id)?,
             Event::Untaken { session, cell } => self.abandon(&session, &cell, now)?,
@@ -274,7 +274,6 @@ impl State {
                     self.outbox.push(frame);
                 }
             }
-            Event::Written => {}
             // A host that dies closes its input; its exit is the better explanation.
             Event::WriteFailed(failure) => self.end(Some(OutputEnd::Failed(failure)), None, now)?,
             Event::OutputEnded(OutputEnd::Failed(failure)) => return Err(failure),
@@ -546,7 +545,7 @@ impl State {
         self.outbox.push(Frame {
             bytes,
             request: Some(id),
-            share: None,
+            _share: None,
         });
         self.enter(id, call, self.deadlines.call, None, now);
         Ok(())
@@ -557,7 +556,7 @@ impl State {
         self.outbox.push(Frame {
             bytes,
             request: None,
-            share: None,
+            _share: None,
         });
         Ok(())
     }

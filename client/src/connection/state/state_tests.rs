@@ -6,7 +6,6 @@ use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::budget::Share;
 use super::super::events::{Answer, Handover, NotifyRequest, OpenSession, ToolRequest};
 use super::super::ticket::Ticket;
 use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
@@ -89,7 +88,7 @@ impl Fixture {
     }
 
     fn host(&mut self, message: HostMessage) -> Result<(), String> {
-        let event = Event::Host(message, Share::free());
+        let event = Event::Host(message);
         self.state
             .handle(event, self.now)
             .map(drop)
@@ -133,7 +132,7 @@ impl Fixture {
         let frame = Frame {
             bytes,
             request: Some(id),
-            share: None,
+            _share: None,
         };
         let slot = Arc::clone(&self.slots).try_acquire_owned().expect("a slot");
         self.event(Event::Request(Request {
@@ -543,7 +542,7 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
         frame: Frame {
             bytes,
             request: None,
-            share: None,
+            _share: None,
         },
     });
     assert!(fixture.state.outbox.is_empty());

@@ -35,8 +35,8 @@ pub const MIN_HEAP_BYTES: u64 = 4 << 20;
 pub const DEFAULT_EXTERNAL_BYTES: u64 = 64 << 20;
 
 /// Time that the script of one cell computes. Measured as CPU time of the cell's thread, so it
-/// stands still while the cell waits for tools, timers or a processor. Not covered: garbage
-/// collection on V8's helper threads.
+/// stands still while the cell waits for tools, timers or a processor; only the first
+/// [`ANSWER_SPIN`] of a wait may count. Not covered: garbage collection on V8's helper threads.
 pub const DEFAULT_CPU_TIME: Duration = Duration::from_secs(30);
 
 /// Time from the start of a cell to its end, waiting included.
@@ -125,6 +125,10 @@ pub const THREAD_STACK_BYTES: usize = 4 << 20;
 
 /// How long a cell whose script has ended waits for its notifications to be delivered.
 pub const DEFAULT_NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a cell's thread waits awake for a tool's answer before it sleeps, unless its last wait took
+/// more than twice as long. Sequential calls of a tool that answers at once take two thirds of the time so.
+pub const ANSWER_SPIN: Duration = Duration::from_micros(100);
 
 /// How long a script that was told to stop may go on before the supervisor is told.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);

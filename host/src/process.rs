@@ -19,6 +19,11 @@ const EXIT_FAILURE: u8 = 1;
 /// Exit status when the program cannot do what it was asked.
 const EXIT_USAGE: u8 = 2;
 
+/// Freed memory that each heap of the allocator keeps for the next payload instead of giving it back,
+/// in bytes; the page faults of fresh memory take up to a fifth of the time of a payload of 1 MiB.
+/// glibc makes eight heaps per processor at most, each when a thread needs it.
+const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
+
 /// Runs the program with the process's arguments and gives its exit status.
 pub fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
@@ -45,7 +50,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+#[expect(unsafe_code, reason = "the allocator is set by its C interface only")]
+fn keep_freed_memory() {
+    // SAFETY: mallopt takes two integers and only sets the allocator's parameters, under its lock.
+    let kept = unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_HEAP_BYTES) == 1
+            && libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_HEAP_BYTES) == 1
+    };
+    if !kept {
+        tracing::debug!("the allocator gives freed memory back at once");
+    }
+}
+
 fn serve_stdio(mut config: HostConfig) -> ExitCode {
+    keep_freed_memory();
     config.on_failure = Some(exit_in_time());
     let started = Stdio::take()
         .map_err(|error| error.to_string())

@@ -106,7 +106,7 @@ async fn shake_hands<R: AsyncRead + Unpin>(
         return Ok(Some(ReadEnd::EndOfInput));
     };
     let reject = |reason: RejectReason| connection.send(&HostMessage::Rejected { reason });
-    let hello = match decode_hello(&payload) {
+    let hello = match decode_hello(payload) {
         Ok(hello) => hello,
         Err(HelloError::Invalid(reason)) => {
             let message = reason.to_string();

@@ -12,6 +12,10 @@ use crate::message::{self, DecodeError, Message};
 /// one read.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Room that is kept from one large payload for the next, in bytes. A payload of a mebibyte that has to
+/// be given fresh memory takes longer for its page faults than for all that is done with it.
+const KEPT_PAYLOAD_BYTES: usize = 2 * 1024 * 1024;
+
 /// Why no message could be read. The connection is of no use after any of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,7 +53,7 @@ fn expected_bytes(expected: &Option<usize>) -> String {
 ///
 /// The end of the input at a frame boundary is `Ok(None)`; the other outcomes are in [`ReadError`].
 /// The memory held is [`READ_BUFFER_BYTES`] and the frame being read, whose buffer grows with the
-/// data received and never with the length announced.
+/// data received and never with the length announced; of that buffer [`KEPT_PAYLOAD_BYTES`] stay.
 ///
 /// # Caveats
 /// Reading is cancel safe: what has been received is kept in the reader, so a future that is
@@ -63,7 +67,7 @@ pub struct FrameReader<R> {
     end: usize,
     /// The length of the payload that is being received, once it is known and allowed.
     length: Option<usize>,
-    /// What has come of that payload.
+    /// What has come of that payload; without a length, a payload that was handed out.
     payload: Vec<u8>,
 }
 
@@ -89,7 +93,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         agreed: &AgreedCapabilities,
     ) -> Result<Option<M>, ReadError> {
         match self.next_payload().await? {
-            Some(payload) => Ok(Some(message::decode(&payload, agreed)?)),
+            Some(payload) => Ok(Some(message::decode(payload, agreed)?)),
             None => Ok(None),
         }
     }
@@ -99,19 +103,31 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ///
     /// # Errors
     /// As [`ReadError`] lists them, except [`ReadError::Malformed`].
-    pub async fn next_payload(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
+    pub async fn next_payload(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        if self.length.is_none() {
+            self.payload.clear();
+            self.payload.shrink_to(KEPT_PAYLOAD_BYTES);
+        }
         loop {
             let Some(length) = self.length else {
                 if !self.take_header()? && !self.fill_buffer().await? {
-                    return self.end_outside_payload();
+                    self.end_outside_payload()?;
+                    return Ok(None);
                 }
                 continue;
             };
+            // A payload that has come whole is handed out where it is.
+            let start = self.start;
+            if self.payload.is_empty() && self.end - start >= length {
+                self.length = None;
+                self.start += length;
+                return Ok(Some(&self.buffer[start..start + length]));
+            }
             self.take_buffered(length);
             let missing = length - self.payload.len();
             if missing == 0 {
                 self.length = None;
-                return Ok(Some(std::mem::take(&mut self.payload)));
+                return Ok(Some(&self.payload));
             }
             // A large rest goes straight to its place; a small one is read along with whatever
             // follows it.
@@ -189,9 +205,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(count > 0)
     }
 
-    fn end_outside_payload(&self) -> Result<Option<Vec<u8>>, ReadError> {
+    fn end_outside_payload(&self) -> Result<(), ReadError> {
         match self.end - self.start {
-            0 => Ok(None),
+            0 => Ok(()),
             received => Err(ReadError::Truncated {
                 received,
                 expected: None,

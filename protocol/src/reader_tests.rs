@@ -19,7 +19,8 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 
 /// The first outcome of an input that ends after these bytes.
 async fn first(bytes: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-    FrameReader::new(bytes).next_payload().await
+    let mut reader = FrameReader::new(bytes);
+    Ok(reader.next_payload().await?.map(<[u8]>::to_vec))
 }
 
 #[tokio::test]
@@ -199,4 +200,23 @@ async fn an_input_that_fails_is_an_error() {
     }
     let error = FrameReader::new(Failing).next_payload().await.unwrap_err();
     assert!(matches!(error, ReadError::Io(_)), "{error}");
+}
+
+#[tokio::test]
+async fn of_a_large_payload_no_more_room_is_kept_than_the_bound_says() {
+    let large = vec![b'a'; KEPT_PAYLOAD_BYTES + READ_BUFFER_BYTES];
+    let middle = vec![b'b'; KEPT_PAYLOAD_BYTES / 2];
+    let bytes = [frame(&large), frame(b"{}"), frame(&middle)].concat();
+    let mut reader = FrameReader::new(bytes.as_slice());
+    assert_eq!(reader.next_payload().await.unwrap().unwrap(), large);
+    assert!(reader.payload.capacity() >= large.len());
+    assert_eq!(reader.next_payload().await.unwrap().unwrap(), b"{}");
+    assert_eq!(reader.payload.capacity(), KEPT_PAYLOAD_BYTES);
+    let room = reader.payload.as_ptr();
+    assert_eq!(reader.next_payload().await.unwrap().unwrap(), middle);
+    assert_eq!(
+        reader.payload.as_ptr(),
+        room,
+        "the room that was kept is used"
+    );
 }

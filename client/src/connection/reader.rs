@@ -49,7 +49,8 @@ impl Reader {
         let message = payload
             .map_err(end)
             .and_then(|payload| payload.ok_or(OutputEnd::Clean))
-            .and_then(|payload| self.decode(&payload));
+            .and_then(|payload| decode(payload, &self.agreed).map_err(|error| end(error.into())))
+            .and_then(|message| self.message(message).map_err(OutputEnd::Failed));
         if message.is_err() {
             self.frames = None;
         }
@@ -61,11 +62,6 @@ impl Reader {
         if let Some(mut frames) = self.frames {
             while let Ok(Some(_)) = frames.next_payload().await {}
         }
-    }
-
-    fn decode(&mut self, payload: &[u8]) -> Result<HostMessage, OutputEnd> {
-        let message = decode(payload, &self.agreed).map_err(|error| end(error.into()))?;
-        self.message(message).map_err(OutputEnd::Failed)
     }
 
     fn message(&mut self, message: WireMessage) -> Result<HostMessage, ConnectionFailure> {

@@ -47,7 +47,7 @@ fn due(writer: &Writer) -> Option<Instant> {
 
 async fn next(host: &mut FrameReader<DuplexStream>) -> Vec<u8> {
     let payload = host.next_payload().await.expect("a whole frame");
-    payload.expect("the input is open")
+    payload.expect("the input is open").to_vec()
 }
 
 #[tokio::test(start_paused = true)]

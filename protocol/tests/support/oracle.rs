@@ -139,7 +139,7 @@ async fn read_frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, End) {
     loop {
         let end = match reader.next_payload().await {
             Ok(Some(payload)) => {
-                payloads.push(payload);
+                payloads.push(payload.to_vec());
                 continue;
             }
             Ok(None) => End::Clean,

@@ -12,6 +12,7 @@ load(":lints.bzl", "LINTS")
 MEMBERS = {
     "client": "code_mode_client",
     "host": "code_mode_host",
+    "host/instructions": "code_mode_instructions",
     "protocol": "code_mode_protocol",
     "runtime": "code_mode_runtime",
     "runtime/api": "code_mode_api",

@@ -183,6 +183,7 @@ impl Requests<'_> {
         &self,
         id: RequestId,
         request: api::ExecuteRequest,
+        enabled_tools: wire::EnabledTools,
     ) -> Result<EncodedFrame, SessionError> {
         let max_output_tokens = request
             .max_output_tokens
@@ -191,7 +192,7 @@ impl Requests<'_> {
             .map_err(|error| invalid(&error))?;
         let request = wire::ExecuteRequest {
             tool_call_id: request.exec_call_id,
-            enabled_tools: request.tools.iter().map(tool_definition).collect(),
+            enabled_tools,
             source: request.source,
             yield_time_ms: request.yield_time.map(milliseconds),
             max_output_tokens,
@@ -270,6 +271,11 @@ fn limits(limits: &api::CellLimits) -> Option<wire::Limits> {
         timers: limits.timers,
     };
     (limits != wire::Limits::default()).then_some(limits)
+}
+
+/// The wire's form of tools.
+pub(crate) fn tool_definitions(tools: &[api::ToolDefinition]) -> Vec<wire::ToolDefinition> {
+    tools.iter().map(tool_definition).collect()
 }
 
 fn tool_definition(tool: &api::ToolDefinition) -> wire::ToolDefinition {

@@ -89,10 +89,14 @@ fn a_request_that_needs_a_capability_names_it() {
         agreed: &agreed,
     };
     let mut request = api::ExecuteRequest::new("text(1)");
-    assert!(requests.execute(1, request.clone()).is_ok());
+    assert!(
+        requests
+            .execute(1, request.clone(), Vec::new().into())
+            .is_ok()
+    );
     request.limits.timers = Some(1);
     let error = requests
-        .execute(1, request)
+        .execute(1, request, Vec::new().into())
         .expect_err("the host has no limits");
     assert!(error.to_string().contains("code_mode/limits-v1"), "{error}");
 }

@@ -40,6 +40,7 @@ mod provider;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod tools;
 
 pub use backoff::{FIRST_RESTART_PAUSE, MAX_RESTART_PAUSE, STABLE_AFTER};
 pub use config::{

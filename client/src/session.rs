@@ -26,6 +26,7 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::provider::Place;
+use crate::tools::LastTools;
 
 /// A session whose cells run in a host process. Dropping it ends its cells, without waiting.
 pub(crate) struct ProcessSession(Arc<Shared>);
@@ -34,6 +35,7 @@ struct Shared {
     place: Place,
     hosts: Arc<Hosts>,
     delegate: Arc<dyn SessionDelegate>,
+    tools: LastTools,
     state: Mutex<State>,
 }
 
@@ -64,6 +66,7 @@ impl ProcessSession {
             place,
             hosts,
             delegate,
+            tools: LastTools::default(),
             state: Mutex::default(),
         }))
     }
@@ -161,11 +164,12 @@ impl Shared {
         self: &Arc<Self>,
         request: ExecuteRequest,
     ) -> Result<StartedCell, SessionError> {
+        let tools = self.tools.enabled(&request.tools)?;
         let bound = self.bind().await?;
         self.note_use(&bound);
         let handover = bound
             .connection
-            .execute(&bound.wire_id, request)
+            .execute(&bound.wire_id, request, tools)
             .await
             .map_err(|error| self.error(error, None, SideEffects::None))?;
         let generation = bound.generation;

@@ -11,6 +11,7 @@ pub(crate) fn execute_request(request: wire::ExecuteRequest) -> api::ExecuteRequ
         exec_call_id: request.tool_call_id,
         tools: request
             .enabled_tools
+            .into_definitions()
             .into_iter()
             .map(tool_definition)
             .collect(),
@@ -278,7 +279,7 @@ mod tests {
     fn a_yield_time_or_limit_that_is_left_out_stays_left_out() {
         let request = execute_request(wire::ExecuteRequest {
             tool_call_id: "call".to_owned(),
-            enabled_tools: Vec::new(),
+            enabled_tools: Vec::new().into(),
             source: "text(1)".to_owned(),
             yield_time_ms: None,
             max_output_tokens: None,

@@ -11,8 +11,8 @@ use crate::handshake::ClientHello;
 use crate::object::{ShapeError, required, wire_object, wire_strings};
 use crate::outcome::{self, ErrorCode, Status};
 use crate::{
-    CapabilitySet, CellId, DelegateError, DelegateRequestId, Limits, MaxOutputTokens, RawJson,
-    RequestId, SessionId, SideEffects, SupportedVersions, ToolDefinition,
+    CapabilitySet, CellId, DelegateError, DelegateRequestId, EnabledTools, Limits, MaxOutputTokens,
+    RawJson, RequestId, SessionId, SideEffects, SupportedVersions,
 };
 
 /// A message from a client to a host.
@@ -130,7 +130,7 @@ pub struct ExecuteRequest {
     /// The client's id of the call that asked for this script.
     pub tool_call_id: String,
     /// The tools that the script may call.
-    pub enabled_tools: Vec<ToolDefinition>,
+    pub enabled_tools: EnabledTools,
     /// The JavaScript source.
     pub source: String,
     /// How long the first response may take, in milliseconds; null means the host's default.
@@ -188,9 +188,8 @@ impl ClientMessage {
             Self::OperationRequest { request, .. } => match request {
                 OperationRequest::Execute { request, .. } => request
                     .enabled_tools
-                    .iter()
-                    .map(ToolDefinition::least_bytes)
-                    .fold(request.source.len(), usize::saturating_add),
+                    .least_bytes()
+                    .saturating_add(request.source.len()),
                 OperationRequest::ImportStore { values, .. } => values_least_bytes(values),
                 _ => 0,
             },
@@ -352,7 +351,7 @@ wire_object! {
     /// The `request` of an execute or of a wait; the method, which may come later, says of which.
     InnerRequestFields ("the request of an execute or a wait") {
         tool_call_id: String = "tool_call_id",
-        enabled_tools: Vec<ToolDefinition> = "enabled_tools",
+        enabled_tools: EnabledTools = "enabled_tools",
         source: String = "source",
         yield_time_ms: Option<u64> = "yield_time_ms",
         max_output_tokens: Option<MaxOutputTokens> = "max_output_tokens",

@@ -34,6 +34,7 @@
 
 mod client_message;
 mod content;
+mod enabled_tools;
 mod extension;
 mod frame;
 mod handshake;
@@ -51,6 +52,7 @@ pub use client_message::{
     ClientMessage, DelegateValue, ExecuteRequest, OperationRequest, WaitRequest,
 };
 pub use content::{CellOutput, CellResponse, ContentItem, ImageDetail, Timings};
+pub use enabled_tools::EnabledTools;
 pub use extension::{AgreedCapabilities, Extension};
 pub use frame::{EncodeError, EncodedFrame, MAX_FRAME_BYTES};
 pub use handshake::{

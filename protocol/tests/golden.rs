@@ -135,7 +135,8 @@ fn client_message(name: &str) -> ClientMessage {
                     kind: ToolKind::Function,
                     input_schema: Some(raw(r#"{"type":"object"}"#)),
                     output_schema: None,
-                }],
+                }]
+                .into(),
                 source: "text('hello')".to_owned(),
                 yield_time_ms: Some(10_000),
                 max_output_tokens: None,
@@ -156,7 +157,8 @@ fn client_message(name: &str) -> ClientMessage {
                     kind: ToolKind::Freeform,
                     input_schema: None,
                     output_schema: Some(raw(r#"{ "type" : "string" }"#)),
-                }],
+                }]
+                .into(),
                 source: String::new(),
                 yield_time_ms: None,
                 max_output_tokens: Some(MaxOutputTokens::new(2_147_483_647).unwrap()),
@@ -167,7 +169,7 @@ fn client_message(name: &str) -> ClientMessage {
             2,
             ExecuteRequest {
                 tool_call_id: "call-1".to_owned(),
-                enabled_tools: Vec::new(),
+                enabled_tools: Vec::new().into(),
                 source: "1".to_owned(),
                 yield_time_ms: Some(0),
                 max_output_tokens: Some(MaxOutputTokens::new(0).unwrap()),

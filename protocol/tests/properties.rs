@@ -152,7 +152,7 @@ fn execute() -> impl Strategy<Value = ExecuteRequest> {
             |(tool_call_id, enabled_tools, source, yield_time_ms, max_output_tokens, limits)| {
                 ExecuteRequest {
                     tool_call_id,
-                    enabled_tools,
+                    enabled_tools: enabled_tools.into(),
                     source,
                     yield_time_ms,
                     max_output_tokens,

@@ -1,7 +1,5 @@
 //! The tools of one cell, under the names that its script uses.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use code_mode_api::{LimitName, SessionError, ToolDefinition, script_name};
@@ -10,7 +8,9 @@ use code_mode_api::{LimitName, SessionError, ToolDefinition, script_name};
 pub(crate) struct ToolTable {
     tools: Arc<[ToolDefinition]>,
     names: Vec<String>,
-    by_name: HashMap<String, usize>,
+    /// The indices of `names` in the order of the names: cheaper to make than a map, and few scripts
+    /// look up many tools.
+    by_name: Vec<usize>,
 }
 
 impl ToolTable {
@@ -40,21 +40,21 @@ impl ToolTable {
             });
         }
         let names: Vec<String> = tools.iter().map(|tool| script_name(&tool.name)).collect();
-        let mut by_name = HashMap::with_capacity(names.len());
-        for (index, (name, tool)) in names.iter().zip(tools.iter()).enumerate() {
-            match by_name.entry(name.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(index);
-                }
-                Entry::Occupied(first) => {
-                    let first = tools.get(*first.get()).map_or("", |tool| &tool.name);
-                    return Err(SessionError::InvalidRequest {
-                        message: format!(
-                            "the tools {first:?} and {:?} would both be tools.{name}; rename one",
-                            tool.name
-                        ),
-                    });
-                }
+        let mut by_name: Vec<usize> = (0..names.len()).collect();
+        by_name.sort_by_key(|index| names.get(*index));
+        for pair in by_name.windows(2) {
+            let name = |index: &usize| names.get(*index);
+            let tool = |index: &usize| tools.get(*index).map_or("", |tool| &tool.name);
+            if let [first, second] = pair
+                && let Some(same) = name(first).filter(|same| Some(*same) == name(second))
+            {
+                return Err(SessionError::InvalidRequest {
+                    message: format!(
+                        "the tools {:?} and {:?} would both be tools.{same}; rename one",
+                        tool(first),
+                        tool(second),
+                    ),
+                });
             }
         }
         Ok(Self {
@@ -71,7 +71,11 @@ impl ToolTable {
 
     /// The index of the tool of this normalised name.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+        let name_of = |index: &usize| self.names.get(*index).map_or("", String::as_str);
+        let at = self
+            .by_name
+            .binary_search_by(|index| name_of(index).cmp(name));
+        self.by_name.get(at.ok()?).copied()
     }
 
     /// The normalised names, in the order of the request.

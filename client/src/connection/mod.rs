@@ -29,7 +29,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use code_mode_api::{DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects};
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame};
+use code_mode_protocol::{AgreedCapabilities, EnabledTools, EncodedFrame};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -222,15 +222,16 @@ impl Connection {
         .await
     }
 
-    /// Starts a cell.
+    /// Starts a cell; `tools` are those of the request in the wire's form.
     pub(crate) async fn execute(
         &self,
         session: &Arc<str>,
         request: ExecuteRequest,
+        tools: EnabledTools,
     ) -> Result<Handover, CallError> {
         let exec_call_id = Arc::from(request.exec_call_id.as_str());
         let yield_time = request.yield_time.unwrap_or(DEFAULT_YIELD_TIME);
-        let encode = |id| self.requests(session).execute(id, request);
+        let encode = |id| self.requests(session).execute(id, request, tools);
         let session = Arc::clone(session);
         self.call(&self.0.slots, encode, |reply| Operation::Execute {
             session,

@@ -61,17 +61,22 @@ async fn bytes_pass_both_ways_and_the_exit_is_told() {
 #[tokio::test]
 async fn both_pipes_take_a_large_payload_from_a_writer_whom_nobody_reads() {
     let bytes = usize::try_from(pipes::PIPE_BYTES).expect("a size");
-    let mut link = start(&shell(&format!("head -c {bytes} /dev/zero && exit 7")))
+    let mut talking = start(&shell(&format!("head -c {bytes} /dev/zero && exit 7")))
         .await
         .expect("the shell starts");
-    timeout(GUARD, link.input.write_all(&vec![0; bytes]))
+    assert_eq!(
+        exit_of(&mut talking).await.to_string(),
+        "it exited with status 7"
+    );
+    let mut deaf = start(&shell("exec sleep 1000"))
+        .await
+        .expect("the shell starts");
+    timeout(GUARD, deaf.input.write_all(&vec![0; bytes]))
         .await
         .expect("there is room")
         .expect("written");
-    assert_eq!(
-        exit_of(&mut link).await.to_string(),
-        "it exited with status 7"
-    );
+    deaf.process.kill();
+    exit_of(&mut deaf).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use crate::cell::Cell;
+use crate::limits::LEFT_LARGE_PAGES_MIB;
 use crate::runtime::RuntimeStartError;
 use crate::supervisor::panic_message;
 use crate::watchdog;
@@ -109,7 +110,8 @@ const V8_FLAGS: [&str; 2] = [
 fn set_up() -> Result<(), String> {
     v8::icu::set_common_data_78(deno_core_icudata::ICU_DATA)
         .map_err(|code| format!("ICU refused its data with error {code}"))?;
-    let flags = ["v8"]
+    let bound = format!("--max-large-page-pool-size={LEFT_LARGE_PAGES_MIB}");
+    let flags = ["v8", &bound]
         .into_iter()
         .chain(V8_FLAGS)
         .map(str::to_owned)

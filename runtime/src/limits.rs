@@ -110,6 +110,11 @@ pub const fn max_cell_threads(max_active_cells: usize) -> usize {
 /// while their successors are made.
 pub const DEFAULT_READY_ISOLATES: usize = 4;
 
+/// Large pages (long strings, large arrays) that cells which have ended leave to later ones, MiB per
+/// process. V8 gives those back that nobody has taken for 8 to 16 seconds; what is over the bound,
+/// at once.
+pub const LEFT_LARGE_PAGES_MIB: usize = 8;
+
 /// Levels of nesting of a value that crosses from a script into JSON. Deeper ones throw a
 /// RangeError, which the script can catch: many JSON readers refuse more than 128.
 pub const MAX_JSON_DEPTH: usize = 100;

@@ -4,6 +4,7 @@ use code_mode_api::{LimitName, RawJson};
 use serde_json::value::RawValue;
 
 use super::callback::Thrown;
+use super::strings::{self, new_string};
 use crate::cell::StopCause;
 use crate::limits::MAX_JSON_DEPTH;
 
@@ -47,7 +48,7 @@ pub(crate) fn to_text<'s>(
     if text.length() > maximum {
         return Err(full());
     }
-    let text = text.to_rust_string_lossy(scope);
+    let text = strings::text(scope, text);
     if text.len() > maximum {
         return Err(full());
     }
@@ -61,23 +62,23 @@ pub(crate) fn to_text<'s>(
 
 /// A string as JSON text; lone surrogates become U+FFFD.
 ///
-/// Strings are what most tools take and give when it is much. V8's own way copies them three times
-/// through buffers that it gives back at once; the page faults of those cost more than all the rest.
+/// Strings are what most tools take and give when it is much, and most need nothing but quotes.
 fn quoted(
-    scope: &mut v8::PinScope<'_, '_>,
+    scope: &v8::PinScope<'_, '_>,
     string: v8::Local<'_, v8::String>,
 ) -> Result<String, Thrown> {
-    if let v8::ValueViewData::OneByte(bytes) = v8::ValueView::new(scope, string).data()
-        && !needs_escapes(bytes)
-        && let Ok(content) = std::str::from_utf8(bytes)
+    const QUOTES: usize = 2;
+    let mut text = Vec::with_capacity(string.length() + QUOTES);
+    text.push(b'"');
+    if strings::append_one_byte(scope, string, &mut text)
+        && !text.get(1..).is_some_and(needs_escapes)
     {
-        let mut text = String::with_capacity(content.len() + 2);
-        text.push('"');
-        text.push_str(content);
-        text.push('"');
-        return Ok(text);
+        text.push(b'"');
+        if let Ok(text) = String::from_utf8(text) {
+            return Ok(text);
+        }
     }
-    serde_json::to_string(&string.to_rust_string_lossy(scope))
+    serde_json::to_string(&strings::text(scope, string))
         .map_err(|error| Thrown::Type(format!("the string cannot be written as JSON: {error}")))
 }
 
@@ -125,18 +126,6 @@ fn plain_string(text: &str) -> Option<&str> {
     memchr::memchr(b'\\', content.as_bytes())
         .is_none()
         .then_some(content)
-}
-
-/// A string in the heap. V8 decodes UTF-8 byte by byte; ASCII, which is the rule, it has to copy only.
-fn new_string<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    text: &str,
-) -> Option<v8::Local<'s, v8::String>> {
-    if text.is_ascii() {
-        v8::String::new_from_one_byte(scope, text.as_bytes(), v8::NewStringType::Normal)
-    } else {
-        v8::String::new(scope, text)
-    }
 }
 
 /// How deeply JSON text is nested.

@@ -15,6 +15,7 @@ mod readable;
 mod rejections;
 mod state;
 mod stored;
+mod strings;
 mod timers;
 mod tools;
 

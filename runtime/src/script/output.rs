@@ -9,6 +9,7 @@ use code_mode_api::{ContentItem, ImageDetail, LimitName};
 use super::callback::{Thrown, guarded, string};
 use super::readable;
 use super::state::ScriptState;
+use super::strings;
 use crate::cell::StopCause;
 use crate::config::Fault;
 
@@ -110,7 +111,7 @@ fn printed<'s>(
     if shown.length() as u64 > maximum {
         return Err(Thrown::Stop(StopCause::Limit(limit, maximum)));
     }
-    let text = shown.to_rust_string_lossy(scope);
+    let text = strings::text(scope, shown);
     if text.len() as u64 > maximum {
         return Err(Thrown::Stop(StopCause::Limit(limit, maximum)));
     }
@@ -141,20 +142,20 @@ impl Image {
         misuse: &str,
     ) -> Result<Self, Thrown> {
         let misuse = || Thrown::Type(misuse.to_owned());
-        if value.is_string() {
-            let url = value.to_rust_string_lossy(scope);
+        if let Ok(url) = v8::Local::<v8::String>::try_from(value) {
+            let url = strings::text(scope, url);
             return Self::checked(url, ImageDetail::High, misuse);
         }
         let object = v8::Local::<v8::Object>::try_from(value).map_err(|_| misuse())?;
         let url = property(scope, object, "image_url")?;
-        if url.is_string() {
+        if let Ok(url) = v8::Local::<v8::String>::try_from(url) {
             let detail = property(scope, object, "detail")?;
             let detail = if detail.is_null_or_undefined() {
                 ImageDetail::High
             } else {
                 detail_of(scope, detail)?
             };
-            return Self::checked(url.to_rust_string_lossy(scope), detail, misuse);
+            return Self::checked(strings::text(scope, url), detail, misuse);
         }
         let kind = property(scope, object, "type")?;
         let data = property(scope, object, "data")?;

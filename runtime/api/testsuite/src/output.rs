@@ -29,6 +29,13 @@ pub async fn text_shows_each_kind_of_value(make: MakeProvider) {
         ("new Date(0)", r#""1970-01-01T00:00:00.000Z""#),
         ("{ toJSON: () => undefined }", "undefined"),
         ("'\\ud800'", "\u{fffd}"),
+        ("'Ã©'.repeat(2)", "Ã©Ã©"),
+        ("'ab'.repeat(9) + 'é'", "abababababababababé"),
+        ("'ab'.repeat(9) + '東'", "ababababababababab東"),
+        (
+            "'0123456789'.repeat(3).slice(5, 25)",
+            "56789012345678901234",
+        ),
     ] {
         assert_eq!(
             fixture.texts(&format!("text({value})")).await,

@@ -48,7 +48,9 @@ pub async fn tool_results_arrive_as_values(make: MakeProvider) {
     );
     let source = r#"
         const strings = ['', 'plain', ' "quoted" ', 'a\\b', '\n\t\u0000\u001f\u007f', 'Zürich', '東京 🦕',
-            'x'.repeat(100000) + 'é', "'".repeat(70000) + '"'];
+            'x'.repeat(100000) + 'é', "'".repeat(70000) + '"', 'ab'.repeat(50000), 'Ã©'.repeat(9),
+            ('x'.repeat(30) + '"').repeat(3), 'a'.repeat(20) + '東', 'abc'.repeat(100).slice(10, 200),
+            ('東' + 'Abc'.repeat(20)).slice(1), Array.from({ length: 9999 }, String).join('')];
         for (const string of strings) {
             const back = await tools.echo(string);
             if (back !== string) text(`${JSON.stringify(string)} came back as ${JSON.stringify(back)}`);

@@ -18,7 +18,9 @@
 //! I/O and time drivers. Each host has a thread `code-mode-host` that starts it, waits for it and
 //! reaps it, so that no host is left behind by a runtime that shuts down. Each connection has one
 //! task, the driver, which reads from the host, writes to it and calls the delegates: the part of a
-//! delegate before its future must not block. The futures run in tasks of their own.
+//! delegate before its future must not block. The futures run in tasks of their own. After the answer
+//! to the only open tool call, the driver keeps its thread for up to 50 µs to see what the script does
+//! next, unless that took longer the last time.
 //!
 //! # Limits
 //! [`ConnectionLimits`] bounds what a connection may hold: calls, outgoing bytes, delegate calls.

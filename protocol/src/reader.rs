@@ -84,6 +84,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// The input, of which part may have been read ahead.
+    pub fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// Reads the next message; `None` when the input has ended at a frame boundary.
     ///
     /// # Errors

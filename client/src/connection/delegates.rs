@@ -125,6 +125,11 @@ impl DelegateTasks {
         self.tasks.remove(&key);
     }
 
+    /// Whether no call is at work.
+    pub(super) fn are_all_done(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     fn spawn<T: Send + 'static>(
         &self,
         key: u64,

@@ -11,6 +11,7 @@ use code_mode_protocol::AgreedCapabilities;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::awake::{AWAKE, AfterAnswer};
 use super::delegates::{DelegateTasks, tell_closed};
 use super::events::{Effect, Event, Operation, Request};
 use super::reader::Reader;
@@ -50,6 +51,7 @@ pub(super) struct Driver {
     /// `None` once the connection is over; what the host still says is dropped then.
     pub(super) reader: Option<Reader>,
     pub(super) writer: Writer,
+    pub(super) after_answer: AfterAnswer,
     /// Told once how the greeting went.
     pub(super) greeted: Option<oneshot::Sender<Result<AgreedCapabilities, Arc<str>>>>,
     /// Why the connection is over; set before anybody is told.
@@ -119,8 +121,24 @@ impl Driver {
                 }
             }
             if messages == Taken::All && events == Taken::All {
-                return Poll::Pending;
+                // The wait was registered for with every source; only the host is looked at again.
+                if !self.begin_wait_awake() {
+                    return Poll::Pending;
+                }
             }
+        }
+    }
+
+    /// Makes the reader's next look at the host's output one of a reader that stays awake, if
+    /// that is worth while and holds up nothing else.
+    fn begin_wait_awake(&mut self) -> bool {
+        let awake = self.after_answer.begin_wait() && self.writer.has_written_all();
+        match &mut self.reader {
+            Some(reader) if awake => {
+                reader.stay_awake(AWAKE);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -147,7 +165,10 @@ impl Driver {
         for _ in 0..MAX_MESSAGES_PER_TURN {
             let event = match reader.poll_next(context) {
                 Poll::Pending => return Ok(Taken::All),
-                Poll::Ready(Ok(message)) => Event::Host(message),
+                Poll::Ready(Ok(message)) => {
+                    self.after_answer.heard(Instant::now);
+                    Event::Host(message)
+                }
                 Poll::Ready(Err(end)) => Event::OutputEnded(end),
             };
             if let Step::Greeted(agreed) = self.state.handle(event, now)?
@@ -173,6 +194,9 @@ impl Driver {
             };
             if let Event::DelegateDone { key, .. } = &event {
                 self.delegates.finished(*key);
+                if self.delegates.are_all_done() {
+                    self.after_answer.answered(Instant::now());
+                }
             }
             if let Step::Close = self.state.handle(event, now)? {
                 return Ok(Taken::Close);

@@ -13,6 +13,7 @@
 //! known of side effects, delegate calls are cancelled, cells closed, the child killed and reaped.
 //! Nothing is repaired in place; whoever needs a host starts a fresh one.
 
+mod awake;
 mod budget;
 mod cell_ids;
 mod delegates;
@@ -37,6 +38,7 @@ use crate::config::ProviderConfig;
 use crate::convert::{self, Requests};
 use crate::error::CallError;
 use crate::process::Link;
+use awake::AfterAnswer;
 use budget::ByteBudget;
 use delegates::DelegateTasks;
 use driver::Driver;
@@ -156,6 +158,7 @@ impl Connection {
             delegates: DelegateTasks::new(events.clone(), budget.clone()),
             process,
             reader: Some(Reader::new(output, hello)),
+            after_answer: AfterAnswer::new(),
             writer: Writer::new(input, config.deadlines.write),
             greeted: Some(greeted_sender),
             failure: Arc::clone(&failure),

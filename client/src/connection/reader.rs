@@ -2,22 +2,23 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use code_mode_protocol::{
     AgreedCapabilities, ClientHello, FrameReader, HostMessage as WireMessage, ReadError,
     accept_ready, decode,
 };
-use tokio::io::AsyncRead;
 
 use super::events::{HostMessage, OutputEnd};
 use crate::convert;
 use crate::error::ConnectionFailure;
+use crate::process::HostOutput;
 
 /// The host's output. Messages are handed out one by one and read no further ahead than one
 /// buffer, so what the host sends faster than it is handled waits in the pipe.
 pub(super) struct Reader {
     /// `None` once the output has ended.
-    frames: Option<FrameReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    frames: Option<FrameReader<HostOutput>>,
     hello: ClientHello,
     greeted: bool,
     /// What was agreed; nothing before the host has greeted.
@@ -25,7 +26,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(output: Box<dyn AsyncRead + Send + Unpin>, hello: ClientHello) -> Self {
+    pub(super) fn new(output: HostOutput, hello: ClientHello) -> Self {
         Self {
             frames: Some(FrameReader::new(output)),
             hello,
@@ -55,6 +56,13 @@ impl Reader {
             self.frames = None;
         }
         Poll::Ready(message)
+    }
+
+    /// Makes the next wait for a message begin awake; see [`HostOutput::stay_awake`].
+    pub(super) fn stay_awake(&mut self, how_long: Duration) {
+        if let Some(frames) = &mut self.frames {
+            frames.input_mut().stay_awake(how_long);
+        }
     }
 
     /// Takes what still comes and drops it, to the end of the output or to a frame that is none.

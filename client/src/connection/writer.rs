@@ -87,6 +87,11 @@ impl Writer {
         Err(failure)
     }
 
+    /// Whether the host has taken everything.
+    pub(super) fn has_written_all(&self) -> bool {
+        self.batch.is_empty() && !self.unflushed
+    }
+
     /// Closes the host's input, also in the middle of a frame.
     pub(super) fn close(&mut self) {
         self.input = None;

@@ -9,6 +9,7 @@
 
 mod env;
 mod fds;
+mod output;
 mod pipes;
 mod reap;
 mod rlimits;
@@ -17,12 +18,13 @@ pub(crate) mod stderr;
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::io::AsyncWrite;
+use tokio::process::{ChildStderr, ChildStdin};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::ProviderConfig;
+pub(crate) use output::HostOutput;
 pub(crate) use reap::Exit;
 use reap::KillOnDrop;
 pub use rlimits::{Resource, ResourceLimits};
@@ -32,7 +34,7 @@ use stderr::StderrTail;
 /// Both directions of a host's pipes, and the process behind them.
 pub(crate) struct Link {
     pub(crate) input: Box<dyn AsyncWrite + Send + Unpin>,
-    pub(crate) output: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) output: HostOutput,
     pub(crate) process: HostProcess,
 }
 
@@ -93,7 +95,7 @@ pub(crate) async fn start(config: &ProviderConfig) -> Result<Link, SpawnError> {
     pipes::enlarge(&started.stdout);
     let take_over = || {
         let input = ChildStdin::from_std(started.stdin)?;
-        let output = ChildStdout::from_std(started.stdout)?;
+        let output = HostOutput::of_child(started.stdout)?;
         std::io::Result::Ok((input, output, ChildStderr::from_std(started.stderr)?))
     };
     let (input, output, errors) = take_over().map_err(SpawnError::Pipes)?;
@@ -102,7 +104,7 @@ pub(crate) async fn start(config: &ProviderConfig) -> Result<Link, SpawnError> {
     let reader = tokio::spawn(async move { stderr::drain(errors, &tail).await });
     Ok(Link {
         input: Box::new(input),
-        output: Box::new(output),
+        output,
         process: HostProcess {
             pid: Some(started.pid),
             exit: started.exit,

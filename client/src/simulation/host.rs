@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::faults::Fault;
 use super::rng::Rng;
-use crate::process::{Exit, HostProcess, Link};
+use crate::process::{Exit, HostOutput, HostProcess, Link};
 
 /// Bytes that the simulated pipes hold; small, so that back-pressure happens.
 const PIPE_BYTES: usize = 512;
@@ -85,7 +85,7 @@ pub(super) fn launch(rng: Rng, fault: Option<Fault>, counters: &Arc<Counters>) -
     let process = HostProcess::simulated(exit, kill);
     Link {
         input: Box::new(client_input),
-        output: Box::new(client_output),
+        output: HostOutput::simulated(client_output),
         process,
     }
 }

@@ -23,7 +23,7 @@ use super::delegate::Delegate;
 use super::rng::Rng;
 use crate::config::ProviderConfig;
 use crate::hosts::Launcher;
-use crate::process::{Exit, HostProcess, Link, SpawnError};
+use crate::process::{Exit, HostOutput, HostProcess, Link, SpawnError};
 use crate::provider::ProcessSessionProvider;
 
 /// Bytes that the simulated pipes hold.
@@ -92,7 +92,7 @@ impl Launcher for PuppetLauncher {
         let process = HostProcess::simulated(exit, kill);
         let link = Link {
             input: Box::new(client_input),
-            output: Box::new(client_output.chain(endless)),
+            output: HostOutput::simulated(client_output.chain(endless)),
             process,
         };
         Box::pin(async move { Ok(link) })

@@ -137,7 +137,7 @@ const FLAGS: [Flag; 8] = [
     (
         "--warm-iterations",
         "N",
-        "execs before the first sample of a process (default 50)",
+        "execs, then samples that do not count, before the first sample of a process (default 50)",
     ),
     (
         "--tool-counts",
@@ -283,12 +283,9 @@ impl Options {
         let mut all = vec![start, Scenario::Cold];
         let warm = self.tool_counts.iter();
         all.extend(warm.map(|&tools| Scenario::Warm { tools }));
-        all.extend([
-            Scenario::BackToBack,
-            Scenario::LongScript,
-            Scenario::SequentialCalls,
-            Scenario::ParallelCalls,
-        ]);
+        all.extend([Scenario::BackToBack, Scenario::LongScript]);
+        all.extend([64 << 10, 1 << 20].map(|bytes| Scenario::Output { bytes }));
+        all.extend([Scenario::SequentialCalls, Scenario::ParallelCalls]);
         all.extend([1 << 10, 64 << 10, 1 << 20, 8 << 20].map(|bytes| Scenario::Echo { bytes }));
         all.extend([1, 8, 64].map(|in_flight| Scenario::Throughput { in_flight }));
         all.extend([10, 100, 1000].map(|cells| Scenario::Parked { cells }));

@@ -37,7 +37,7 @@ fn without_options_the_defaults_hold_and_the_environment_names_the_host() {
     assert_eq!(options.tool_counts, [0, 32, 128]);
     assert_eq!(options.pause, Duration::from_millis(5));
     assert!(!options.json);
-    assert_eq!(options.scenarios().len(), 21);
+    assert_eq!(options.scenarios().len(), 23);
 }
 
 #[test]
@@ -63,6 +63,8 @@ fn every_option_is_taken() {
             "warm exec, 0 tools",
             "warm exec, 0 tools, back to back",
             "warm exec, 20 KiB script",
+            "warm exec, output of 64 KiB",
+            "warm exec, output of 1 MiB",
         ]
     );
     assert_eq!(options.task(Scenario::Wait).samples, 2);

@@ -19,7 +19,8 @@ pub struct Task {
     pub scenario: Scenario,
     /// How many samples a cheap scenario takes in this round; others take fewer.
     pub samples: usize,
-    /// Execs before the first sample, back to back; none where a sample is about a new process.
+    /// Execs before the first sample, back to back, and after them samples that do not count, as
+    /// far as so many are taken of the scenario; none where a sample is about a new process.
     pub warm_iterations: usize,
     /// The pause before each sample of a latency.
     pub pause: Duration,
@@ -55,34 +56,44 @@ impl Task {
         let mut round = Round::default();
         let mut bench = Bench::new(self, instance.session, instance.calls, instance.startup);
         let process_id = instance.process_id;
-        match self.warm_up(&bench).await {
-            Err(failure) => round.failure = Some(failure.to_string()),
-            Ok(()) => {
-                let before = match self.scenario {
-                    Scenario::ProcessStart | Scenario::RuntimeStart => Some(0),
-                    _ => resident_kib(process_id).await,
-                };
-                match bench.sample().await {
-                    Ok(note) => round.note = note,
-                    Err(failure) => round.failure = Some(failure.to_string()),
-                }
-                let after = resident_kib(process_id).await;
-                round.growth_kib = after.zip(before).map(|(after, before)| after - before);
+        match self.measure(&mut bench, process_id).await {
+            Ok((note, growth_kib)) => {
+                round.note = note;
+                round.growth_kib = growth_kib;
             }
+            Err(failure) => round.failure = Some(failure.to_string()),
         }
         instance.shutdown.await;
         round.samples = bench.samples;
         round
     }
 
-    async fn warm_up(&self, bench: &Bench<'_>) -> Result<(), Failure> {
-        if !self.scenario.is_start() {
+    /// Takes the samples; gives the note about them and the growth of memory.
+    async fn measure(
+        &self,
+        bench: &mut Bench<'_>,
+        process_id: Option<u32>,
+    ) -> Result<(Option<String>, Option<i64>), Failure> {
+        let is_start = self.scenario.is_start();
+        if !is_start {
             let short = request(SHORT, 0);
             for _ in 0..self.warm_iterations {
                 exec(&*bench.session, short.clone()).await?;
             }
         }
-        Ok(())
+        let before = match self.scenario {
+            Scenario::ProcessStart | Scenario::RuntimeStart => Some(0),
+            _ => resident_kib(process_id).await,
+        };
+        // What only this scenario needs, long strings say, is warm too when its time is taken.
+        if self.scenario.can_repeat() {
+            bench.sample(self.warm_iterations).await?;
+            bench.samples.clear();
+        }
+        let note = bench.sample(self.samples).await?;
+        let after = resident_kib(process_id).await;
+        let growth = after.zip(before).map(|(after, before)| after - before);
+        Ok((note, growth))
     }
 
     /// The options by which a process of its own is told of this task: its

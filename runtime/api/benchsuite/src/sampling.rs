@@ -46,45 +46,47 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Takes the samples of the task; gives what kept it short of what was asked, if something did.
-    pub(crate) async fn sample(&mut self) -> Result<Option<String>, Failure> {
+    /// Takes samples of the task, as many as its scenario takes when `samples` are asked of a cheap
+    /// one; gives what kept it short of that, if something did.
+    pub(crate) async fn sample(&mut self, samples: usize) -> Result<Option<String>, Failure> {
+        let count = self.task.scenario.samples(samples);
         match self.task.scenario {
             Scenario::ProcessStart | Scenario::RuntimeStart => self.samples.push(self.startup),
-            Scenario::Cold | Scenario::BackToBack => self.execs(request(SHORT, 0), 1).await?,
-            Scenario::Warm { tools } => self.paused_execs(request(SHORT, tools), 1).await?,
+            Scenario::Cold | Scenario::BackToBack => self.execs(request(SHORT, 0), count).await?,
+            Scenario::Warm { tools } => self.paused_execs(request(SHORT, tools), 1, count).await?,
             Scenario::LongScript => {
                 let source = long_script(LONG_SCRIPT_BYTES);
-                self.paused_execs(request(source, 0), 1).await?;
+                self.paused_execs(request(source, 0), 1, count).await?;
+            }
+            Scenario::Output { bytes } => {
+                let source = format!("text('x'.repeat({bytes}))");
+                self.paused_execs(request(source, 0), 1, count).await?;
             }
             Scenario::SequentialCalls => {
                 let source = format!("for (let n = 0; n < {CALLS}; n++) await tools.echo(n)");
-                self.paused_execs(request(source, 2), CALLS).await?;
+                self.paused_execs(request(source, 2), CALLS, count).await?;
             }
             Scenario::ParallelCalls => {
                 let source = format!(
                     "await Promise.all(Array.from({{length: {CALLS}}}, (_, n) => tools.echo(n)))"
                 );
-                self.paused_execs(request(source, 2), CALLS).await?;
+                self.paused_execs(request(source, 2), CALLS, count).await?;
             }
             Scenario::Echo { bytes } => {
                 let source = format!("await tools.echo('x'.repeat({bytes}))");
-                self.paused_execs(request(source, 2), 1).await?;
+                self.paused_execs(request(source, 2), 1, count).await?;
             }
             Scenario::Throughput { in_flight } => {
-                for _ in 0..self.count() {
+                for _ in 0..count {
                     let sample = self.throughput(in_flight).await?;
                     self.samples.push(sample);
                 }
             }
             Scenario::Parked { cells } => return self.park(cells).await,
-            Scenario::Terminate => self.terminate().await?,
-            Scenario::Wait => self.wait().await?,
+            Scenario::Terminate => self.terminate(count).await?,
+            Scenario::Wait => self.wait(count).await?,
         }
         Ok(None)
-    }
-
-    fn count(&self) -> usize {
-        self.task.scenario.samples(self.task.samples)
     }
 
     /// An agent does not fire its next exec in the microsecond in which it has the last result, and
@@ -95,17 +97,22 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Samples of an exec, each the time of one of its `parts`.
-    async fn execs(&mut self, request: ExecuteRequest, parts: u32) -> Result<(), Failure> {
-        for _ in 0..self.count() {
+    async fn execs(&mut self, request: ExecuteRequest, count: usize) -> Result<(), Failure> {
+        for _ in 0..count {
             let sample = exec(&*self.session, request.clone()).await?;
-            self.samples.push(sample / parts);
+            self.samples.push(sample);
         }
         Ok(())
     }
 
-    async fn paused_execs(&mut self, request: ExecuteRequest, parts: u32) -> Result<(), Failure> {
-        for _ in 0..self.count() {
+    /// Samples of an exec after a pause, each the time of one of its `parts`.
+    async fn paused_execs(
+        &mut self,
+        request: ExecuteRequest,
+        parts: u32,
+        count: usize,
+    ) -> Result<(), Failure> {
+        for _ in 0..count {
             self.pause().await;
             let sample = exec(&*self.session, request.clone()).await?;
             self.samples.push(sample / parts);
@@ -170,10 +177,10 @@ impl<'a> Bench<'a> {
         Ok(call.ok_or("the session has dropped its delegate")?)
     }
 
-    async fn terminate(&mut self) -> Result<(), Failure> {
+    async fn terminate(&mut self, count: usize) -> Result<(), Failure> {
         // The call leaves the cell before the loop is entered, and nothing comes between the two.
         let spinning = request("tools.park(); for (;;);", 2);
-        for _ in 0..self.count() {
+        for _ in 0..count {
             self.pause().await;
             let started = self.session.execute(spinning.clone()).await?;
             let call = self.next_call().await?;
@@ -188,9 +195,9 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn wait(&mut self) -> Result<(), Failure> {
+    async fn wait(&mut self, count: usize) -> Result<(), Failure> {
         let waiting = request("yield_control(); await tools.park(); text('x')", 2);
-        for _ in 0..self.count() {
+        for _ in 0..count {
             let started = self.session.execute(waiting.clone()).await?;
             started.first_response.await?;
             let call = self.next_call().await?;

@@ -24,6 +24,11 @@ pub enum Scenario {
     BackToBack,
     /// An exec of [`LONG_SCRIPT_BYTES`] of source.
     LongScript,
+    /// An exec that gives one text of so much.
+    Output {
+        /// Length of the text, bytes.
+        bytes: usize,
+    },
     /// One of [`CALLS`] tool calls, each made when the one before it is answered.
     SequentialCalls,
     /// One of [`CALLS`] tool calls made together.
@@ -59,6 +64,7 @@ impl Scenario {
             Self::Warm { tools } => format!("warm exec, {tools} tools"),
             Self::BackToBack => "warm exec, 0 tools, back to back".to_owned(),
             Self::LongScript => format!("warm exec, {} script", size(LONG_SCRIPT_BYTES)),
+            Self::Output { bytes } => format!("warm exec, output of {}", size(bytes)),
             Self::SequentialCalls => "tool call, sequential".to_owned(),
             Self::ParallelCalls => format!("tool call, {CALLS} in parallel"),
             Self::Echo { bytes } => format!("echo of {}", size(bytes)),
@@ -75,9 +81,11 @@ impl Scenario {
         match self {
             Self::Warm { .. } | Self::BackToBack | Self::LongScript | Self::Wait => samples,
             Self::Cold | Self::ProcessStart | Self::RuntimeStart => 1,
-            Self::SequentialCalls | Self::ParallelCalls | Self::Echo { .. } | Self::Terminate => {
-                samples.div_ceil(10)
-            }
+            Self::Output { .. }
+            | Self::SequentialCalls
+            | Self::ParallelCalls
+            | Self::Echo { .. }
+            | Self::Terminate => samples.div_ceil(10),
             Self::Throughput { .. } => samples.div_ceil(20),
             Self::Parked { cells } => cells,
         }
@@ -90,6 +98,12 @@ impl Scenario {
         } else {
             1
         }
+    }
+
+    /// Whether samples can be taken again in the same process: none is about a new one, and none
+    /// leaves something behind that the next ones add to.
+    pub(crate) fn can_repeat(self) -> bool {
+        !self.is_start() && !matches!(self, Self::Parked { .. })
     }
 
     /// Whether a sample is about a new process, which must not have run anything.
@@ -114,6 +128,10 @@ mod tests {
         for (scenario, name) in [
             (Scenario::Warm { tools: 32 }, "warm exec, 32 tools"),
             (Scenario::LongScript, "warm exec, 20 KiB script"),
+            (
+                Scenario::Output { bytes: 1 << 20 },
+                "warm exec, output of 1 MiB",
+            ),
             (Scenario::Echo { bytes: 64 << 10 }, "echo of 64 KiB"),
             (Scenario::Echo { bytes: 8 << 20 }, "echo of 8 MiB"),
             (
@@ -138,6 +156,13 @@ mod tests {
             assert!(scenario.samples(1) >= 1, "{scenario:?}");
             assert!(scenario.processes(1) >= 1, "{scenario:?}");
         }
+    }
+
+    #[test]
+    fn only_what_leaves_the_process_as_it_was_is_repeated() {
+        assert!(Scenario::Echo { bytes: 1 }.can_repeat());
+        assert!(!Scenario::Cold.can_repeat());
+        assert!(!Scenario::Parked { cells: 1 }.can_repeat());
     }
 
     #[test]

@@ -113,7 +113,8 @@ fn evaluate<'s>(
     )))
 }
 
-fn compile<'s>(
+/// Compiles a source as the module of a cell. `None` when an exception is pending.
+pub(crate) fn compile<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     source: &str,
 ) -> Option<v8::Local<'s, v8::Module>> {

@@ -20,6 +20,7 @@ mod timers;
 mod tools;
 
 use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -43,10 +44,18 @@ pub(crate) fn thread_main(
 ) {
     // A job may already be on its way when making the isolate panics; it must not be lost with the
     // channel, or its cell would never learn of it.
-    let isolate =
-        timing::isolate().in_scope(|| std::panic::catch_unwind(|| ReadyIsolate::new(heap_bytes)));
+    let isolate = timing::isolate().in_scope(|| catch_unwind(|| ReadyIsolate::new(heap_bytes)));
     made();
-    let Ok((job, thread)) = jobs.recv() else {
+    let (job, isolate) = match jobs.try_recv() {
+        Ok(job) => (Ok(job), isolate),
+        // Nobody waits for this isolate yet.
+        Err(_) => {
+            let isolate = isolate
+                .and_then(|isolate| catch_unwind(AssertUnwindSafe(|| isolate.compile_ahead())));
+            (jobs.recv(), isolate)
+        }
+    };
+    let Ok((job, thread)) = job else {
         return;
     };
     let _join = JoinOnDrop {
@@ -55,7 +64,7 @@ pub(crate) fn thread_main(
     };
     match isolate {
         Ok(isolate) => run(isolate, job),
-        Err(panic) => std::panic::resume_unwind(panic),
+        Err(panic) => resume_unwind(panic),
     }
 }
 
@@ -106,7 +115,7 @@ fn run(mut isolate: ReadyIsolate, job: Job) {
             Some(StopCause::Panic(message)) => {
                 drop(state);
                 drop(isolate);
-                std::panic::resume_unwind(Box::new(message));
+                resume_unwind(Box::new(message));
             }
             Some(StopCause::Terminated | StopCause::Exit) => None,
             None => Some("Error: the script was stopped without a cause".to_owned()),

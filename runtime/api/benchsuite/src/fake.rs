@@ -16,8 +16,10 @@ pub(crate) struct FakeSubject {
     pub(crate) name: &'static str,
     /// The most cells that are parked or spin at one time.
     pub(crate) cap: Option<usize>,
-    /// The error that every script ends with.
+    /// The error that scripts end with, all after the first [`good_execs`](Self::good_execs).
     pub(crate) error_text: Option<String>,
+    /// How many scripts end without an error, whatever `error_text` says.
+    pub(crate) good_execs: usize,
     /// Source and number of tools of every exec.
     pub(crate) executed: Arc<Mutex<Vec<(String, usize)>>>,
     /// The name of each subject that was started; clones share their records.
@@ -104,8 +106,10 @@ impl FakeSession {
     }
 
     fn completed(&self) -> CellStatus {
+        let executed = self.subject.executed.lock().unwrap().len();
+        let error_text = self.subject.error_text.clone();
         CellStatus::Completed {
-            error_text: self.subject.error_text.clone(),
+            error_text: error_text.filter(|_| executed > self.subject.good_execs),
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct Round {
     /// The samples, in the order in which they were taken.
     pub samples: Vec<Duration>,
     /// Growth of the subject's resident memory from the warm-up to the end, KiB; of a start, all
-    /// of its memory. `None` when it could not be read.
+    /// of its memory. `None` when it could not be read, or when something failed.
     pub growth_kib: Option<i64>,
     /// What kept the round short of what was asked, though nothing failed.
     pub note: Option<String>,
@@ -87,8 +87,9 @@ impl Task {
         };
         // What only this scenario needs, long strings say, is warm too when its time is taken.
         if self.scenario.can_repeat() {
-            bench.sample(self.warm_iterations).await?;
+            let warmed = bench.sample(self.warm_iterations).await;
             bench.samples.clear();
+            warmed?;
         }
         let note = bench.sample(self.samples).await?;
         let after = resident_kib(process_id).await;

@@ -133,6 +133,21 @@ async fn a_script_that_fails_is_a_failure_and_no_sample() {
 }
 
 #[tokio::test]
+async fn what_was_taken_to_warm_up_is_no_sample_even_when_the_warming_fails() {
+    for (good_execs, samples) in [(WARM + 1, 0), (2 * WARM + 1, 1)] {
+        let subject = FakeSubject {
+            error_text: Some("Error: no".to_owned()),
+            good_execs,
+            ..FakeSubject::default()
+        };
+        let round = subject.measure(&task(Scenario::BackToBack, 5)).await;
+        assert_eq!(round.samples.len(), samples);
+        assert!(round.failure.is_some());
+        assert_eq!(round.growth_kib, None);
+    }
+}
+
+#[tokio::test]
 async fn the_pause_lies_between_the_samples_and_in_none_of_them() {
     let mut task = task(Scenario::Warm { tools: 0 }, 3);
     task.pause = Duration::from_millis(200);

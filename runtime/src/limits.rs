@@ -98,10 +98,22 @@ pub const DEFAULT_MAX_STORE_KEYS: usize = 1_000;
 /// Notifications of one cell that are not yet delivered.
 pub const DEFAULT_MAX_OPEN_NOTIFICATIONS: usize = 1_000;
 
-/// Threads of cells that there may be at one time, when so many cells may be active: half of them
-/// may belong to cells that have ended and are just being disposed of.
+/// Cells that have ended and are just being disposed of, at one time, where few may be active; where
+/// more may be active than this, as many as those.
+///
+/// To dispose of a cell takes less than to make one, so there are never many; but a machine that is
+/// busy may put it off, and then a runtime of one or two cells must not refuse the next ones.
+pub const MIN_DISPOSED_CELLS: usize = 32;
+
+/// Threads of cells that there may be at one time, when so many cells may be active: theirs, and those
+/// of cells that have ended and are just being disposed of. A cell that would need one more is refused.
 pub const fn max_cell_threads(max_active_cells: usize) -> usize {
-    max_active_cells.saturating_mul(2)
+    let disposed = if max_active_cells > MIN_DISPOSED_CELLS {
+        max_active_cells
+    } else {
+        MIN_DISPOSED_CELLS
+    };
+    max_active_cells.saturating_add(disposed)
 }
 
 /// Isolates kept ready ahead of need, per runtime. Each takes about 750 KiB.

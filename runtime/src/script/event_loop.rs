@@ -94,7 +94,9 @@ fn evaluate<'s>(
     source: &str,
 ) -> Result<v8::Local<'s, v8::Promise>, Failed> {
     v8::tc_scope!(let caught, scope);
-    if let Some(module) = timing::compile(source).in_scope(|| compile(caught, source)) {
+    // The span ends here, not with the block.
+    let module = timing::compile(source).in_scope(|| compile(caught, source));
+    if let Some(module) = module {
         if let Some(text) = unsupported_import(caught, module) {
             return Err(Failed::Threw(errors::with_hint(text, state, source, false)));
         }

@@ -58,10 +58,13 @@ pub(crate) fn start() -> Result<(), RuntimeStartError> {
 pub(crate) fn order(order: Order) {
     let keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
     // The keeper lives as long as the process and orders come only from runtimes, which start it.
-    let sent = keeper
-        .as_ref()
-        .is_some_and(|keeper| keeper.send(order).is_ok());
-    if !sent {
+    let unsent = match keeper.as_ref() {
+        Some(keeper) => keeper.send(order).err().map(|error| error.0),
+        None => Some(order),
+    };
+    // To drop an order may give another one.
+    drop(keeper);
+    if unsent.is_some() {
         tracing::error!("the keeper of V8 threads is gone");
     }
 }

@@ -24,6 +24,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
+mod births;
 mod call;
 mod cell;
 mod config;

@@ -122,6 +122,15 @@ pub const fn max_cell_threads(max_active_cells: usize) -> usize {
 /// while their successors are made.
 pub const DEFAULT_READY_ISOLATES: usize = 4;
 
+/// Isolates that are made at one time for cells which found none ready, per processor. The cells that
+/// come on top wait for their turn, at most [`DEFAULT_MAX_ACTIVE_CELLS`] of them or what the operator
+/// says instead; one isolate takes about 0.6 ms of a processor.
+///
+/// Without the bound, 64 cells that start together take 54 MiB instead of 8, and 15 % longer. With it,
+/// a crowd of cells starts later where dozens of scripts compute at the same time
+/// (`docs/performance.md`).
+pub const BIRTHS_PER_PROCESSOR: usize = 2;
+
 /// Large pages (long strings, large arrays) that cells which have ended leave to later ones, MiB per
 /// process. V8 gives those back that nobody has taken for 8 to 16 seconds; what is over the bound,
 /// at once.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+use crate::births::Births;
 use crate::cell::Cell;
 use crate::config::Fault;
 use crate::engine::{self, Order};
@@ -30,6 +31,8 @@ pub(crate) struct Pool {
 }
 
 struct PoolShared {
+    /// The isolates for cells that find none ready.
+    births: Arc<Births>,
     target: usize,
     heap_bytes: u64,
     state: Mutex<PoolState>,
@@ -45,7 +48,7 @@ struct PoolState {
 }
 
 /// A V8 thread that waits for its cell.
-struct Worker {
+pub(crate) struct Worker {
     jobs: mpsc::Sender<(Job, JoinHandle<()>)>,
     thread: JoinHandle<()>,
 }
@@ -54,6 +57,7 @@ impl Pool {
     pub(crate) fn new(target: usize, heap_bytes: u64) -> Self {
         Self {
             shared: Arc::new(PoolShared {
+                births: Births::new(),
                 target,
                 heap_bytes,
                 state: Mutex::default(),
@@ -61,12 +65,19 @@ impl Pool {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn births(&self) -> &Arc<Births> {
+        &self.shared.births
+    }
+
     /// Runs a job on a V8 thread of its own.
     pub(crate) fn run(&self, job: Job) {
         let heap_bytes = job.cell.limits.heap_bytes;
-        let no_thread = job.cell.runtime.config.fault == Some(Fault::NoThread);
+        // A test that wants no thread must not get a ready one.
+        let may_be_ready = heap_bytes == self.shared.heap_bytes
+            && job.cell.runtime.config.fault != Some(Fault::NoThread);
         // A ready isolate has the operator's heap bound, so a cell with a lower one needs its own.
-        let (worker, left) = if heap_bytes == self.shared.heap_bytes && !no_thread {
+        let (worker, left) = if may_be_ready {
             let mut state = self.shared.lock();
             (state.workers.pop_front(), state.workers.len())
         } else {
@@ -74,19 +85,7 @@ impl Pool {
         };
         match worker {
             Some(worker) => worker.give(job),
-            None => engine::order(Order::Run(Box::new(move |v8| {
-                if no_thread {
-                    job.cell.thread_missing("a test wants it so".to_owned());
-                    return;
-                }
-                match v8
-                    .map_err(str::to_owned)
-                    .and_then(|()| Worker::spawn(heap_bytes, || {}))
-                {
-                    Ok(worker) => worker.give(job),
-                    Err(message) => job.cell.thread_missing(message),
-                }
-            }))),
+            None => self.shared.births.run(job),
         }
         if left < self.shared.target.div_ceil(2) {
             self.refill();
@@ -112,8 +111,12 @@ impl Drop for Pool {
 
 impl PoolShared {
     /// Orders the next thread, unless one is in the making or none is missing. It goes on with the
-    /// one after it when it has made its isolate.
+    /// one after it when it has made its isolate. Cells that wait for theirs come first; when they
+    /// have ended, this is called again.
     fn refill(shared: &Arc<Self>) {
+        if shared.births.has_waiting() {
+            return;
+        }
         {
             let mut state = shared.lock();
             if state.making || state.closed || state.workers.len() >= shared.target {
@@ -160,7 +163,10 @@ impl PoolShared {
 impl Worker {
     /// Makes a V8 thread, which calls `made` once it has made its isolate or failed to. Only the
     /// keeper does so; see [`engine`].
-    fn spawn(heap_bytes: u64, made: impl FnOnce() + Send + 'static) -> Result<Self, String> {
+    pub(crate) fn spawn(
+        heap_bytes: u64,
+        made: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, String> {
         let (jobs, inbox) = mpsc::channel::<(Job, JoinHandle<()>)>();
         let thread = std::thread::Builder::new()
             .name("cell-ready".to_owned())
@@ -171,7 +177,8 @@ impl Worker {
         Ok(Self { jobs, thread })
     }
 
-    fn give(self, job: Job) {
+    /// Has the thread run its job.
+    pub(crate) fn give(self, job: Job) {
         // The thread waits for its job and cannot be gone unless making its isolate panicked; the
         // job comes back then, and the join tells the cell.
         if let Err(mpsc::SendError((job, thread))) = self.jobs.send((job, self.thread)) {

@@ -33,7 +33,7 @@ pub enum RuntimeStartError {
 /// V8 itself belongs to the process and is set up once, in the background, by the first runtime.
 #[derive(Clone)]
 pub struct Runtime {
-    core: Arc<RuntimeCore>,
+    pub(crate) core: Arc<RuntimeCore>,
 }
 
 /// What sessions, cells and threads know of their runtime.

@@ -264,6 +264,12 @@ const LIMITS: &[Limit] = &[
         |config, value| config.runtime.ready_isolates = size(value),
     ),
     limit(
+        "answer-spin",
+        "µs",
+        runtime_limits::DEFAULT_ANSWER_SPIN.as_micros() as u64,
+        |config, value| config.runtime.answer_spin = Duration::from_micros(value),
+    ),
+    limit(
         "requests",
         "requests",
         count(config::DEFAULT_REQUESTS_IN_FLIGHT),
@@ -311,6 +317,9 @@ const LIMITS: &[Limit] = &[
     ),
 ];
 
+/// Bounds that 0 switches off.
+const MAY_BE_ZERO: [&str; 2] = ["ready-isolates", "answer-spin"];
+
 const fn limit(
     name: &'static str,
     unit: &'static str,
@@ -345,13 +354,12 @@ fn set_limit(config: &mut HostConfig, text: &str) -> Result<(), UsageError> {
         .iter()
         .find(|limit| limit.name == name)
         .ok_or_else(|| UsageError(format!("unknown limit {name:?}")))?;
-    let value = value
-        .parse()
-        .ok()
-        .filter(|value| *value > 0 || name == "ready-isolates");
+    let may_be_zero = MAY_BE_ZERO.contains(&name);
+    let value = value.parse().ok().filter(|value| *value > 0 || may_be_zero);
     let value = value.ok_or_else(|| {
+        let above = if may_be_zero { "" } else { " above 0" };
         UsageError(format!(
-            "--limit {name} needs a whole number of {} above 0",
+            "--limit {name} needs a whole number of {}{above}",
             limit.unit
         ))
     })?;

@@ -121,4 +121,21 @@ fn what_makes_no_sense_is_a_usage_error() {
             "--limit heap needs a whole number of bytes above 0",
         );
     }
+    refused(
+        &["--limit", "answer-spin=-1"],
+        "--limit answer-spin needs a whole number of µs",
+    );
+}
+
+#[test]
+fn zero_switches_off_what_can_be_switched_off_and_nothing_else() {
+    for limit in LIMITS {
+        let argument = format!("{}=0", limit.name);
+        let zero = set_limit(&mut HostConfig::default(), &argument);
+        assert_eq!(
+            zero.is_ok(),
+            MAY_BE_ZERO.contains(&limit.name),
+            "{argument}"
+        );
+    }
 }

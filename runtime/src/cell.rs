@@ -78,7 +78,7 @@ impl Cell {
             exec_call_id,
             limits,
             store: Arc::clone(&session.store),
-            inbox: Inbox::default(),
+            inbox: Inbox::new(session.runtime.config.answer_spin),
             runtime: Arc::clone(&session.runtime),
             session: Arc::downgrade(session),
             delegate: Arc::clone(&session.delegate),

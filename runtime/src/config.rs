@@ -44,6 +44,8 @@ pub struct RuntimeConfig {
     /// when its cell starts; and as V8's read-only heap lives only as long as there is an isolate,
     /// that is then made as well for a cell that is alone.
     pub ready_isolates: usize,
+    /// How long a cell's thread waits awake for a tool's answer before it sleeps; zero for not at all.
+    pub answer_spin: Duration,
     /// A fault to inject, for tests of supervision.
     #[doc(hidden)]
     pub fault: Option<Fault>,
@@ -68,6 +70,7 @@ impl Default for RuntimeConfig {
             notification_grace: limits::DEFAULT_NOTIFICATION_GRACE,
             default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
             ready_isolates: limits::DEFAULT_READY_ISOLATES,
+            answer_spin: limits::DEFAULT_ANSWER_SPIN,
             fault: None,
         }
     }

@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use code_mode_api::{RawJson, ToolError};
-
-use crate::limits::ANSWER_SPIN;
 
 /// The answer to one tool call.
 pub(crate) struct ToolAnswer {
@@ -20,11 +18,13 @@ pub(crate) struct ToolAnswer {
 /// Answers in the order of their arrival, and a bell. Bounded by the cell's open tool calls.
 ///
 /// A thread that sleeps takes tens of microseconds to wake, more than a fast tool takes to answer.
-/// So the V8 thread stays awake for [`ANSWER_SPIN`] before it sleeps, unless the last wait took more
+/// So the V8 thread stays awake for a short time before it sleeps, unless the last wait took more
 /// than twice as long, and gives way to any other thread meanwhile.
 pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     bell: Condvar,
+    /// How long the thread stays awake.
+    spin: Duration,
     /// Whether there may be something in `state`; what the thread looks at while it is awake.
     news: AtomicBool,
     /// Whether the last wait was short. Only the V8 thread reads and writes it.
@@ -39,18 +39,18 @@ struct InboxState {
     asleep: bool,
 }
 
-impl Default for Inbox {
-    fn default() -> Self {
+impl Inbox {
+    /// An inbox whose thread stays awake for so long before it sleeps.
+    pub(crate) fn new(spin: Duration) -> Self {
         Self {
             state: Mutex::default(),
             bell: Condvar::new(),
+            spin,
             news: AtomicBool::new(false),
             fast: AtomicBool::new(true),
         }
     }
-}
 
-impl Inbox {
     /// Delivers an answer and wakes the V8 thread.
     pub(crate) fn answer(&self, answer: ToolAnswer) {
         self.tell(|state| state.answers.push_back(answer));
@@ -101,14 +101,14 @@ impl Inbox {
         let answers = std::mem::take(&mut state.answers);
         drop(state);
         self.fast
-            .store(begun.elapsed() <= 2 * ANSWER_SPIN, Ordering::Relaxed);
+            .store(begun.elapsed() <= 2 * self.spin, Ordering::Relaxed);
         answers
     }
 
     fn stay_awake(&self, begun: Instant, until: Option<Instant>) {
         while !self.news.load(Ordering::Acquire) {
             let now = Instant::now();
-            if now.duration_since(begun) >= ANSWER_SPIN || until.is_some_and(|until| now >= until) {
+            if now.duration_since(begun) >= self.spin || until.is_some_and(|until| now >= until) {
                 return;
             }
             std::thread::yield_now();
@@ -123,9 +123,9 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
+    use crate::limits::DEFAULT_ANSWER_SPIN as SPIN;
 
     fn answer(call: u64) -> ToolAnswer {
         ToolAnswer {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn answers_come_in_order_and_a_ring_ends_the_wait() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::new(SPIN);
         inbox.answer(answer(2));
         inbox.answer(answer(1));
         let calls: Vec<u64> = inbox.take(None).iter().map(|answer| answer.call).collect();
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn whoever_waits_awake_or_asleep_gets_every_answer() {
         const ANSWERS: u64 = 10_000;
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(Inbox::new(SPIN));
         let waiting = Arc::clone(&inbox);
         let waiter = std::thread::spawn(move || {
             let mut calls = Vec::new();
@@ -167,12 +167,26 @@ mod tests {
 
     #[test]
     fn after_a_long_wait_the_thread_sleeps_at_once() {
-        let inbox = Inbox::default();
-        let until = Instant::now() + 2 * ANSWER_SPIN + Duration::from_millis(1);
+        let inbox = Inbox::new(SPIN);
+        let until = Instant::now() + 2 * SPIN + Duration::from_millis(1);
         assert!(inbox.take(Some(until)).is_empty());
         assert!(!inbox.fast.load(Ordering::Relaxed));
         inbox.ring();
         assert!(inbox.take(None).is_empty());
         assert!(inbox.fast.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_thread_that_is_not_to_stay_awake_sleeps_from_its_first_wait() {
+        let inbox = Arc::new(Inbox::new(Duration::ZERO));
+        let waiting = Arc::clone(&inbox);
+        let waiter = std::thread::spawn(move || waiting.take(None));
+        // It sleeps for as long as it is not woken; a yield lets it get there.
+        while !inbox.lock().asleep {
+            std::thread::yield_now();
+        }
+        inbox.answer(answer(1));
+        assert_eq!(waiter.join().expect("it is woken").len(), 1);
+        assert!(!inbox.fast.load(Ordering::Relaxed));
     }
 }

@@ -36,7 +36,7 @@ pub const DEFAULT_EXTERNAL_BYTES: u64 = 64 << 20;
 
 /// Time that the script of one cell computes. Measured as CPU time of the cell's thread, so it
 /// stands still while the cell waits for tools, timers or a processor; only the first
-/// [`ANSWER_SPIN`] of a wait may count. Not covered: garbage collection on V8's helper threads.
+/// [`DEFAULT_ANSWER_SPIN`] of a wait may count. Not covered: garbage collection on V8's helper threads.
 pub const DEFAULT_CPU_TIME: Duration = Duration::from_secs(30);
 
 /// Time from the start of a cell to its end, waiting included.
@@ -154,7 +154,8 @@ pub const DEFAULT_NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a cell's thread waits awake for a tool's answer before it sleeps, unless its last wait took
 /// more than twice as long. Sequential calls of a tool that answers at once take two thirds of the time so.
-pub const ANSWER_SPIN: Duration = Duration::from_micros(100);
+/// 0 lets it sleep at once, which saves processor time where that is dearer than latency.
+pub const DEFAULT_ANSWER_SPIN: Duration = Duration::from_micros(100);
 
 /// How long a script that was told to stop may go on before the supervisor is told.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);

@@ -17,7 +17,7 @@ const YIELD_TIME_MS: u64 = 600_000;
 const SESSION: &str = "s1";
 
 /// Shakes hands, opens a session, runs the cells one after the other, answers each tool call with
-/// its input, shuts down, and waits for the host to close.
+/// its input, shuts down, and waits for the host to close. Before each message it waits for `rest`.
 ///
 /// # Errors
 /// When the streams fail or the host says anything but what the scenario expects.
@@ -25,8 +25,13 @@ pub(crate) async fn converse(
     cells: &[Cell],
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
+    rest: impl AsyncFn() -> io::Result<()>,
 ) -> Result<(), Error> {
-    let mut host = Host { reader, writer };
+    let mut host = Host {
+        reader,
+        writer,
+        rest,
+    };
     host.send(&json!({
         "type": "connection/hello",
         "supportedVersions": [1],
@@ -50,6 +55,7 @@ pub(crate) async fn converse(
     )
     .await?;
     host.expect_ok(id).await?;
+    (host.rest)().await?;
     host.writer.shutdown().await?;
     drop(host.writer);
     match read_frame(&mut host.reader).await? {
@@ -58,12 +64,20 @@ pub(crate) async fn converse(
     }
 }
 
-struct Host<R, W> {
+struct Host<R, W, F> {
     reader: R,
     writer: W,
+    /// Waits until the host has done all that it does by itself. What a message costs would depend
+    /// on how fast it comes otherwise: a host that is still at work need not be woken.
+    rest: F,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Host<R, W> {
+impl<R, W, F> Host<R, W, F>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    F: AsyncFn() -> io::Result<()>,
+{
     async fn run(&mut self, id: u64, cell: &Cell) -> Result<(), Error> {
         let tools: Vec<Value> = (0..cell.tools).map(definition).collect();
         self.request(
@@ -139,6 +153,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Host<R, W> {
         let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
         // One write: with two, the host would sometimes read twice, and the count would vary.
         let bytes = [&length.to_le_bytes(), payload.as_bytes()].concat();
+        (self.rest)().await?;
         self.writer.write_all(&bytes).await?;
         self.writer.flush().await?;
         Ok(())

@@ -40,7 +40,7 @@ async fn converse_with(said: &[u8]) -> (Result<(), Error>, Vec<Value>) {
         tools: 2,
     };
     let mut sent = Vec::new();
-    let outcome = converse(&[cell], said, &mut sent).await;
+    let outcome = converse(&[cell], said, &mut sent, async || Ok(())).await;
     let mut heard = Vec::new();
     let mut rest = sent.as_slice();
     while let Some(frame) = read_frame(&mut rest).await.unwrap() {
@@ -74,6 +74,35 @@ async fn a_scenario_opens_runs_answers_and_shuts_down() {
     assert_eq!(tools.as_array().unwrap().len(), 2);
     assert_eq!(heard[3]["id"], 9);
     assert_eq!(heard[3]["result"]["value"]["result"], json!({"a": "b"}));
+}
+
+#[tokio::test]
+async fn each_message_and_the_end_wait_until_the_host_is_at_rest() {
+    let cell = Cell {
+        source: String::new(),
+        tools: 0,
+    };
+    let said = frames(&one_cell());
+    for rests in 0..=6 {
+        let mut sent = Vec::new();
+        let left = std::cell::Cell::new(rests);
+        // After so many times it never comes to rest again.
+        let rest = async || match left.get() {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            some => {
+                left.set(some - 1);
+                Ok(())
+            }
+        };
+        let outcome = converse(std::slice::from_ref(&cell), &said[..], &mut sent, rest).await;
+        assert_eq!(outcome.is_ok(), rests == 6, "{rests}: {outcome:?}");
+        let mut messages = 0;
+        let mut sent = sent.as_slice();
+        while read_frame(&mut sent).await.unwrap().is_some() {
+            messages += 1;
+        }
+        assert_eq!(messages, rests.min(5));
+    }
 }
 
 #[tokio::test]

@@ -5,11 +5,11 @@ use std::fmt;
 
 /// How far a figure may be from the baseline, in thousandths of it, upwards and downwards.
 ///
-/// In five runs of one host, while other work kept the machine busy, an exec spread over 3.1 %, one
-/// with 128 tools over 2.4 %, a tool call over 1.5 % and an echo over 0.7 %: hash seeds, the order of
-/// threads, and isolates made ahead that no cell has used. The baseline is one such run and may lie at
-/// an end of the spread, so twice the widest and some room leave no false alarm.
-pub const TOLERANCE_PERMILLE: u64 = 80;
+/// In ten runs of one host, some on an idle machine and some on one that was busy with other work, an
+/// exec spread over 0.04 %, one with 128 tools over 0.06 %, a tool call over 0.4 % and an echo over 0.3 %.
+/// Another C library and valgrind made 3 % of a tool call; the room is for another processor, by
+/// which the C library and V8 choose their instructions.
+pub const TOLERANCE_PERMILLE: u64 = 50;
 
 const HEADER: &str = "\
 # Instructions of the host per repetition, counted by valgrind; //host/instructions says what each figure is.
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn figures_at_the_tolerance_pass_and_beyond_it_fail_on_both_sides() {
         let baseline = figures("a 1000");
-        for (count, passes) in [(919, false), (920, true), (1080, true), (1081, false)] {
+        for (count, passes) in [(949, false), (950, true), (1050, true), (1051, false)] {
             let measured = figures(&format!("a {count}"));
             assert_eq!(compare(&baseline, &measured).is_empty(), passes, "{count}");
         }
@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(
             compare(&figures("a 1000\nb 1000"), &figures("a 1105\nb 500")),
             [
-                "a: 1105 instructions, 10.5 % more than the baseline's 1000 (allowed: 8.0 %); find out what costs them",
-                "b: 500 instructions, 50.0 % fewer than the baseline's 1000 (allowed: 8.0 %); renew the baseline, so that the gain is kept",
+                "a: 1105 instructions, 10.5 % more than the baseline's 1000 (allowed: 5.0 %); find out what costs them",
+                "b: 500 instructions, 50.0 % fewer than the baseline's 1000 (allowed: 5.0 %); renew the baseline, so that the gain is kept",
             ]
         );
     }

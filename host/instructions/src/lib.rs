@@ -4,7 +4,9 @@
 //! A time says as much about the machine as about the program; the number of instructions does
 //! not, so a test can judge it. [`measure`] runs the real host under callgrind, plays each of
 //! [`SCENARIOS`] with few and with many repetitions, and takes the difference: what starting V8
-//! and filling the pool of isolates costs is in both and falls out. [`compare`] says which
+//! and filling the pool of isolates costs is in both and falls out. Each message waits until all
+//! threads of the host sleep, and none of them waits awake, so what is counted does not depend on how
+//! fast the two processes are. [`compare`] says which
 //! [`Figures`] left the baseline by more than [`TOLERANCE_PERMILLE`], upwards or downwards: a gain
 //! that nobody writes down could be lost again unseen.
 //!
@@ -31,6 +33,7 @@ mod error;
 mod figures;
 mod measure;
 mod scenario;
+mod threads;
 
 pub use conversation::MAX_PAYLOAD_BYTES;
 pub use error::Error;

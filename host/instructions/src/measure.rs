@@ -9,6 +9,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::conversation::converse;
+use crate::threads::Threads;
 use crate::{Error, Figures, SCENARIOS, Scenario};
 
 /// How long one run of a scenario may take: many times what it takes on a loaded machine.
@@ -25,6 +26,10 @@ const OPTIONS: [&str; 5] = [
     // Nobody attaches a debugger, and its pipes in /tmp would stay behind after a crash.
     "--vgdb=no",
 ];
+
+/// A thread that waits awake for an answer spends instructions on time, which is the machine's affair:
+/// on a busy one the figure of a tool call was 10 % lower.
+const HOST_OPTIONS: [&str; 2] = ["--limit", "answer-spin=0"];
 
 /// Measures all of [`SCENARIOS`] on the program `host`; `profile` is where callgrind may write.
 ///
@@ -66,6 +71,7 @@ async fn count(
         .args(OPTIONS)
         .arg(out_file)
         .arg(host)
+        .args(HOST_OPTIONS)
         // No variable of the caller's changes what the host does.
         .env_clear()
         .stdin(Stdio::piped())
@@ -93,7 +99,12 @@ async fn run(child: &mut Child, scenario: &Scenario, repetitions: u32) -> Result
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Error::Unexpected("the host has no pipes".to_owned()));
     };
-    converse(&scenario.work.cells(repetitions), output, input).await?;
+    let threads = child.id().map(Threads::of);
+    let rest = async || match &threads {
+        Some(threads) => threads.rest().await,
+        None => Ok(()),
+    };
+    converse(&scenario.work.cells(repetitions), output, input, rest).await?;
     let status = child.wait().await?;
     if status.success() {
         Ok(())

@@ -1,10 +1,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, ContentItem, ExecuteRequest,
-    Notification, RawJson, SessionDelegate, SessionError, ToolError, ToolInvocation,
-};
+use code_mode_api::{CellId, CellResponse, CellStatus, ContentItem, SessionError};
+use code_mode_testsuite::{Fixture, NoTools};
 use pretty_assertions::assert_eq;
 
 use super::*;
@@ -12,26 +10,6 @@ use crate::{Observer, Runtime, RuntimeConfig, Session};
 
 /// How long anything may take that is waited for here.
 const GUARD: Duration = Duration::from_secs(60);
-
-struct NoTools;
-
-impl SessionDelegate for NoTools {
-    fn invoke_tool(
-        &self,
-        _invocation: ToolInvocation,
-        _cancel: CancellationSignal,
-    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
-        Box::pin(async { Err(ToolError::new("there are no tools here")) })
-    }
-
-    fn notify(
-        &self,
-        _notification: Notification,
-        _cancel: CancellationSignal,
-    ) -> BoxFuture<'static, Result<(), ToolError>> {
-        Box::pin(async { Ok(()) })
-    }
-}
 
 type Answer = mpsc::Receiver<Result<CellResponse, SessionError>>;
 
@@ -80,10 +58,7 @@ impl Held {
 
     /// Starts a cell, which has to wait.
     fn start(&self, source: &str) -> (CellId, Answer) {
-        let request = ExecuteRequest {
-            yield_time: Some(GUARD),
-            ..ExecuteRequest::new(source)
-        };
+        let request = Fixture::request(source);
         let cell = self.session.admit(request).expect("it is admitted");
         let id = cell.id().clone();
         let (observer, answer) = observer();

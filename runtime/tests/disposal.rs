@@ -5,41 +5,16 @@ mod support;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use code_mode_api::{
-    BoxFuture, CancellationSignal, ExecuteRequest, LimitName, Notification, RawJson,
-    SessionDelegate, SessionError, ToolError, ToolInvocation,
-};
+use code_mode_api::{LimitName, SessionError};
 use code_mode_runtime::{AdmittedCell, Runtime, RuntimeConfig, Session, limits};
+use code_mode_testsuite::{Fixture, NoTools};
 use support::runtime;
 
 /// How long anything may take that is waited for here.
 const GUARD: Duration = Duration::from_secs(60);
 
-struct NoTools;
-
-impl SessionDelegate for NoTools {
-    fn invoke_tool(
-        &self,
-        _invocation: ToolInvocation,
-        _cancel: CancellationSignal,
-    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
-        Box::pin(async { Err(ToolError::new("there are no tools here")) })
-    }
-
-    fn notify(
-        &self,
-        _notification: Notification,
-        _cancel: CancellationSignal,
-    ) -> BoxFuture<'static, Result<(), ToolError>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
 fn admit(session: &Session, source: &str) -> Result<AdmittedCell, SessionError> {
-    session.admit(ExecuteRequest {
-        yield_time: Some(GUARD),
-        ..ExecuteRequest::new(source)
-    })
+    session.admit(Fixture::request(source))
 }
 
 /// Looks again and again until there is something to see.

@@ -1,7 +1,7 @@
 //! The table of calls and the bounds of a connection, one event at a time.
 
-use code_mode_api::{BoxFuture, CancellationSignal, CellId, CellStatus, CellTimings, ContentItem};
-use code_mode_api::{Notification, ToolError, ToolInvocation, ToolKind, ToolName};
+use code_mode_api::{CellId, CellStatus, CellTimings, ContentItem, ToolKind, ToolName};
+use code_mode_testsuite::NoTools;
 use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -12,26 +12,6 @@ use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::delegates::MAX_REMEMBERED_IDS;
 use super::*;
 use crate::error::HostError;
-
-struct NoDelegate;
-
-impl SessionDelegate for NoDelegate {
-    fn invoke_tool(
-        &self,
-        _: ToolInvocation,
-        _: CancellationSignal,
-    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
-        Box::pin(async { Err(ToolError::new("not called here")) })
-    }
-
-    fn notify(
-        &self,
-        _: Notification,
-        _: CancellationSignal,
-    ) -> BoxFuture<'static, Result<(), ToolError>> {
-        Box::pin(async { Ok(()) })
-    }
-}
 
 struct Fixture {
     state: State,
@@ -71,7 +51,7 @@ impl Fixture {
             wire_id: Arc::from("s"),
             id: SessionId::new("s").expect("not empty"),
             generation: 1,
-            delegate: Arc::new(NoDelegate),
+            delegate: Arc::new(NoTools),
         };
         let (reply, mut answer) = oneshot::channel();
         let id = fixture.request(|_| Operation::Open { session, reply });

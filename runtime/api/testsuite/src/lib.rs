@@ -17,6 +17,7 @@
 mod errors;
 mod fixture;
 mod life_cycle;
+mod no_tools;
 mod output;
 mod store;
 mod surface;
@@ -26,6 +27,7 @@ pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_o
 
 pub use errors::*;
 pub use life_cycle::*;
+pub use no_tools::NoTools;
 pub use output::*;
 pub use store::*;
 pub use surface::*;

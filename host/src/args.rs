@@ -106,6 +106,8 @@ struct Limit {
     name: &'static str,
     unit: &'static str,
     default: u64,
+    /// 0 where that switches something off.
+    least: u64,
     set: fn(&mut HostConfig, u64),
 }
 
@@ -257,18 +259,18 @@ const LIMITS: &[Limit] = &[
         count(runtime_limits::DEFAULT_MAX_OPEN_NOTIFICATIONS),
         |config, value| config.runtime.max_open_notifications = size(value),
     ),
-    limit(
+    or_zero(limit(
         "ready-isolates",
         "isolates",
         count(runtime_limits::DEFAULT_READY_ISOLATES),
         |config, value| config.runtime.ready_isolates = size(value),
-    ),
-    limit(
+    )),
+    or_zero(limit(
         "answer-spin",
         "µs",
         runtime_limits::DEFAULT_ANSWER_SPIN.as_micros() as u64,
         |config, value| config.runtime.answer_spin = Duration::from_micros(value),
-    ),
+    )),
     limit(
         "requests",
         "requests",
@@ -317,9 +319,6 @@ const LIMITS: &[Limit] = &[
     ),
 ];
 
-/// Bounds that 0 switches off.
-const MAY_BE_ZERO: [&str; 2] = ["ready-isolates", "answer-spin"];
-
 const fn limit(
     name: &'static str,
     unit: &'static str,
@@ -330,8 +329,14 @@ const fn limit(
         name,
         unit,
         default,
+        least: 1,
         set,
     }
+}
+
+/// A bound that 0 switches off.
+const fn or_zero(limit: Limit) -> Limit {
+    Limit { least: 0, ..limit }
 }
 
 const fn millis(duration: Duration) -> u64 {
@@ -354,10 +359,9 @@ fn set_limit(config: &mut HostConfig, text: &str) -> Result<(), UsageError> {
         .iter()
         .find(|limit| limit.name == name)
         .ok_or_else(|| UsageError(format!("unknown limit {name:?}")))?;
-    let may_be_zero = MAY_BE_ZERO.contains(&name);
-    let value = value.parse().ok().filter(|value| *value > 0 || may_be_zero);
+    let value = value.parse().ok().filter(|value| *value >= limit.least);
     let value = value.ok_or_else(|| {
-        let above = if may_be_zero { "" } else { " above 0" };
+        let above = if limit.least == 0 { "" } else { " above 0" };
         UsageError(format!(
             "--limit {name} needs a whole number of {}{above}",
             limit.unit

@@ -44,24 +44,30 @@ impl Threads {
         let mut threads = Vec::new();
         let tasks = match fs::read_dir(&self.0) {
             Ok(tasks) => tasks,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(threads),
+            Err(error) if has_ended(&error) => return Ok(threads),
             Err(error) => return Err(error),
         };
         for task in tasks {
             let task = task?;
-            // A thread that has ended meanwhile is not one of them.
-            if let Ok(status) = fs::read_to_string(task.path().join("status")) {
-                let id = task.file_name().to_string_lossy().parse().ok();
-                let thread = id.and_then(|id| thread(id, &status));
-                threads.push(
-                    thread
-                        .ok_or_else(|| io::Error::other("a status in /proc is not understood"))?,
-                );
-            }
+            let status = match fs::read_to_string(task.path().join("status")) {
+                Ok(status) => status,
+                Err(error) if has_ended(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let id = task.file_name().to_string_lossy().parse().ok();
+            let thread = id.and_then(|id| thread(id, &status));
+            let unclear = || io::Error::other("a status in /proc is not understood");
+            threads.push(thread.ok_or_else(unclear)?);
         }
         threads.sort_by_key(|thread| thread.id);
         Ok(threads)
     }
+}
+
+/// Whether a thread or process is no more: its files are gone, or cannot be read although open.
+fn has_ended(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
 }
 
 /// A thread by its file `status`.

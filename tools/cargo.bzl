@@ -18,6 +18,8 @@ MEMBERS = {
     "runtime/api": "code_mode_api",
     "runtime/api/benchsuite": "code_mode_benchsuite",
     "runtime/api/testsuite": "code_mode_testsuite",
+    "runtime/engine": "code_mode_engine",
+    "runtime/fork": "code_mode_fork",
     "tools/tidy": "code_mode_tidy",
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use code_mode_runtime::limits as runtime_limits;
+use code_mode_runtime::{Confinement, limits as runtime_limits};
 
 use crate::config::{self, HostConfig};
 
@@ -13,6 +13,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line and event.
     Json,
+}
+
+/// Where cells run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CellMode {
+    /// Each in a confined process of its own, forked from one that has an isolate ready.
+    Forks,
+    /// Each on a thread of the host.
+    Threads,
 }
 
 /// What the command line asks for.
@@ -33,6 +42,10 @@ pub struct Args {
     pub command: Command,
     /// How to write diagnostics.
     pub log_format: LogFormat,
+    /// Where cells run.
+    pub cells: CellMode,
+    /// How the process of a cell is confined.
+    pub confinement: Confinement,
     /// What `--timings` and `--limit` have decided.
     pub config: HostConfig,
 }
@@ -51,6 +64,8 @@ impl Args {
         let mut args = Self {
             command: Command::Serve,
             log_format: LogFormat::Text,
+            cells: CellMode::Forks,
+            confinement: Confinement::BestEffort,
             config: HostConfig::default(),
         };
         let mut arguments = arguments.into_iter();
@@ -86,6 +101,29 @@ impl Args {
                         other => {
                             return Err(UsageError(format!(
                                 "unknown log format {other:?}: it is text or json"
+                            )));
+                        }
+                    }
+                }
+                "--cells" => {
+                    args.cells = match value()?.as_str() {
+                        "forks" => CellMode::Forks,
+                        "threads" => CellMode::Threads,
+                        other => {
+                            return Err(UsageError(format!(
+                                "cells cannot be {other:?}: they are forks or threads"
+                            )));
+                        }
+                    }
+                }
+                "--confine" => {
+                    args.confinement = match value()?.as_str() {
+                        "best-effort" => Confinement::BestEffort,
+                        "strict" => Confinement::Strict,
+                        "none" => Confinement::None,
+                        other => {
+                            return Err(UsageError(format!(
+                                "unknown confinement {other:?}: it is best-effort, strict or none"
                             )));
                         }
                     }
@@ -380,6 +418,11 @@ Usage: code_mode_host [OPTIONS]
 
 Options:
   --listen stdio          serve standard input and output (the default)
+  --cells forks|threads   where cells run: each in a process of its own (the default), or on a thread of
+                          the host, where a script that breaks V8 ends the host
+  --confine HOW           what the process of a cell gives up: best-effort is all that this kernel can take
+                          (the default), strict runs no cell where the kernel lacks something, none is for
+                          debuggers
   --timings               add timings to responses
   --log-format text|json  how diagnostics are written to standard error (default text)
   --limit NAME=VALUE      set a bound; may be given several times

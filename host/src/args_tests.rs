@@ -66,12 +66,11 @@ fn setting_each_limit_to_its_default_changes_nothing() {
         set_limit(&mut config, &format!("{}={}", limit.name, limit.default)).unwrap();
     }
     assert_eq!(format!("{:?}", config.limits), untouched);
-    let cell = runtime_limits::EffectiveLimits::of_operator(&config.runtime.cell_limits);
+    let limits_of =
+        |limits| runtime_limits::EffectiveLimits::of_operator(limits, usize::MAX, usize::MAX);
+    let cell = limits_of(&config.runtime.cell_limits);
     config.runtime.cell_limits = Default::default();
-    assert_eq!(
-        cell,
-        runtime_limits::EffectiveLimits::of_operator(&config.runtime.cell_limits)
-    );
+    assert_eq!(cell, limits_of(&config.runtime.cell_limits));
     assert_eq!(
         format!("{:?}", config.runtime),
         format!("{:?}", HostConfig::default().runtime)

@@ -7,6 +7,8 @@
 //!
 //! - A cell's thread waits for room before it hands over a tool call or a notification
 //!   ([`Outgoing::push_waiting`]). It holds no lock meanwhile.
+//! - The task of a cell's process waits for room before it hears what the process says next
+//!   ([`Outgoing::room`]); so the process waits, once its stream is full.
 //! - The reader waits for room before it takes the next frame from the client
 //!   ([`Outgoing::room`]). A client that does not read is not served.
 //! - Answers, `delegate/cancel` and `cell/closed` do not wait ([`Outgoing::push`]): they come up on
@@ -148,6 +150,11 @@ impl Outgoing {
     /// Sees to the writing of what is queued.
     pub(crate) fn flush(&self) {
         self.write(self.lock());
+    }
+
+    /// Whether nobody has to wait for room.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.must_wait(&self.lock())
     }
 
     /// Resolves when there is room, or when the queue is closed.

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use code_mode_runtime::{Runtime, RuntimeConfig};
+use code_mode_runtime::{Cells, Forked, Program, Runtime, RuntimeConfig, Starter};
 use tracing::Level;
 
-use crate::args::{self, Args, Command};
+use crate::args::{self, Args, CellMode, Command};
 use crate::serve::serve_directly;
 use crate::stdio::Stdio;
 use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, logging};
@@ -25,7 +25,11 @@ const EXIT_USAGE: u8 = 2;
 const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
 
 /// Runs the program with the process's arguments and gives its exit status.
+///
+/// To be called on the main thread, before there is another. In a process that was started to run cells
+/// it does not return.
 pub fn main() -> ExitCode {
+    code_mode_runtime::entry();
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(error) => {
@@ -38,7 +42,20 @@ pub fn main() -> ExitCode {
         Command::Version => version().and_then(|version| print(&version)),
         Command::Serve => {
             logging::start(args.log_format);
-            return serve_stdio(args.config);
+            return match cells(&args) {
+                Ok(cells) => {
+                    let mut config = args.config;
+                    config.runtime.cells = cells;
+                    serve_stdio(config)
+                }
+                Err(error) => {
+                    complain(&format!(
+                        "Failed to start the process that cells are forked by: {error}; \
+                         --cells threads runs them within the host"
+                    ));
+                    ExitCode::from(EXIT_FAILURE)
+                }
+            };
         }
     };
     match done {
@@ -47,6 +64,45 @@ pub fn main() -> ExitCode {
             complain(&error.to_string());
             ExitCode::from(EXIT_FAILURE)
         }
+    }
+}
+
+/// Starts what cells are to run in. The kernel ends forked cells when this thread ends, so it is the main
+/// one.
+fn cells(args: &Args) -> io::Result<Cells> {
+    match args.cells {
+        CellMode::Threads => {
+            tracing::warn!("cells run on threads of the host: a script that breaks V8 ends it");
+            Ok(Cells::Threads)
+        }
+        CellMode::Forks => {
+            let starter = Starter::start(&Program::ThisOne)?;
+            allow_descriptors();
+            Ok(Cells::Forks(Forked {
+                starter: Arc::new(starter),
+                confinement: args.confinement,
+            }))
+        }
+    }
+}
+
+/// Allows this process as many descriptors as it can have: each cell takes two.
+#[expect(unsafe_code, reason = "the standard library cannot set limits")]
+fn allow_descriptors() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls take a pointer to one limit, which is valid.
+    let allowed = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !allowed {
+        let error = io::Error::last_os_error();
+        tracing::warn!(%error, "the host may run out of descriptors for its cells");
     }
 }
 

@@ -177,7 +177,7 @@ impl SessionLink {
         };
         let queued = match connection.encode(&message) {
             // On a thread of its own a script can wait for room; in a task, that would keep the
-            // writer from making any.
+            // writer from making any, so the task of a process asks for room before it goes on.
             Ok(frame) if tokio::task::try_id().is_none() => connection.outgoing.push_waiting(frame),
             Ok(frame) => connection.outgoing.push(frame),
             Err(error) => {
@@ -235,6 +235,14 @@ impl SessionDelegate for SessionLink {
             text: notification.text,
         };
         answered(self.call(Answer::Notification(sender), request), receiver)
+    }
+
+    fn room(&self) -> Option<BoxFuture<'static, ()>> {
+        if self.connection.outgoing.has_room() {
+            return None;
+        }
+        let connection = Arc::clone(&self.connection);
+        Some(Box::pin(async move { connection.outgoing.room().await }))
     }
 
     fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {

@@ -1,8 +1,9 @@
 //! Runs hostile scripts, each in a process of its own, and prints what each gave as the Markdown
 //! table of `docs/limits.md`.
 //!
-//! `hostile` runs all of them; `hostile NAME` runs one in this process and prints its row; `hostile
-//! --source TEXT` runs that text.
+//! `hostile` runs all of them, each cell in a process of its own as in a host; `hostile NAME` runs one
+//! and prints its row; `hostile --source TEXT` runs that text. With `--threads` first, cells are threads
+//! of the process that runs them.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -12,7 +13,13 @@ use code_mode_api::{
     BoxFuture, CancellationSignal, CellStatus, CodeModeSession, ExecuteRequest, Notification,
     RawJson, SessionDelegate, ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName,
 };
-use code_mode_runtime::{Runtime, RuntimeConfig, RuntimeFailure, Supervisor};
+use code_mode_runtime::{
+    Cells, Confinement, Forked, Program, Runtime, RuntimeConfig, RuntimeFailure, Starter,
+    Supervisor,
+};
+
+/// The argument that has cells run on threads.
+const THREADS: &str = "--threads";
 
 /// How long one script may take before its process is killed and counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -211,37 +218,46 @@ impl SessionDelegate for Echo {
 }
 
 fn main() -> ExitCode {
+    code_mode_runtime::entry();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
+    let (threads, arguments) = match arguments.split_first() {
+        Some((&THREADS, rest)) => (true, rest),
+        _ => (false, arguments.as_slice()),
+    };
+    match arguments {
         [] => {
-            say(
-                "| script | error | seconds to stop | CPU seconds | peak MiB |\n|---|---|---|---|---|",
-            );
+            say(if threads {
+                "| script | error | seconds to stop | CPU seconds | peak MiB |\n|---|---|---|---|---|"
+            } else {
+                "| script | error | seconds to stop | CPU seconds | cell's peak MiB | host's peak MiB |\n\
+                 |---|---|---|---|---|---|"
+            });
             for (name, _) in SCRIPTS {
-                say(&row(name));
+                say(&row(name, threads));
             }
             ExitCode::SUCCESS
         }
-        ["--source", source] => run(source),
+        ["--source", source] => run(source, threads),
         [name] => match SCRIPTS.iter().find(|(known, _)| known == name) {
-            Some((_, source)) => run(source),
+            Some((_, source)) => run(source, threads),
             None => {
                 say("there is no script of this name");
                 ExitCode::FAILURE
             }
         },
         _ => {
-            say("usage: hostile [NAME | --source TEXT]");
+            say("usage: hostile [--threads] [NAME | --source TEXT]");
             ExitCode::FAILURE
         }
     }
 }
 
 /// Runs a script in a process of its own and gives its row.
-fn row(name: &str) -> String {
+fn row(name: &str, threads: bool) -> String {
     let spawned = std::env::current_exe().and_then(|program| {
         Command::new(program)
+            .args(threads.then_some(THREADS))
             .arg(name)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -285,12 +301,13 @@ fn row(name: &str) -> String {
 }
 
 /// Runs a script here and prints what it gave.
-fn run(source: &str) -> ExitCode {
+fn run(source: &str, threads: bool) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
     let tokio = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .enable_all()
         .build()
     {
         Ok(tokio) => tokio,
@@ -301,6 +318,20 @@ fn run(source: &str) -> ExitCode {
     };
     let mut config = RuntimeConfig::default();
     config.cell_limits.cpu_time = Some(CPU_TIME);
+    if !threads {
+        match Starter::start(&Program::ThisOne) {
+            Ok(starter) => {
+                config.cells = Cells::Forks(Forked {
+                    starter: Arc::new(starter),
+                    confinement: Confinement::BestEffort,
+                });
+            }
+            Err(error) => {
+                say(&error.to_string());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let result = tokio.block_on(async {
         let runtime = Runtime::new(
             config,
@@ -348,11 +379,14 @@ fn run(source: &str) -> ExitCode {
                 other => format!("{other:?}"),
             },
         };
-        Ok::<_, String>(format!(
-            "{what} | {seconds:.2} | {:.2} | {}",
-            cpu_seconds(),
-            peak_mebibytes()
-        ))
+        Ok::<_, String>(if threads {
+            let (cpu, peak) = (cpu_seconds(), peak_mebibytes());
+            format!("{what} | {seconds:.2} | {cpu:.2} | {peak}")
+        } else {
+            let (cpu, peak) = of_children();
+            let own = peak_mebibytes();
+            format!("{what} | {seconds:.2} | {cpu:.2} | {peak} | {own}")
+        })
     });
     match result {
         Ok(row) => {
@@ -372,6 +406,23 @@ fn peak_mebibytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) / 1024
+}
+
+/// CPU time of this process's children that were reaped, in seconds, and the most memory that one of
+/// them ever had, in MiB: a cell has more than its zygote.
+fn of_children() -> (f64, u64) {
+    // SAFETY: an all-zero rusage is a valid one.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid place to write.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+        return (f64::NAN, 0);
+    }
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    let kibibytes = u64::try_from(usage.ru_maxrss).unwrap_or(0);
+    (
+        seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        kibibytes / 1024,
+    )
 }
 
 /// CPU time of this process and all its threads, start included, in seconds.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use code_mode_api::{BoxFuture, RawJson, ToolError};
 
 use crate::cell::Cell;
-use crate::supervisor::panic_message;
+use code_mode_engine::panic_message;
 
 /// What a delegate's future is for, and so what its result means.
 pub(crate) enum DelegateFuture {

@@ -9,20 +9,23 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, ContentItem, LimitName, Notification,
-    SessionDelegate, SessionError, SessionId, SideEffects, ToolInvocation,
+    BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, LimitName, Notification,
+    SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
+    ToolInvocation,
 };
+use code_mode_engine::limits::EffectiveLimits;
+use code_mode_engine::{Bound, StopCause, ToolCall};
+use serde_json::value::RawValue;
 
-use crate::call::DelegateCall;
-use crate::inbox::Inbox;
-use crate::limits::EffectiveLimits;
+use crate::call::{DelegateAnswer, DelegateCall};
 use crate::phase::{Phase, Step};
+use crate::reach::{Mailbox, Reach};
 use crate::runtime::RuntimeCore;
 use crate::session::SessionCore;
 use crate::store::Store;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
-use state::{CpuClock, Ending, Event, State, later};
+use state::{Ending, Event, State, later};
 
 /// Called exactly once with what an observation gave, on whatever thread that happens; must not
 /// block.
@@ -31,19 +34,6 @@ pub type Observer = Box<dyn FnOnce(Result<CellResponse, SessionError>) + Send>;
 /// Names one observation of a cell, for [`Session::detach`](crate::Session::detach).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ObservationId(u64);
-
-/// Why a script is stopped from outside or by a helper. The first cause counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum StopCause {
-    /// The cell is terminated on request.
-    Terminated,
-    /// The script called `exit()`.
-    Exit,
-    /// A bound is reached.
-    Limit(LimitName, u64),
-    /// A callback of the runtime panicked.
-    Panic(String),
-}
 
 /// One cell.
 pub(crate) struct Cell {
@@ -54,7 +44,7 @@ pub(crate) struct Cell {
     pub(crate) exec_call_id: String,
     pub(crate) limits: EffectiveLimits,
     pub(crate) store: Arc<Store>,
-    pub(crate) inbox: Inbox,
+    pub(crate) mailbox: Mailbox,
     pub(crate) runtime: Arc<RuntimeCore>,
     session: Weak<SessionCore>,
     delegate: Arc<dyn SessionDelegate>,
@@ -69,6 +59,7 @@ impl Cell {
         id: CellId,
         exec_call_id: String,
         limits: EffectiveLimits,
+        mailbox: Mailbox,
         session: &Arc<SessionCore>,
     ) -> Self {
         Self {
@@ -78,7 +69,7 @@ impl Cell {
             exec_call_id,
             limits,
             store: Arc::clone(&session.store),
-            inbox: Inbox::new(session.runtime.config.answer_spin),
+            mailbox,
             runtime: Arc::clone(&session.runtime),
             session: Arc::downgrade(session),
             delegate: Arc::clone(&session.delegate),
@@ -99,8 +90,8 @@ impl Cell {
                 stop: None,
                 stopped_at: None,
                 reported_unstoppable: false,
-                isolate: None,
-                cpu_clock: None,
+                reach: None,
+                is_nice: false,
                 thread_gone: false,
                 hurried: false,
                 calls: BTreeMap::new(),
@@ -207,7 +198,7 @@ impl Cell {
         }
         state.terminators.push(observer);
         drop(state);
-        self.inbox.ring();
+        self.mailbox.ring();
         self.watch(Instant::now());
         Ok(())
     }
@@ -217,7 +208,7 @@ impl Cell {
         let mut state = self.lock();
         self.stop_locked(&mut state, cause);
         drop(state);
-        self.inbox.ring();
+        self.mailbox.ring();
         self.watch(Instant::now());
     }
 
@@ -226,25 +217,20 @@ impl Cell {
             state.stop = Some(cause);
             state.stopped_at = Some(Instant::now());
         }
-        if let Some(isolate) = &state.isolate {
-            isolate.terminate_execution();
+        if let Some(reach) = &state.reach {
+            reach.stop();
         }
     }
 
-    // ---- The V8 thread ----
+    // ---- Whoever runs the script ----
 
-    /// Says that the cell's V8 thread runs and how its script can be stopped.
-    pub(crate) fn thread_runs(&self, isolate: v8::IsolateHandle) {
-        let cpu_clock = watchdog::cpu_clock_of_this_thread().map(|clock| CpuClock {
-            clock,
-            at_start: watchdog::read_clock(clock),
-        });
+    /// Says that the cell's script begins, and how it is reached.
+    pub(crate) fn begins(&self, reach: Reach) {
         let mut state = self.lock();
         if state.stop.is_some() {
-            isolate.terminate_execution();
+            reach.stop();
         }
-        state.isolate = Some(isolate);
-        state.cpu_clock = cpu_clock;
+        state.reach = Some(reach);
     }
 
     /// Why the script is to stop, if it is.
@@ -257,8 +243,12 @@ impl Cell {
         self.lock().reported_unstoppable
     }
 
-    /// Adds to the output, or stops the script when a bound is reached. `size` is the item's bytes.
-    pub(crate) fn output(&self, item: ContentItem, size: usize) -> Result<(), (LimitName, u64)> {
+    /// Adds to the output, or says which bound that would pass.
+    pub(crate) fn output(&self, item: ContentItem) -> Result<(), Bound> {
+        let size = match &item {
+            ContentItem::Text(text) => text.len(),
+            ContentItem::Image { image_url, .. } => image_url.len(),
+        };
         let mut state = self.lock();
         if state.output_items + 1 > self.limits.output_items {
             return Err((LimitName::OutputItems, self.limits.output_items));
@@ -279,8 +269,27 @@ impl Cell {
         self.deliver(state);
     }
 
-    /// Calls a tool; its answer comes to the inbox.
-    pub(crate) fn invoke(self: &Arc<Self>, call: u64, invocation: ToolInvocation) {
+    /// Calls a tool; its answer comes to the mailbox.
+    pub(crate) fn invoke(self: &Arc<Self>, call: ToolCall, tool: &ToolDefinition) {
+        let input = match RawValue::from_string(call.input) {
+            Ok(input) => input,
+            // V8 has written it, or it was checked; a defect of either must not end the runtime.
+            Err(error) => {
+                let error = ToolError::new(format!("the tool's input is not JSON: {error}"));
+                self.answered(call.call, DelegateAnswer::Tool(Err(error)));
+                return;
+            }
+        };
+        let invocation = ToolInvocation {
+            session_id: self.session_id.clone(),
+            cell_id: self.id.clone(),
+            call_id: format!("tool-{}", call.number),
+            exec_call_id: self.exec_call_id.clone(),
+            tool_name: tool.tool_name.clone(),
+            tool_kind: tool.kind,
+            input,
+        };
+        let call = call.call;
         let delegate_call = DelegateCall::new(call, Arc::clone(self));
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));
@@ -291,11 +300,7 @@ impl Cell {
     }
 
     /// Sends a notification, or says that too many are undelivered.
-    pub(crate) fn notify(
-        self: &Arc<Self>,
-        call: u64,
-        text: String,
-    ) -> Result<(), (LimitName, u64)> {
+    pub(crate) fn notify(self: &Arc<Self>, call: u64, text: String) -> Result<(), Bound> {
         let notification = Notification {
             session_id: self.session_id.clone(),
             cell_id: self.id.clone(),
@@ -316,11 +321,21 @@ impl Cell {
         Ok(())
     }
 
+    /// Tool calls that are open.
+    pub(crate) fn open_calls(&self) -> usize {
+        self.lock().calls.len()
+    }
+
+    /// What resolves when the embedder has room for more of what this cell says; `None` when it has.
+    pub(crate) fn room(&self) -> Option<BoxFuture<'static, ()>> {
+        self.delegate.room()
+    }
+
     /// Says that the script runs no more: open tool calls are cancelled.
     pub(crate) fn script_ended(self: &Arc<Self>) {
         let mut state = self.lock();
         self.step(&mut state, Step::ScriptEnded);
-        state.isolate = None;
+        state.reach = None;
         state.cancel_calls(&self.call_cancel);
         self.deliver(state);
     }
@@ -386,10 +401,26 @@ impl Cell {
         self.deliver(state);
     }
 
+    /// Says that the cell's process has ended and was reaped.
+    pub(crate) fn body_ended(self: &Arc<Self>) {
+        let mut state = self.lock();
+        self.thread_gone(&mut state, None);
+        self.deliver(state);
+    }
+
+    /// Says that the cell gets no process: it ends with this cause, and nothing of it has run.
+    pub(crate) fn never_ran(self: &Arc<Self>, cause: String) {
+        let mut state = self.lock();
+        if state.phase != Phase::Stopping {
+            self.end(&mut state, Step::Lose, Ending::NeverRan { cause });
+        }
+        self.thread_gone(&mut state, None);
+        self.deliver(state);
+    }
+
     fn thread_gone(&self, state: &mut State, failure: Option<RuntimeFailure>) {
         state.thread_gone = true;
-        state.isolate = None;
-        state.cpu_clock = None;
+        state.reach = None;
         state.cancel_calls(&self.call_cancel);
         state.cancel_notifications(&self.notification_cancel);
         if let Some(failure) = failure {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use code_mode_api::CellLimits;
 
+use crate::backend::Cells;
+#[cfg(test)]
+use crate::faults::Fault;
 use crate::limits;
 
 /// The operator's bounds and choices. Every default is a constant in [`crate::limits`].
@@ -46,9 +49,11 @@ pub struct RuntimeConfig {
     pub ready_isolates: usize,
     /// How long a cell's thread waits awake for a tool's answer before it sleeps; zero for not at all.
     pub answer_spin: Duration,
+    /// Where cells run.
+    pub cells: Cells,
     /// A fault to inject, for tests of supervision.
-    #[doc(hidden)]
-    pub fault: Option<Fault>,
+    #[cfg(test)]
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Default for RuntimeConfig {
@@ -71,26 +76,9 @@ impl Default for RuntimeConfig {
             default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
             ready_isolates: limits::DEFAULT_READY_ISOLATES,
             answer_spin: limits::DEFAULT_ANSWER_SPIN,
+            cells: Cells::Threads,
+            #[cfg(test)]
             fault: None,
         }
     }
-}
-
-/// A fault that a test injects.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The V8 thread panics in its event loop, before the script runs.
-    PanicInThread,
-    /// The `text` helper panics when the script calls it.
-    PanicInHelper,
-    /// The V8 thread ends without an outcome.
-    VanishingThread,
-    /// The V8 thread reports an end that its state does not have.
-    ImpossibleStep,
-    /// No V8 thread can be had.
-    NoThread,
-    /// The V8 thread is in native code that does not stop when told to, until the supervisor has
-    /// heard of it.
-    DeafThread,
 }

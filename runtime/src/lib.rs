@@ -1,50 +1,52 @@
-//! The in-process runtime of Code Mode: sessions and cells on V8.
+//! The runtime of Code Mode: sessions, and cells on threads of this process or in processes of their own.
 //!
 //! # Purpose
-//! [`Runtime`] opens [`Session`]s; a session runs cells, each a script in an isolate, a context and a
-//! thread of its own, used once. It implements the traits of [`code_mode_api`], and under them
-//! offers a callback-style interface with a strict order of events, which a wire protocol needs.
-//! It knows no transport and no wire types, and is the only package that links V8.
+//! [`Runtime`] opens [`Session`]s; a session runs cells, each a script in an isolate and a context of
+//! its own, used once, on a thread or in a process as [`Cells`] says. It implements the traits of
+//! [`code_mode_api`], and under them offers a callback-style interface with a strict order of events,
+//! which a wire protocol needs. It knows no transport and no wire types.
 //!
 //! # Life cycle
 //! [`Session::admit`] checks a request and takes a slot; [`AdmittedCell::start`] runs it;
 //! [`Session::observe`] and [`Session::terminate`] follow it to its end; [`Session::begin_shutdown`]
 //! ends them all. The table of states is below, and in code in `phase.rs`.
 //!
-//! # Threads
-//! See the table below. Locks are held for moments only, never while the embedder or V8 is called,
+//! # Threads and processes
+//! See the tables below. Locks are held for moments only, never while the embedder or V8 is called,
 //! and always in the order cell, then session.
 //!
 //! # Limits
 //! See [`limits`].
 //!
-//! # Safety of V8
-//! V8's sandbox is on, and each isolate gives up its memory to bounds ([`limits`]). V8's API
-//! callbacks catch panics, so that none crosses V8's frames.
-//!
 #![doc = include_str!("../README.md")]
 
-mod births;
+mod backend;
 mod call;
 mod cell;
 mod config;
-mod engine;
-mod inbox;
+mod faults;
+mod forks;
+mod job;
 pub mod limits;
 mod phase;
-mod pool;
 mod provider;
+mod reach;
 mod runtime;
-mod script;
 mod session;
 mod store;
 mod supervisor;
+mod threads;
 mod timing;
-mod tool_table;
 mod watchdog;
 
+pub use backend::{Cells, Forked};
 pub use cell::{ObservationId, Observer};
-pub use config::{Fault, RuntimeConfig};
+pub use code_mode_fork::{Confinement, Program, Starter, entry};
+pub use config::RuntimeConfig;
 pub use runtime::{Runtime, RuntimeStartError};
 pub use session::{AdmittedCell, Session};
 pub use supervisor::{RuntimeFailure, Supervisor};
+
+#[cfg(test)]
+#[path = "faults_tests.rs"]
+mod faults_tests;

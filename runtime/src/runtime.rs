@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use code_mode_api::{LimitName, SessionDelegate, SessionError, SessionId};
 use tokio::runtime::Handle;
 
+use crate::backend::Backend;
 use crate::config::RuntimeConfig;
-use crate::engine;
-use crate::limits::{self, EffectiveLimits};
-use crate::pool::Pool;
+use crate::limits;
 use crate::session::{Session, SessionCore};
 use crate::supervisor::{RuntimeFailure, Supervisor};
+use crate::threads::keeper;
+use crate::watchdog;
+use code_mode_engine::limits::EffectiveLimits;
+use code_mode_engine::platform;
 
 /// Why the runtime could not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,7 @@ pub(crate) struct RuntimeCore {
     pub(crate) config: RuntimeConfig,
     pub(crate) operator_limits: EffectiveLimits,
     pub(crate) tokio: Handle,
-    pub(crate) pool: Pool,
+    pub(crate) backend: Backend,
     supervisor: Option<Arc<dyn Supervisor>>,
     /// Cells admitted and not ended.
     active: AtomicUsize,
@@ -62,10 +65,17 @@ impl Runtime {
         handle: Handle,
         supervisor: Option<Arc<dyn Supervisor>>,
     ) -> Result<Self, RuntimeStartError> {
-        engine::start()?;
-        let operator_limits = EffectiveLimits::of_operator(&config.cell_limits);
+        watchdog::start().map_err(|source| RuntimeStartError::Thread {
+            name: watchdog::THREAD_NAME,
+            source,
+        })?;
+        let operator_limits = EffectiveLimits::of_operator(
+            &config.cell_limits,
+            config.max_value_bytes,
+            config.max_stored_value_bytes,
+        );
         let core = Arc::new(RuntimeCore {
-            pool: Pool::new(config.ready_isolates, operator_limits.heap_bytes),
+            backend: Backend::start(&config, &operator_limits, &handle)?,
             operator_limits,
             config,
             tokio: handle,
@@ -75,7 +85,7 @@ impl Runtime {
             sessions: Mutex::default(),
             next_session: AtomicU64::new(1),
         });
-        core.pool.refill();
+        core.backend.refill();
         Ok(Self { core })
     }
 
@@ -122,19 +132,19 @@ impl Runtime {
 
     /// The version of V8.
     pub fn v8_version() -> &'static str {
-        v8::V8::get_version()
+        platform::version()
     }
 
     /// V8 threads of this process that have been made and not joined: those of active cells, those
     /// kept ready, and those that are just being disposed of.
     pub fn v8_threads() -> usize {
-        engine::v8_threads()
+        keeper::v8_threads()
     }
 
     /// Whether V8 was built with its sandbox and has it on. Waits until V8 is set up; false when
     /// there is no V8 because no runtime was made.
     pub fn sandbox_enabled() -> bool {
-        engine::sandbox_enabled()
+        keeper::sandbox_enabled()
     }
 }
 
@@ -195,7 +205,7 @@ impl RuntimeCore {
 
     pub(crate) fn thread_ended(&self) {
         self.threads.fetch_sub(1, Ordering::AcqRel);
-        self.pool.refill();
+        self.backend.refill();
     }
 
     /// Tells the supervisor, or the log when there is none.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use code_mode_api::{
     CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
 };
+use code_mode_engine::ToolTable;
 use serde_json::value::RawValue;
 
 use crate::cell::{Cell, ObservationId, Observer};
-use crate::pool::Job;
+use crate::job::Job;
 use crate::runtime::RuntimeCore;
 use crate::store::{Store, StoreBounds, StoreFull};
 use crate::timing;
-use crate::tool_table::ToolTable;
 
 /// A session: cells that share stored values. Cheap to clone; when the last clone is dropped, its
 /// running cells are terminated.
@@ -96,7 +96,8 @@ impl Session {
         let tools = ToolTable::new(request.tools, config.max_tools, config.max_tool_bytes)?;
         let id = core.take_cell_id()?;
         let limits = core.runtime.operator_limits.lowered_by(&request.limits);
-        let cell = Arc::new(Cell::new(id, request.exec_call_id, limits, core));
+        let mailbox = core.runtime.backend.mailbox();
+        let cell = Arc::new(Cell::new(id, request.exec_call_id, limits, mailbox, core));
         Ok(AdmittedCell {
             job: Some(Job {
                 cell: Arc::clone(&cell),
@@ -151,12 +152,12 @@ impl Session {
     /// [`SessionError::ShutDown`].
     pub fn export_store(&self) -> Result<BTreeMap<String, RawJson>, SessionError> {
         self.core().check_open()?;
-        let values = self.core().store.export();
+        let values = self.core().store.snapshot();
         values
-            .into_iter()
+            .iter()
             .map(
                 |(key, value)| match RawValue::from_string(value.to_string()) {
-                    Ok(value) => Ok((key, value)),
+                    Ok(value) => Ok((key.clone(), value)),
                     Err(error) => Err(SessionError::InvalidRequest {
                         message: format!("the stored value of {key} is not JSON: {error}"),
                     }),
@@ -225,7 +226,7 @@ impl AdmittedCell {
         };
         if let Some(mut job) = self.job.take() {
             job.queued = timing::queue(&self.cell);
-            core.runtime.pool.run(job);
+            core.runtime.backend.run(job);
         }
         if closing {
             terminate_unheard(&self.cell);

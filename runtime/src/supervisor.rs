@@ -72,12 +72,3 @@ pub trait Supervisor: Send + Sync {
     /// Takes note of a failure. Called on any of the runtime's threads; must not block.
     fn failed(&self, failure: RuntimeFailure);
 }
-
-/// The message of a caught panic.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
-}

@@ -1,17 +1,15 @@
 //! Where the time of a cell goes: one `tracing` span for each step.
 //!
 //! All have the target [`TARGET`] and the level DEBUG. Nothing is measured unless a subscriber wants
-//! them: a span that is off costs one relaxed load.
+//! them: a span that is off costs one relaxed load. The steps of a script on a thread are the engine's,
+//! within [`cell`]; a process of its own tells nothing of them.
 
+use code_mode_engine::timing::TARGET;
 use tracing::{Span, debug_span};
 
 use crate::cell::Cell;
 
-/// The target of the spans, for a subscriber's filter.
-const TARGET: &str = "code_mode::timing";
-
-/// From the start of a cell until it has its thread and isolate. All of it is waiting, so it shows as
-/// idle time.
+/// From the start of a cell until it has its isolate. All of it is waiting, so it shows as idle time.
 pub(crate) fn queue(cell: &Cell) -> Span {
     debug_span!(target: TARGET, "queue", session = %cell.session_id, cell = %cell.id)
 }
@@ -21,20 +19,9 @@ pub(crate) fn isolate() -> Span {
     debug_span!(target: TARGET, "isolate")
 }
 
-/// A script from its compilation to its end. It is idle while it waits for tools and timers.
-pub(crate) fn run(cell: &Cell) -> Span {
-    debug_span!(target: TARGET, "run", session = %cell.session_id, cell = %cell.id)
-}
-
-/// The compilation of a script; within [`run`].
-pub(crate) fn compile(source: &str) -> Span {
-    debug_span!(target: TARGET, "compile", bytes = source.len())
-}
-
-/// One tool call, from the call to the answer's arrival in the script. All of it is waiting, so it
-/// shows as idle time.
-pub(crate) fn tool(name: &str, number: u64) -> Span {
-    debug_span!(target: TARGET, "tools", tool = name, number)
+/// A cell from its first statement to its result.
+pub(crate) fn cell(cell: &Cell) -> Span {
+    debug_span!(target: TARGET, "cell", session = %cell.session_id, cell = %cell.id)
 }
 
 /// The disposal of an isolate, after the result has been handed out.

@@ -10,6 +10,8 @@ use code_mode_runtime::{AdmittedCell, Runtime, RuntimeConfig, Session, limits};
 use code_mode_testsuite::{Fixture, NoTools};
 use support::runtime;
 
+const FORKED: bool = false;
+
 /// How long anything may take that is waited for here.
 const GUARD: Duration = Duration::from_secs(60);
 

@@ -9,6 +9,8 @@ use code_mode_runtime::{Runtime, RuntimeConfig};
 use code_mode_testsuite::{Fixture, within};
 use support::runtime;
 
+const FORKED: bool = false;
+
 /// Cells that this test runs; each ends in another way than its neighbours.
 const CELLS: usize = 2_000;
 

@@ -19,6 +19,8 @@ DEPENDENCIES = {
     "async-channel": _crate("2"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # The kernel's Landlock: files, sockets and signals that a process gives up for good.
+    "landlock": _crate("0.4"),
     # Process groups, resource limits, signals and inherited descriptors: what std does not offer.
     "libc": _crate("0.2"),
     # Searching long texts for a few bytes; the standard library looks at them one by one.
@@ -29,6 +31,10 @@ DEPENDENCIES = {
     "proptest": _crate("1", features = ["std"], default_features = False),
     # Line editing and history for the interactive shell. Without its derive macros and custom key bindings.
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
+    # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
+    "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # Filters of system calls, compiled from a list.
+    "seccompiler": _crate("0.5"),
     # Wire types are declared, not parsed by hand.
     "serde": _crate("1", features = ["derive"]),
     # JSON. `raw_value` passes a value through unparsed; `float_roundtrip` keeps every double exact.

@@ -29,7 +29,7 @@ const OPTIONS: [&str; 5] = [
 
 /// A thread that waits awake for an answer spends instructions on time, which is the machine's affair:
 /// on a busy one the figure of a tool call was 10 % lower.
-const HOST_OPTIONS: [&str; 2] = ["--limit", "answer-spin=0"];
+const HOST_OPTIONS: [&str; 4] = ["--limit", "answer-spin=0", "--cells", "threads"];
 
 /// Measures all of [`SCENARIOS`] on the program `host`; `profile` is where callgrind may write.
 ///

@@ -73,6 +73,13 @@ pub trait SessionDelegate: Send + Sync + 'static {
         cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>>;
 
+    /// What resolves when the embedder has room for more calls and notifications; `None`, as by default,
+    /// when it has. A cell in a process of its own is not heard until then, so that it waits as one does
+    /// that runs on a thread and is blocked in [`invoke_tool`](Self::invoke_tool).
+    fn room(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
     /// Says that nothing more about this cell will follow.
     fn cell_closed(&self, session_id: &SessionId, cell_id: &CellId) {
         let _ = (session_id, cell_id);

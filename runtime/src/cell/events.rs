@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
 
+use code_mode_engine::{ToolAnswer, panic_message};
+
 use super::state::{Ending, Event, State};
 use super::{Cell, Observer};
 use crate::call::{DelegateAnswer, DelegateFuture};
-use crate::inbox::ToolAnswer;
 use crate::phase::{Phase, Step};
-use crate::supervisor::{RuntimeFailure, panic_message};
+use crate::supervisor::RuntimeFailure;
 
 impl Cell {
     pub(super) fn step(&self, state: &mut State, step: Step) {
@@ -80,6 +81,12 @@ impl Cell {
                     side_effects: SideEffects::Possible,
                 });
             }
+            Some(Ending::NeverRan { cause }) => {
+                return Err(SessionError::RuntimeLost {
+                    cause,
+                    side_effects: SideEffects::None,
+                });
+            }
             None => {
                 return Err(SessionError::CellFinished {
                     cell_id: self.id.clone(),
@@ -124,7 +131,8 @@ impl Cell {
         match answer {
             DelegateAnswer::Tool(result) => {
                 self.lock().calls.remove(&call);
-                self.inbox.answer(ToolAnswer { call, result });
+                let result = result.map(Box::from);
+                self.mailbox.answer(ToolAnswer { call, result });
             }
             DelegateAnswer::Notification(result) => {
                 if let Err(error) = result {
@@ -134,7 +142,7 @@ impl Cell {
                     );
                 }
                 self.lock().notifications.remove(&call);
-                self.inbox.ring();
+                self.mailbox.ring();
             }
         }
     }

@@ -8,11 +8,13 @@ use code_mode_api::{
     CancellationSignal, CellResponse, ContentItem, Notification, SessionError, ToolInvocation,
 };
 
-use super::{ObservationId, Observer, StopCause};
+use code_mode_engine::StopCause;
+
+use super::{ObservationId, Observer};
 use crate::call::DelegateCall;
 use crate::phase::Phase;
+use crate::reach::Reach;
 use crate::supervisor::RuntimeFailure;
-use crate::watchdog;
 
 /// How a cell ended, as its observer is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub(super) enum Ending {
     Completed { error_text: Option<String> },
     Terminated,
     Lost { cause: String },
+    NeverRan { cause: String },
 }
 
 pub(super) struct Observing {
@@ -57,8 +60,10 @@ pub(super) struct State {
     pub(super) stop: Option<StopCause>,
     pub(super) stopped_at: Option<Instant>,
     pub(super) reported_unstoppable: bool,
-    pub(super) isolate: Option<v8::IsolateHandle>,
-    pub(super) cpu_clock: Option<CpuClock>,
+    /// `None` before the script begins and once it has ended.
+    pub(super) reach: Option<Reach>,
+    /// The script has computed for so long that it lets others go first.
+    pub(super) is_nice: bool,
     pub(super) thread_gone: bool,
     /// Undelivered notifications hold the result back no longer.
     pub(super) hurried: bool,
@@ -67,13 +72,6 @@ pub(super) struct State {
     pub(super) events: VecDeque<Event>,
     /// Somebody calls the embedder with the cell's events; everybody else only adds to them.
     pub(super) delivering: bool,
-}
-
-/// The CPU clock of a cell's thread, and what it said when the cell began.
-#[derive(Clone, Copy)]
-pub(super) struct CpuClock {
-    pub(super) clock: libc::clockid_t,
-    pub(super) at_start: Duration,
 }
 
 impl State {
@@ -94,10 +92,9 @@ impl State {
     }
 
     pub(super) fn cpu_time_left(&self, limit: Duration) -> Duration {
-        self.cpu_clock.map_or(limit, |cpu| {
-            let used = watchdog::read_clock(cpu.clock).saturating_sub(cpu.at_start);
-            limit.saturating_sub(used)
-        })
+        self.reach
+            .as_ref()
+            .map_or(limit, |reach| limit.saturating_sub(reach.cpu_time()))
     }
 
     pub(super) fn cancel_calls(&mut self, signal: &CancellationSignal) {

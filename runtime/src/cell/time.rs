@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use code_mode_api::LimitName;
+use code_mode_engine::StopCause;
 
+use super::Cell;
 use super::state::{Event, State, later, millis};
-use super::{Cell, StopCause};
-use crate::limits::{STOP_GRACE, WATCHDOG_TICK};
+use crate::limits::{NICE_AFTER, STOP_GRACE, WATCHDOG_TICK};
 use crate::phase::Phase;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
@@ -26,27 +27,35 @@ impl Cell {
         if state.phase == Phase::Finishing {
             state.hurried = self.wall_deadline() <= now;
             if state.hurried {
-                self.inbox.ring();
+                self.mailbox.ring();
             }
         } else if state.stop.is_none() && state.phase == Phase::Running {
             if self.wall_deadline() <= now {
                 let limit = millis(self.limits.wall_time);
                 self.stop_locked(&mut state, StopCause::Limit(LimitName::WallTimeMs, limit));
-                self.inbox.ring();
+                self.mailbox.ring();
             } else if state.cpu_time_left(self.limits.cpu_time).is_zero() {
                 let limit = millis(self.limits.cpu_time);
                 self.stop_locked(&mut state, StopCause::Limit(LimitName::CpuTimeMs, limit));
-                self.inbox.ring();
+                self.mailbox.ring();
+            } else if !state.is_nice
+                && let Some(reach) = &state.reach
+                && reach.cpu_time() >= NICE_AFTER
+            {
+                reach.make_nice();
+                state.is_nice = true;
             }
-        } else if let Some(isolate) = &state.isolate
+        } else if let Some(reach) = &state.reach
             && state.stop.is_some()
         {
-            // A request to terminate is consumed by the innermost script that it unwinds; asking
-            // again makes sure that no outer one goes on.
-            isolate.terminate_execution();
+            reach.stop_again();
         }
         let overdue = state.stopped_at.is_some_and(|at| at + STOP_GRACE <= now);
-        if overdue && state.isolate.is_some() && !state.reported_unstoppable {
+        let may_run_on = state
+            .reach
+            .as_ref()
+            .is_some_and(|reach| !reach.stops_for_certain());
+        if overdue && may_run_on && !state.reported_unstoppable {
             state.reported_unstoppable = true;
             state
                 .events

@@ -23,9 +23,9 @@ const RUST: [Reserved; 3] = [
     },
     Reserved {
         needles: &["v8::", "use v8;"],
-        allowed: &["runtime/src/", "third_party/v8/"],
+        allowed: &["runtime/engine/src/", "third_party/v8/"],
         scope: &[],
-        advice: "only the runtime names V8; go through code_mode_api",
+        advice: "only the engine names V8; go through code_mode_engine, or code_mode_api outside of the runtime",
     },
     Reserved {
         needles: &[
@@ -45,12 +45,17 @@ const RUST: [Reserved; 3] = [
 const BUILD: [Reserved; 2] = [
     Reserved {
         needles: &["\"@crates//:v8\"", "\"@crates//:deno_core_icudata\""],
-        allowed: &["runtime/BUILD.bazel", "third_party/v8/"],
+        allowed: &["runtime/engine/BUILD.bazel", "third_party/v8/"],
         scope: &[],
-        advice: "only the runtime links V8",
+        advice: "only the engine links V8",
     },
     Reserved {
-        needles: &["\"//runtime\"", "\"//runtime:"],
+        needles: &[
+            "\"//runtime\"",
+            "\"//runtime:",
+            "\"//runtime/engine\"",
+            "\"//runtime/fork\"",
+        ],
         allowed: &["host/", "runtime/"],
         scope: &[],
         advice: "only the host links the runtime; everyone else uses //runtime/api",
@@ -147,7 +152,8 @@ mod tests {
             1
         );
         assert_eq!(rust("runtime/api/src/a.rs", "use v8::Local;"), 1);
-        assert_eq!(rust("runtime/src/a.rs", "use v8::Local;"), 0);
+        assert_eq!(rust("runtime/src/a.rs", "use v8::Local;"), 1);
+        assert_eq!(rust("runtime/engine/src/a.rs", "use v8::Local;"), 0);
         assert_eq!(
             rust("host/src/a.rs", "runtime_v8::version() // not v8::x"),
             0

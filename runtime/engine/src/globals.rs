@@ -1,0 +1,114 @@
+//! What every context has before any script runs.
+
+use crate::callback::Thrown;
+use crate::script_state::ScriptState;
+use crate::{control, output, stored, tools};
+
+/// Globals of V8 that scripts do not get: no shared memory, no WebAssembly, no console.
+const REMOVED: [&str; 4] = ["console", "Atomics", "SharedArrayBuffer", "WebAssembly"];
+
+const TOOLS: &str = "tools";
+const ALL_TOOLS: &str = "ALL_TOOLS";
+
+/// The names of all helpers.
+pub(crate) fn helper_names() -> impl Iterator<Item = &'static str> {
+    FUNCTION_NAMES.into_iter().chain([TOOLS, ALL_TOOLS])
+}
+
+const FUNCTION_NAMES: [&str; 10] = [
+    "text",
+    "image",
+    "generatedImage",
+    "store",
+    "load",
+    "notify",
+    "yield_control",
+    "exit",
+    "setTimeout",
+    "clearTimeout",
+];
+
+fn make_function<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    name: &str,
+) -> Option<v8::Local<'s, v8::Function>> {
+    let builder = match name {
+        "text" => v8::Function::builder(output::text).length(1),
+        "image" => v8::Function::builder(output::image).length(2),
+        "generatedImage" => v8::Function::builder(output::generated_image).length(1),
+        "store" => v8::Function::builder(stored::store).length(2),
+        "load" => v8::Function::builder(stored::load).length(1),
+        "notify" => v8::Function::builder(output::notify).length(1),
+        "yield_control" => v8::Function::builder(control::yield_control),
+        "exit" => v8::Function::builder(control::exit),
+        "setTimeout" => v8::Function::builder(control::set_timeout).length(2),
+        "clearTimeout" => v8::Function::builder(control::clear_timeout).length(1),
+        _ => return None,
+    };
+    let function = builder
+        .constructor_behavior(v8::ConstructorBehavior::Throw)
+        .build(scope)?;
+    let name = v8::String::new(scope, name)?;
+    function.set_name(name);
+    Some(function)
+}
+
+/// Makes a context with everything that scripts see and nothing else.
+///
+/// # Panics
+/// When V8 cannot make it, which only a heap bound too small for V8 itself can cause; the keeper
+/// turns that into a failure of the cell.
+pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate) -> v8::Global<v8::Context> {
+    v8::scope!(let scope, isolate);
+    let context = v8::Context::new(scope, v8::ContextOptions::default());
+    let scope = &mut v8::ContextScope::new(scope, context);
+    let installed = install(scope, context);
+    assert!(
+        installed.is_some(),
+        "V8 could not make the context of a cell"
+    );
+    v8::Global::new(scope, context)
+}
+
+fn install(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>) -> Option<()> {
+    let global = context.global(scope);
+    for name in REMOVED {
+        let name = v8::String::new(scope, name)?;
+        global.delete(scope, name.into())?;
+    }
+    for name in FUNCTION_NAMES {
+        let function = make_function(scope, name)?;
+        let name = v8::String::new(scope, name)?;
+        define(scope, global, name, function.into())?;
+    }
+    let tools = tools::make_tools_object(scope)?;
+    let name = v8::String::new(scope, TOOLS)?;
+    define(scope, global, name, tools.into())?;
+    let name = v8::String::new(scope, ALL_TOOLS)?;
+    global.set_lazy_data_property(scope, name.into(), tools::all_tools)?;
+    Some(())
+}
+
+fn define(
+    scope: &mut v8::PinScope<'_, '_>,
+    global: v8::Local<'_, v8::Object>,
+    name: v8::Local<'_, v8::String>,
+    value: v8::Local<'_, v8::Value>,
+) -> Option<bool> {
+    global.define_own_property(scope, name.into(), value, v8::PropertyAttribute::DONT_ENUM)
+}
+
+/// A helper by name, whatever the script has done to its globals.
+pub(crate) fn helper<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &ScriptState,
+    name: &str,
+) -> Result<v8::Local<'s, v8::Value>, Thrown> {
+    match name {
+        TOOLS => Ok(tools::make_tools_object(scope)
+            .ok_or(Thrown::Pending)?
+            .into()),
+        ALL_TOOLS => Ok(tools::all_tools_array(scope, state)?.into()),
+        _ => Ok(make_function(scope, name).ok_or(Thrown::Pending)?.into()),
+    }
+}

@@ -1,0 +1,103 @@
+//! What a script reaches outside of its isolate, as one interface.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use code_mode_api::{ContentItem, LimitName, ToolError};
+
+use crate::limits::EffectiveLimits;
+
+/// Why a script is stopped, from outside or by a helper. The first cause counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopCause {
+    /// The cell is terminated on request.
+    Terminated,
+    /// The script called `exit()`.
+    Exit,
+    /// A bound is reached: which, and its value.
+    Limit(LimitName, u64),
+    /// A callback of ours panicked: the panic's message.
+    Panic(String),
+}
+
+/// A bound that would be passed, and its value.
+pub type Bound = (LimitName, u64);
+
+/// One call of a tool, as the script made it.
+#[derive(Debug)]
+pub struct ToolCall {
+    /// The number of the call within its cell; tool calls and notifications count together.
+    pub call: u64,
+    /// The number of the call among the cell's tool calls, from 1.
+    pub number: u64,
+    /// The tool's index in the cell's table.
+    pub tool: usize,
+    /// The input as JSON text, which V8 has written; `null` when the script gave none.
+    pub input: String,
+}
+
+/// The answer to one tool call.
+#[derive(Debug)]
+pub struct ToolAnswer {
+    /// [`ToolCall::call`] of the call that is answered.
+    pub call: u64,
+    /// The result as JSON text, or the error that rejects the script's promise.
+    pub result: Result<Box<str>, ToolError>,
+}
+
+/// Stops a script from any thread, and from callbacks in which V8 cannot be called.
+pub trait Stop: Send + Sync {
+    /// Stops the script for this cause, unless it is already being stopped. May never return, where
+    /// ending the process is the way to stop.
+    fn stop(&self, cause: StopCause);
+}
+
+/// All that a script reaches outside of its isolate.
+///
+/// One script has one world, which only the script's own thread uses. What a method has taken when it
+/// returns is kept, however the cell ends.
+pub trait World {
+    /// The bounds of the cell.
+    fn limits(&self) -> &EffectiveLimits;
+
+    /// What stops the script, for callbacks that have no world at hand.
+    fn stopper(&self) -> Arc<dyn Stop>;
+
+    /// Why the script is to stop, if it is.
+    fn stop_cause(&self) -> Option<StopCause>;
+
+    /// Adds to the output.
+    ///
+    /// # Errors
+    /// The bound that this would pass; nothing was added then.
+    fn output(&self, item: ContentItem) -> Result<(), Bound>;
+
+    /// Calls a tool; its answer comes out of [`inbox`](Self::inbox).
+    fn call(&self, call: ToolCall);
+
+    /// Sends a notification.
+    ///
+    /// # Errors
+    /// The bound that this would pass; nothing was sent then.
+    fn notify(&self, call: u64, text: String) -> Result<(), Bound>;
+
+    /// Gives the observer what has come so far.
+    fn yield_control(&self);
+
+    /// The stored value of `key` as JSON text: the cell's own, or the session's.
+    fn load(&self, key: &str) -> Option<Arc<str>>;
+
+    /// Stores a value, as JSON text.
+    ///
+    /// # Errors
+    /// The bound that this would pass; nothing was stored then.
+    fn save(&self, key: String, value: Arc<str>) -> Result<(), Bound>;
+
+    /// The descriptions of the cell's tools, in the order of its table.
+    fn tool_descriptions(&self) -> Vec<String>;
+
+    /// All tool answers that have arrived. Waits until there is one, the script is to stop, or `until`
+    /// has passed; without `until` the wait has no end of its own.
+    fn inbox(&self, until: Option<Instant>) -> VecDeque<ToolAnswer>;
+}

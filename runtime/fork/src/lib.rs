@@ -1,0 +1,53 @@
+//! Cells as processes: forks of a zygote, each with an isolate that is ready, confined and alone.
+//!
+//! # Purpose
+//! A [`Nursery`] gives a [`Child`] for each cell: a process that has everything ready and waits for
+//! its one script. The [`Link`] to it carries what the script does to whoever runs the cell, and the
+//! answers back. Whatever happens in the process ends with it.
+//!
+//! # Life cycle
+//! A [`Starter`] is started once in a process, from a program that calls [`entry`] first of all. A
+//! nursery has it start a *zygote*, which sets V8 up, makes an isolate, warms it up with scripts of our
+//! own, and is then forked for each cell. Some children wait ready; each is used once. A zygote is
+//! replaced now and then, and when it dies; running cells do not notice.
+//!
+//! # Processes and threads
+//! Starter, zygotes and cells have one thread each. All are children of the host: it knows them by
+//! descriptors, reaps them, and the kernel ends them when the thread that started the starter ends.
+//! The host's side runs as tasks of a Tokio runtime; nothing of it blocks.
+//!
+//! # Limits
+//! See the constants of [`nursery`](Nursery), [`CellMemory`] and the bounds that a [`Run`] carries. What a
+//! process sends is read within [`LinkReader::set_bounds`].
+//!
+//! # Safety
+//! What a process says is not trusted: a message that is none, or one that is too long, is an error
+//! after which the process is to be killed. The confinement is in `confine.rs`.
+
+mod cell;
+mod channel;
+mod confine;
+mod control;
+mod entry;
+mod life;
+mod link;
+mod memory;
+mod nursery;
+mod starter;
+mod stream;
+mod warm_up;
+mod watch;
+mod wire;
+mod zygote;
+
+pub use control::Confinement;
+pub use entry::entry;
+pub use life::{Exit, Process};
+pub use link::{Child, Link, LinkError, LinkReader};
+pub use memory::CellMemory;
+pub use nursery::{
+    ABNORMAL_DEATHS_OF_A_ZYGOTE, AGE_OF_A_ZYGOTE, BIRTH_DEADLINE, BIRTHS_OF_A_ZYGOTE, BirthError,
+    FIRST_PAUSE, LONGEST_PAUSE, Nursery, NurseryConfig, ORDERED_BIRTHS, ZYGOTE_DEADLINE,
+};
+pub use starter::{Program, Starter};
+pub use wire::{DeathNote, FromCell, Nonsense, Run, ToCell};

@@ -1,0 +1,347 @@
+//! The host's end of a cell's stream, and the process behind it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use crate::life::{Exit, Process};
+use crate::watch::watched;
+use crate::wire::{self, FromCell, HEADER_BYTES, Nonsense, OVERHEAD_BYTES, ToCell};
+
+/// Bytes that are read at one time.
+const READ_BYTES: usize = 64 << 10;
+
+/// How many bytes of what was sent may be kept for the next message.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// A process that was born and has no script yet. Dropped like this, it is ended and reaped.
+#[derive(Debug)]
+pub struct Child {
+    stream: OwnedFd,
+    process: Option<Process>,
+}
+
+impl Child {
+    pub(crate) fn new(stream: OwnedFd, process: Process) -> Self {
+        Self {
+            stream,
+            process: Some(process),
+        }
+    }
+
+    /// Whether the process still waits for its script, as far as can be seen: one that cannot be
+    /// prepared says so and ends.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = rustix::net::recv(&self.stream, &mut byte, flags);
+        matches!(peeked, Err(rustix::io::Errno::AGAIN))
+    }
+
+    /// The link to the process. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the runtime has no reactor, or the kernel refuses another descriptor to watch.
+    pub fn link(mut self) -> io::Result<(Link, LinkReader)> {
+        let stream = watched(
+            self.stream.try_clone()?,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        let process = self.process.take();
+        let process = process.ok_or_else(|| io::Error::other("the process was taken before"))?;
+        let link = Link {
+            stream,
+            process,
+            unsent: Mutex::default(),
+            sent_some: Notify::new(),
+        };
+        let reader = LinkReader {
+            buffer: Vec::new(),
+            start: 0,
+            maximum: 0,
+            awake: Duration::ZERO,
+            fast: true,
+        };
+        Ok((link, reader))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        process.kill();
+        // It has nothing that could take long to give back.
+        if let Err(error) = process.reap_now() {
+            tracing::warn!(%error, pid = process.pid(), "a process was not reaped");
+        }
+    }
+}
+
+/// The host's end of a cell's stream. What is sent never waits; [`LinkReader`] takes what comes in and
+/// sees to what could not be sent at once.
+#[derive(Debug)]
+pub struct Link {
+    stream: AsyncFd<OwnedFd>,
+    process: Process,
+    unsent: Mutex<Unsent>,
+    /// Tells the reader that there is something left to send.
+    sent_some: Notify,
+}
+
+/// Bytes that the socket did not take at once.
+#[derive(Debug, Default)]
+struct Unsent {
+    bytes: VecDeque<u8>,
+    /// Memory for the next message.
+    spare: Vec<u8>,
+}
+
+/// The part of a link that takes what comes in; one task has it.
+#[derive(Debug)]
+pub struct LinkReader {
+    buffer: Vec<u8>,
+    /// Where the next message begins.
+    start: usize,
+    /// The longest message that is taken, bytes.
+    maximum: u64,
+    /// How long to wait awake before sleeping.
+    awake: Duration,
+    /// Whether the last wait was short.
+    fast: bool,
+}
+
+/// Why a link is of no use any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The process says what it should not.
+    #[error("the cell's process said what none says: {0}")]
+    Nonsense(#[from] Nonsense),
+    /// The process says more at one time than its bounds allow.
+    #[error("the cell's process sent a message of {length} bytes, and {maximum} are allowed")]
+    TooLong {
+        /// The length that it announced, bytes.
+        length: u64,
+        /// The longest that is taken, bytes.
+        maximum: u64,
+    },
+    /// The stream failed.
+    #[error("Failed to read from the cell's process: {0}")]
+    Stream(#[source] io::Error),
+}
+
+impl Link {
+    /// The process behind the link.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Sends a message, at once as far as the socket takes it. What it does not take is kept, and sent
+    /// by the reader's task. A process that is gone takes nothing; the reader finds that out.
+    pub fn send(&self, message: &ToCell) {
+        let mut unsent = self.lock();
+        let mut bytes = std::mem::take(&mut unsent.spare);
+        message.encode(&mut bytes);
+        if unsent.bytes.is_empty() {
+            let sent = self.send_now(&bytes).unwrap_or(bytes.len());
+            bytes.drain(..sent);
+        }
+        if !bytes.is_empty() {
+            unsent.bytes.extend(&bytes);
+            self.sent_some.notify_one();
+        }
+        bytes.clear();
+        bytes.shrink_to(KEPT_BYTES);
+        unsent.spare = bytes;
+    }
+
+    /// Bytes that were sent and that the socket has not taken.
+    pub fn unsent_bytes(&self) -> usize {
+        self.lock().bytes.len()
+    }
+
+    /// Sends what is left, as far as the socket takes it. True when nothing is left.
+    fn send_rest(&self) -> bool {
+        let mut unsent = self.lock();
+        while !unsent.bytes.is_empty() {
+            let (front, _) = unsent.bytes.as_slices();
+            let sent = match self.send_now(front) {
+                Ok(0) => return false,
+                Ok(sent) => sent,
+                // The process is gone, and nobody will read it.
+                Err(_) => unsent.bytes.len(),
+            };
+            unsent.bytes.drain(..sent);
+        }
+        unsent.bytes.shrink_to(KEPT_BYTES);
+        true
+    }
+
+    /// Sends as much as the socket takes, 0 when it takes nothing.
+    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::send(self.stream.get_ref(), rest, flags) {
+                Ok(count) => sent += count,
+                Err(rustix::io::Errno::AGAIN) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(sent)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unsent> {
+        // Nothing panics while the lock is held except a failed allocation, after which nothing of a
+        // message is lost that was not lost with the process.
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the process has ended, and reaps it.
+    ///
+    /// # Errors
+    /// When somebody else has reaped it, or the kernel refuses to watch it.
+    pub async fn reap(&self) -> io::Result<Exit> {
+        self.process.reap().await
+    }
+}
+
+impl LinkReader {
+    /// What one message may take beside its texts is added to `longest_text`, bytes. Waits awake for up to
+    /// `awake` before it sleeps, unless the last wait was a long one.
+    pub fn set_bounds(&mut self, longest_text: u64, awake: Duration) {
+        self.maximum = longest_text.saturating_add(OVERHEAD_BYTES);
+        self.awake = awake;
+    }
+
+    /// The next message; `None` when the process has closed its end.
+    ///
+    /// # Errors
+    /// When the process says what it should not, or the stream fails.
+    pub async fn next(&mut self, link: &Link) -> Result<Option<FromCell>, LinkError> {
+        loop {
+            if let Some(message) = self.take()? {
+                return Ok(Some(message));
+            }
+            match self.read(link).map_err(LinkError::Stream)? {
+                Some(0) => return Ok(None),
+                Some(_) => {}
+                None => {
+                    if !self.stay_awake(link).await.map_err(LinkError::Stream)? {
+                        self.sleep(link).await.map_err(LinkError::Stream)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message that has wholly arrived.
+    fn take(&mut self) -> Result<Option<FromCell>, LinkError> {
+        let bytes = self.buffer.get(self.start..).unwrap_or_default();
+        let Some(length) = wire::length(bytes) else {
+            return Ok(None);
+        };
+        if length as u64 > self.maximum {
+            return Err(LinkError::TooLong {
+                length: length as u64,
+                maximum: self.maximum,
+            });
+        }
+        let Some(body) = bytes.get(HEADER_BYTES..HEADER_BYTES + length) else {
+            return Ok(None);
+        };
+        let message = FromCell::decode(body)?;
+        self.start += HEADER_BYTES + length;
+        if self.start == self.buffer.len() {
+            self.start = 0;
+            self.buffer.clear();
+            self.buffer.shrink_to(READ_BYTES);
+        }
+        Ok(Some(message))
+    }
+
+    /// Reads what there is: how many bytes, 0 at the end of the stream, `None` when there is nothing yet.
+    fn read(&mut self, link: &Link) -> io::Result<Option<usize>> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        // Memory for a long message is taken as its bytes come, never for its word.
+        if self.buffer.capacity() - self.buffer.len() < READ_BYTES {
+            self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
+        }
+        let room = rustix::buffer::spare_capacity(&mut self.buffer);
+        match rustix::net::recv(link.stream.get_ref(), room, RecvFlags::DONTWAIT) {
+            Ok((count, _)) => Ok(Some(count)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            // The process was killed with something unread.
+            Err(rustix::io::Errno::CONNRESET) => Ok(Some(0)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks again and again for a short time, and lets other tasks run in between. True when there is
+    /// something to take.
+    async fn stay_awake(&mut self, link: &Link) -> io::Result<bool> {
+        if !self.fast || self.awake.is_zero() {
+            return Ok(false);
+        }
+        let until = Instant::now() + self.awake;
+        while Instant::now() < until {
+            tokio::task::yield_now().await;
+            let before = self.buffer.len();
+            match self.read(link)? {
+                // The end of the stream is found again by whoever asks next.
+                Some(_) if self.buffer.len() == before => return Ok(false),
+                Some(_) => return Ok(true),
+                None => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until there may be something to read; meanwhile sends what is left to send.
+    async fn sleep(&mut self, link: &Link) -> io::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let interest = if link.unsent_bytes() == 0 {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            let mut ready = tokio::select! {
+                ready = link.stream.ready(interest) => ready?,
+                () = link.sent_some.notified() => continue,
+            };
+            if ready.ready().is_writable() && !link.send_rest() {
+                ready.clear_ready_matching(tokio::io::Ready::WRITABLE);
+            }
+            if ready.ready().is_readable() || ready.ready().is_read_closed() {
+                if nothing_to_read(link.stream.get_ref().as_fd()) {
+                    ready.clear_ready_matching(tokio::io::Ready::READABLE);
+                } else {
+                    self.fast = begun.elapsed() <= 2 * self.awake;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn nothing_to_read(stream: BorrowedFd<'_>) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(
+        rustix::net::recv(stream, &mut byte, flags),
+        Err(rustix::io::Errno::AGAIN)
+    )
+}

@@ -1,0 +1,165 @@
+//! Scripts of ours that have V8, ICU and the allocator do once what most scripts need.
+//!
+//! The zygote runs one before its first fork: what it makes is shared by all cells, and a confined cell
+//! can open no file, so time zones and locales are read here. Each child runs another before it has a
+//! client: the page faults of a first run take longer than the run itself.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use code_mode_api::{CellLimits, ContentItem, ToolDefinition, ToolKind, ToolName};
+use code_mode_engine::limits::{self, EffectiveLimits};
+use code_mode_engine::{
+    Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
+};
+
+/// What the zygote does once. Nothing is left in the globals: it is all within functions.
+const ZYGOTE: &str = r#"
+const now = new Date(0);
+now.toString(); now.toLocaleString(); now.toLocaleDateString('de'); now.getTimezoneOffset();
+new Intl.DateTimeFormat('en', { dateStyle: 'full', timeStyle: 'long', timeZone: 'UTC' }).format(now);
+new Intl.DateTimeFormat().resolvedOptions().timeZone;
+new Intl.NumberFormat('en').format(1234.5); (1234.5).toLocaleString();
+new Intl.Collator('en').compare('a', 'b'); 'a'.localeCompare('b');
+new Intl.PluralRules('en').select(1); new Intl.ListFormat('en').format(['a', 'b']);
+[...new Intl.Segmenter('en', { granularity: 'word' }).segment('a b')];
+'é'.normalize('NFD'); 'ß'.toUpperCase(); 'A'.toLocaleLowerCase('tr');
+JSON.parse(JSON.stringify({ a: [1, 'b', null, true, { c: 1.5 }] }));
+new Uint8Array(16).fill(1).map(x => x + 1); new Float64Array(4).sort(); new ArrayBuffer(8).slice(1);
+[3, 1, 2].sort((a, b) => a - b).map(x => x * 2).filter(Boolean).reduce((a, b) => a + b, 0);
+new Map([[1, 2]]); new Set([1]); new WeakMap(); Object.entries({ a: 1 }); Symbol('s');
+/(\d+)-(?<name>\w+)/u.exec('12-ab'); 'a-b'.replace(/-/g, '+').split('+'); `${1 + 1}`.padStart(4);
+10n ** 20n; Math.random(); parseInt('7'); (0.1).toFixed(2);
+try { null.x } catch (error) { String(error.stack) }
+class A { #x = 1; get x() { return this.#x } } new A().x;
+const f = async (n) => { await null; return n }; await Promise.all([f(1), f(2)]);
+await Promise.allSettled([Promise.reject(new Error('e'))]);
+function* g() { yield 1 } [...g()];
+"#;
+
+/// What each child does once: what nearly every script does.
+const CELL: &str = r#"
+const answer = await tools.warm_up({ a: [1], b: 'c' });
+text(`${answer}`); text({ a: [1, 2] }); store('k', [1]); load('k');
+const all = await Promise.all([1, 2].map(n => tools.warm_up(n)));
+text(all.map(x => x * 2).join() + JSON.stringify({ a: JSON.parse('[1]') }));
+delete tools.warm_up;
+"#;
+
+/// Prepares the zygote's isolate.
+pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
+    run(isolate, ZYGOTE)?;
+    run(isolate, CELL)
+}
+
+/// Prepares a child's copy of it, in its own process.
+pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
+    run(isolate, CELL)
+}
+
+fn run(isolate: &mut ReadyIsolate, source: &str) -> Result<(), String> {
+    let operator = CellLimits::default();
+    let world = Nowhere {
+        limits: EffectiveLimits::of_operator(
+            &operator,
+            limits::DEFAULT_MAX_VALUE_BYTES,
+            limits::DEFAULT_MAX_STORED_VALUE_BYTES,
+        ),
+        calls: RefCell::default(),
+        stored: RefCell::default(),
+    };
+    match isolate.warm_up(Rc::new(world), tools()?, source) {
+        Ended::Completed { error_text: None } => Ok(()),
+        Ended::Completed {
+            error_text: Some(error),
+        } => Err(format!("a script of the zygote's own failed: {error}")),
+        Ended::Panicked(message) => {
+            Err(format!("a script of the zygote's own panicked: {message}"))
+        }
+    }
+}
+
+fn tools() -> Result<ToolTable, String> {
+    let name = "warm_up".to_owned();
+    let tool = ToolDefinition {
+        tool_name: ToolName {
+            name: name.clone(),
+            namespace: None,
+        },
+        name,
+        description: String::new(),
+        kind: ToolKind::Function,
+        input_schema: None,
+        output_schema: None,
+    };
+    ToolTable::new(Arc::from([tool]), 1, usize::MAX).map_err(|error| error.to_string())
+}
+
+/// A world that leads nowhere: calls are answered with `1` at once, output is dropped.
+struct Nowhere {
+    limits: EffectiveLimits,
+    calls: RefCell<VecDeque<ToolAnswer>>,
+    stored: RefCell<Option<Arc<str>>>,
+}
+
+impl World for Nowhere {
+    fn limits(&self) -> &EffectiveLimits {
+        &self.limits
+    }
+
+    fn stopper(&self) -> Arc<dyn Stop> {
+        Arc::new(Unstopped)
+    }
+
+    fn stop_cause(&self) -> Option<StopCause> {
+        None
+    }
+
+    fn output(&self, _item: ContentItem) -> Result<(), Bound> {
+        Ok(())
+    }
+
+    fn call(&self, call: ToolCall) {
+        self.calls.borrow_mut().push_back(ToolAnswer {
+            call: call.call,
+            result: Ok(Box::from("1")),
+        });
+    }
+
+    fn notify(&self, _call: u64, _text: String) -> Result<(), Bound> {
+        Ok(())
+    }
+
+    fn yield_control(&self) {}
+
+    fn load(&self, _key: &str) -> Option<Arc<str>> {
+        self.stored.borrow().clone()
+    }
+
+    fn save(&self, _key: String, value: Arc<str>) -> Result<(), Bound> {
+        *self.stored.borrow_mut() = Some(value);
+        Ok(())
+    }
+
+    fn tool_descriptions(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+
+    fn inbox(&self, until: Option<Instant>) -> VecDeque<ToolAnswer> {
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now());
+            std::thread::sleep(left.min(Duration::from_millis(1)));
+        }
+        std::mem::take(&mut *self.calls.borrow_mut())
+    }
+}
+
+/// Scripts of ours reach no bound.
+struct Unstopped;
+
+impl Stop for Unstopped {
+    fn stop(&self, _cause: StopCause) {}
+}

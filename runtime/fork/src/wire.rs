@@ -1,0 +1,525 @@
+//! The bytes between the host and a cell's process: messages of our own making, each with its length
+//! in front.
+//!
+//! Both sides are of one build, so there are no versions. The host trusts nothing: whatever a process
+//! sends is checked here, and one that speaks nonsense is killed.
+
+use code_mode_api::{ContentItem, ImageDetail, ToolError};
+use code_mode_engine::limits::EffectiveLimits;
+use code_mode_engine::{ToolAnswer, ToolCall};
+use std::time::Duration;
+
+/// Bytes in front of each message: its length, which counts the kind and the body.
+pub(crate) const HEADER_BYTES: usize = 4;
+
+/// What the fields of a message take beside its texts, at most, bytes.
+pub(crate) const OVERHEAD_BYTES: u64 = 64 << 10;
+
+/// A message that cannot be understood; the text says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Nonsense(&'static str);
+
+/// What the host tells a cell's process.
+#[derive(Debug)]
+pub enum ToCell {
+    /// Run this; the first message, and sent once.
+    Run(Box<Run>),
+    /// The answer to a tool call.
+    Answer(ToolAnswer),
+    /// The stored value that was asked for; `None` when there is none.
+    Stored(Option<String>),
+    /// The descriptions of all tools, in the order of the table.
+    Descriptions(Vec<String>),
+}
+
+/// What a process is to run, and all that it needs for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The source of the script.
+    pub source: String,
+    /// The bounds of the cell.
+    pub limits: EffectiveLimits,
+    /// How long the process waits awake for a tool's answer before it sleeps.
+    pub answer_spin: Duration,
+    /// The names of the tools, before normalisation.
+    pub tools: Vec<String>,
+    /// The session's stored values, or `None` when they are many and each is to be asked for.
+    pub stored: Option<Vec<(String, String)>>,
+}
+
+/// What a cell's process tells the host.
+#[derive(Debug)]
+pub enum FromCell {
+    /// More output.
+    Output(ContentItem),
+    /// A tool is called.
+    Call(ToolCall),
+    /// A notification: the number of the call, and the text.
+    Notify(u64, String),
+    /// The observer is to get what has come so far.
+    Yield,
+    /// A value is stored: its key, and its JSON text.
+    Save(String, String),
+    /// A stored value is wanted: its key.
+    Load(String),
+    /// The descriptions of all tools are wanted.
+    Describe,
+    /// The script has ended: the error text, if it failed. Nothing follows.
+    End(Option<String>),
+    /// The process cannot go on; why. Nothing follows.
+    Note(DeathNote),
+}
+
+/// Why a process ends itself before its script has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeathNote {
+    /// V8 found no memory to go on with: where.
+    OutOfMemory(String),
+    /// V8 found itself broken: what it said.
+    Broken(String),
+    /// A callback of ours panicked: the message.
+    Panicked(String),
+    /// The process made a call into the kernel that it must not make: the call's number.
+    Forbidden(i64),
+    /// The process aborted itself.
+    Aborted,
+    /// The process could not be prepared for a script: why.
+    Unprepared(String),
+}
+
+mod kind {
+    pub(super) const RUN: u8 = 1;
+    pub(super) const ANSWER: u8 = 2;
+    pub(super) const REFUSAL: u8 = 3;
+    pub(super) const STORED: u8 = 4;
+    pub(super) const NOT_STORED: u8 = 5;
+    pub(super) const DESCRIPTIONS: u8 = 6;
+
+    pub(super) const TEXT: u8 = 32;
+    pub(super) const IMAGE: u8 = 33;
+    pub(super) const CALL: u8 = 34;
+    pub(super) const NOTIFY: u8 = 35;
+    pub(super) const YIELD: u8 = 36;
+    pub(super) const SAVE: u8 = 37;
+    pub(super) const LOAD: u8 = 38;
+    pub(super) const DESCRIBE: u8 = 39;
+    pub(super) const END: u8 = 40;
+    pub(super) const FAILED: u8 = 41;
+    pub(super) const OUT_OF_MEMORY: u8 = 42;
+    pub(super) const BROKEN: u8 = 43;
+    pub(super) const PANICKED: u8 = 44;
+    pub(super) const FORBIDDEN: u8 = 45;
+    pub(super) const ABORTED: u8 = 46;
+    pub(super) const UNPREPARED: u8 = 47;
+}
+
+/// Appends messages to bytes that are to be sent.
+pub(crate) struct Writer<'a> {
+    bytes: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn new(bytes: &'a mut Vec<u8>, kind: u8) -> Self {
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        bytes.push(kind);
+        Self { bytes, start }
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.number(text.len() as u64);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// The last text of a message needs no length.
+    fn rest(&mut self, text: &str) -> &mut Self {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        // What does not fit into the length cannot be received either; the bounds of values keep far
+        // below it.
+        let length = self.bytes.len() - self.start - HEADER_BYTES;
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        if let Some(header) = self.bytes.get_mut(self.start..self.start + HEADER_BYTES) {
+            header.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+/// The length of the message whose header these bytes begin with; `None` while they are fewer.
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    Some(u32::from_le_bytes(*header) as usize)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Result<u8, Nonsense> {
+        let (byte, rest) = self
+            .0
+            .split_first()
+            .ok_or(Nonsense("a message without a kind"))?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    fn number(&mut self) -> Result<u64, Nonsense> {
+        let (number, rest) = self
+            .0
+            .split_first_chunk::<8>()
+            .ok_or(Nonsense("a message that ends within a number"))?;
+        self.0 = rest;
+        Ok(u64::from_le_bytes(*number))
+    }
+
+    fn text(&mut self) -> Result<&'a str, Nonsense> {
+        const SHORT: Nonsense = Nonsense("a message that ends within a text");
+        let length = usize::try_from(self.number()?).map_err(|_| SHORT)?;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
+        self.0 = rest;
+        utf8(text)
+    }
+
+    fn rest(&mut self) -> Result<&'a str, Nonsense> {
+        utf8(std::mem::take(&mut self.0))
+    }
+
+    fn done(&self) -> Result<(), Nonsense> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Nonsense("a message that is too long for its kind"))
+        }
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Nonsense> {
+    std::str::from_utf8(bytes).map_err(|_| Nonsense("a text that is not UTF-8"))
+}
+
+impl ToCell {
+    /// Appends the message.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Run(run) => run.encode(to),
+            Self::Answer(answer) => match &answer.result {
+                Ok(value) => {
+                    Writer::new(to, kind::ANSWER)
+                        .number(answer.call)
+                        .rest(value);
+                }
+                Err(error) => {
+                    Writer::new(to, kind::REFUSAL)
+                        .number(answer.call)
+                        .rest(&error.message);
+                }
+            },
+            Self::Stored(Some(value)) => {
+                Writer::new(to, kind::STORED).rest(value);
+            }
+            Self::Stored(None) => drop(Writer::new(to, kind::NOT_STORED)),
+            Self::Descriptions(descriptions) => {
+                let mut writer = Writer::new(to, kind::DESCRIPTIONS);
+                for description in descriptions {
+                    writer.text(description);
+                }
+            }
+        }
+    }
+
+    /// Reads a message without its header.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(body: &[u8]) -> Result<Self, Nonsense> {
+        let mut reader = Reader(body);
+        let message = match reader.byte()? {
+            kind::RUN => Self::Run(Box::new(Run::decode(&mut reader)?)),
+            kind::ANSWER => Self::Answer(ToolAnswer {
+                call: reader.number()?,
+                result: Ok(Box::from(reader.rest()?)),
+            }),
+            kind::REFUSAL => Self::Answer(ToolAnswer {
+                call: reader.number()?,
+                result: Err(ToolError::new(reader.rest()?)),
+            }),
+            kind::STORED => Self::Stored(Some(reader.rest()?.to_owned())),
+            kind::NOT_STORED => Self::Stored(None),
+            kind::DESCRIPTIONS => {
+                let mut descriptions = Vec::new();
+                while !reader.0.is_empty() {
+                    descriptions.push(reader.text()?.to_owned());
+                }
+                Self::Descriptions(descriptions)
+            }
+            _ => return Err(Nonsense("a message of no kind that the host sends")),
+        };
+        reader.done()?;
+        Ok(message)
+    }
+}
+
+impl Run {
+    fn encode(&self, to: &mut Vec<u8>) {
+        let mut writer = Writer::new(to, kind::RUN);
+        for number in self.limits_as_numbers() {
+            writer.number(number);
+        }
+        writer.number(micros(self.answer_spin));
+        writer.number(self.tools.len() as u64);
+        for tool in &self.tools {
+            writer.text(tool);
+        }
+        // One more than there are, so that 0 can say that they are to be asked for.
+        writer.number(
+            self.stored
+                .as_ref()
+                .map_or(0, |stored| stored.len() as u64 + 1),
+        );
+        for (key, value) in self.stored.iter().flatten() {
+            writer.text(key).text(value);
+        }
+        writer.rest(&self.source);
+    }
+
+    fn limits_as_numbers(&self) -> [u64; 11] {
+        let limits = &self.limits;
+        [
+            limits.heap_bytes,
+            limits.external_bytes,
+            micros(limits.cpu_time),
+            micros(limits.wall_time),
+            limits.output_bytes,
+            limits.output_items,
+            limits.open_tool_calls,
+            limits.total_tool_calls,
+            limits.timers,
+            limits.value_bytes,
+            limits.stored_value_bytes,
+        ]
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Nonsense> {
+        let limits = EffectiveLimits {
+            heap_bytes: reader.number()?,
+            external_bytes: reader.number()?,
+            cpu_time: Duration::from_micros(reader.number()?),
+            wall_time: Duration::from_micros(reader.number()?),
+            output_bytes: reader.number()?,
+            output_items: reader.number()?,
+            open_tool_calls: reader.number()?,
+            total_tool_calls: reader.number()?,
+            timers: reader.number()?,
+            value_bytes: reader.number()?,
+            stored_value_bytes: reader.number()?,
+        };
+        let answer_spin = Duration::from_micros(reader.number()?);
+        let mut tools = Vec::new();
+        for _ in 0..reader.number()? {
+            tools.push(reader.text()?.to_owned());
+        }
+        let stored = match reader.number()?.checked_sub(1) {
+            None => None,
+            Some(count) => {
+                let mut stored = Vec::new();
+                for _ in 0..count {
+                    stored.push((reader.text()?.to_owned(), reader.text()?.to_owned()));
+                }
+                Some(stored)
+            }
+        };
+        Ok(Self {
+            source: reader.rest()?.to_owned(),
+            limits,
+            answer_spin,
+            tools,
+            stored,
+        })
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Appends what a cell tells the host, without taking what it is made of.
+pub(crate) mod tell {
+    use super::{DeathNote, Writer, detail_byte, kind};
+    use code_mode_api::ContentItem;
+    use code_mode_engine::ToolCall;
+
+    pub(crate) fn output(to: &mut Vec<u8>, item: &ContentItem) {
+        match item {
+            ContentItem::Text(text) => {
+                Writer::new(to, kind::TEXT).rest(text);
+            }
+            ContentItem::Image { image_url, detail } => {
+                let mut writer = Writer::new(to, kind::IMAGE);
+                writer.bytes.push(detail_byte(*detail));
+                writer.rest(image_url);
+            }
+        }
+    }
+
+    pub(crate) fn call(to: &mut Vec<u8>, call: &ToolCall) {
+        Writer::new(to, kind::CALL)
+            .number(call.call)
+            .number(call.number)
+            .number(call.tool as u64)
+            .rest(&call.input);
+    }
+
+    pub(crate) fn notify(to: &mut Vec<u8>, call: u64, text: &str) {
+        Writer::new(to, kind::NOTIFY).number(call).rest(text);
+    }
+
+    pub(crate) fn yield_control(to: &mut Vec<u8>) {
+        drop(Writer::new(to, kind::YIELD));
+    }
+
+    pub(crate) fn save(to: &mut Vec<u8>, key: &str, value: &str) {
+        Writer::new(to, kind::SAVE).text(key).rest(value);
+    }
+
+    pub(crate) fn load(to: &mut Vec<u8>, key: &str) {
+        Writer::new(to, kind::LOAD).rest(key);
+    }
+
+    pub(crate) fn describe(to: &mut Vec<u8>) {
+        drop(Writer::new(to, kind::DESCRIBE));
+    }
+
+    pub(crate) fn end(to: &mut Vec<u8>, error_text: Option<&str>) {
+        match error_text {
+            None => drop(Writer::new(to, kind::END)),
+            Some(text) => {
+                Writer::new(to, kind::FAILED).rest(text);
+            }
+        }
+    }
+
+    pub(crate) fn note(to: &mut Vec<u8>, note: &DeathNote) {
+        match note {
+            DeathNote::OutOfMemory(location) => {
+                Writer::new(to, kind::OUT_OF_MEMORY).rest(location);
+            }
+            DeathNote::Broken(message) => {
+                Writer::new(to, kind::BROKEN).rest(message);
+            }
+            DeathNote::Panicked(message) => {
+                Writer::new(to, kind::PANICKED).rest(message);
+            }
+            DeathNote::Forbidden(number) => {
+                Writer::new(to, kind::FORBIDDEN).number(number.cast_unsigned());
+            }
+            DeathNote::Aborted => {
+                Writer::new(to, kind::ABORTED).number(0);
+            }
+            DeathNote::Unprepared(reason) => {
+                Writer::new(to, kind::UNPREPARED).rest(reason);
+            }
+        }
+    }
+}
+
+/// The message for a call that was forbidden, made without memory. A process that aborts sends itself a
+/// signal, which is forbidden as well, and says so.
+pub(crate) fn last_words(call: i64) -> [u8; HEADER_BYTES + 9] {
+    let aborted = [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill].contains(&call);
+    let kind = if aborted {
+        kind::ABORTED
+    } else {
+        kind::FORBIDDEN
+    };
+    let mut message = [0; HEADER_BYTES + 9];
+    let (header, body) = message.split_at_mut(HEADER_BYTES);
+    header.copy_from_slice(&9_u32.to_le_bytes());
+    if let Some((first, number)) = body.split_first_mut() {
+        *first = kind;
+        number.copy_from_slice(&call.to_le_bytes());
+    }
+    message
+}
+
+impl FromCell {
+    /// Reads a message without its header.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(body: &[u8]) -> Result<Self, Nonsense> {
+        let mut reader = Reader(body);
+        let message = match reader.byte()? {
+            kind::TEXT => Self::Output(ContentItem::Text(reader.rest()?.to_owned())),
+            kind::IMAGE => {
+                let detail = detail_of(reader.byte()?)?;
+                let image_url = reader.rest()?.to_owned();
+                Self::Output(ContentItem::Image { image_url, detail })
+            }
+            kind::CALL => Self::Call(ToolCall {
+                call: reader.number()?,
+                number: reader.number()?,
+                tool: usize::try_from(reader.number()?)
+                    .map_err(|_| Nonsense("a tool that there is not"))?,
+                input: reader.rest()?.to_owned(),
+            }),
+            kind::NOTIFY => Self::Notify(reader.number()?, reader.rest()?.to_owned()),
+            kind::YIELD => Self::Yield,
+            kind::SAVE => Self::Save(reader.text()?.to_owned(), reader.rest()?.to_owned()),
+            kind::LOAD => Self::Load(reader.rest()?.to_owned()),
+            kind::DESCRIBE => Self::Describe,
+            kind::END => Self::End(None),
+            kind::FAILED => Self::End(Some(reader.rest()?.to_owned())),
+            kind::OUT_OF_MEMORY => Self::Note(DeathNote::OutOfMemory(reader.rest()?.to_owned())),
+            kind::BROKEN => Self::Note(DeathNote::Broken(reader.rest()?.to_owned())),
+            kind::PANICKED => Self::Note(DeathNote::Panicked(reader.rest()?.to_owned())),
+            kind::FORBIDDEN => Self::Note(DeathNote::Forbidden(reader.number()?.cast_signed())),
+            kind::ABORTED => {
+                // The number of the call says nothing more.
+                reader.number()?;
+                Self::Note(DeathNote::Aborted)
+            }
+            kind::UNPREPARED => Self::Note(DeathNote::Unprepared(reader.rest()?.to_owned())),
+            _ => return Err(Nonsense("a message of no kind that a cell sends")),
+        };
+        reader.done()?;
+        Ok(message)
+    }
+}
+
+fn detail_byte(detail: Option<ImageDetail>) -> u8 {
+    match detail {
+        None => 0,
+        Some(ImageDetail::Auto) => 1,
+        Some(ImageDetail::Low) => 2,
+        Some(ImageDetail::High) => 3,
+        Some(ImageDetail::Original) => 4,
+    }
+}
+
+fn detail_of(byte: u8) -> Result<Option<ImageDetail>, Nonsense> {
+    Ok(match byte {
+        0 => None,
+        1 => Some(ImageDetail::Auto),
+        2 => Some(ImageDetail::Low),
+        3 => Some(ImageDetail::High),
+        4 => Some(ImageDetail::Original),
+        _ => return Err(Nonsense("an image with a detail that there is not")),
+    })
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -1,0 +1,120 @@
+//! The zygote: a process with one thread and one isolate ready, which is forked for each cell.
+//!
+//! No client's script ever runs in it. What it has in memory when it is forked is shared by all its
+//! children until they write to it, so after its preparation it is kept still.
+
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+use code_mode_engine::ReadyIsolate;
+use code_mode_engine::platform::{self, Helpers};
+
+use crate::cell;
+use crate::channel;
+use crate::confine::Cage;
+use crate::control::{self, Report, Setup};
+use crate::life::{self, Forked};
+use crate::starter::CONTROL;
+use crate::warm_up;
+
+/// What the kernel's order of killing adds for a zygote, and for a cell, beside their host.
+const ZYGOTE_SCORE: &str = "500";
+const CELL_SCORE: &str = "1000";
+
+/// The zygote's own program: prepares an isolate, then bears a child for each order, until the host
+/// closes the channel.
+pub(crate) fn main() -> ! {
+    // SAFETY: the starter has put this descriptor here, and nothing else in this process uses it.
+    let control = unsafe { OwnedFd::from_raw_fd(CONTROL) };
+    let host = std::env::args().nth(1).and_then(|host| host.parse().ok());
+    let Some(host) = host else { life::end(2) };
+    life::go_with_the_host(host);
+    life::leave_signals_to_the_host();
+    life::set_name(c"cm-zygote");
+    life::be_killed_sooner(ZYGOTE_SCORE);
+    let setup = match channel::receive(control.as_fd()) {
+        Ok(Some(message)) => Setup::decode(&message.bytes),
+        _ => None,
+    };
+    // A host that says nothing is gone.
+    let Some(setup) = setup else { life::end(2) };
+    match prepare(&setup) {
+        Ok((isolate, cage)) => {
+            tell(&control, &Report::Ready(cage.lacking().join("; ")), &[]);
+            serve(&control, &setup, isolate, &cage)
+        }
+        Err(reason) => {
+            tell(&control, &Report::Failed(reason), &[]);
+            life::end(1);
+        }
+    }
+}
+
+fn prepare(setup: &Setup) -> Result<(ReadyIsolate, Cage), String> {
+    let cage = Cage::new(setup)?;
+    platform::set_up(Helpers::None)?;
+    platform::set_last_words(cell::leave_last_words);
+    let mut isolate = ReadyIsolate::new(setup.heap_bytes);
+    isolate.compile_ahead();
+    warm_up::zygote(&mut isolate)?;
+    let threads = std::fs::read_dir("/proc/self/task")
+        .map_err(|error| format!("Failed to count the threads of the zygote: {error}"))?
+        .count();
+    if threads != 1 {
+        return Err(format!("a zygote must have one thread and has {threads}"));
+    }
+    Ok((isolate, cage))
+}
+
+fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -> ! {
+    loop {
+        match channel::receive(control.as_fd()) {
+            Ok(Some(message)) if message.bytes == control::BEAR => {}
+            // The host has closed its end. Its cells go on without their zygote.
+            _ => life::end(0),
+        }
+        let (ours, theirs) = match channel::stream_pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                let failed = format!("Failed to make the stream of a cell: {error}");
+                tell(control, &Report::Failed(failed), &[]);
+                continue;
+            }
+        };
+        // SAFETY: this process has one thread, as was checked; `live` does not return.
+        match unsafe { life::fork_sibling() } {
+            Ok(Forked::Child) => live(setup, isolate, cage, theirs),
+            Ok(Forked::Parent { pid, descriptor }) => {
+                drop(theirs);
+                let descriptors = [ours.as_fd(), descriptor.as_fd()];
+                tell(control, &Report::Born(pid), &descriptors);
+            }
+            Err(error) => {
+                let failed = format!("Failed to fork a cell: {error}");
+                tell(control, &Report::Failed(failed), &[]);
+            }
+        }
+    }
+}
+
+/// The life of a child: alone with its stream, confined, warmed up, it waits for its one script.
+fn live(setup: &Setup, mut isolate: ReadyIsolate, cage: &Cage, stream: OwnedFd) -> ! {
+    life::go_with_the_host(setup.host);
+    life::set_name(c"cm-cell");
+    life::be_killed_sooner(CELL_SCORE);
+    // The first part needs a descriptor of the zygote's, the second one has no use for any.
+    let shut_out = cage.shut_out();
+    let stream = match cell::keep_only(stream) {
+        Ok(stream) => stream,
+        Err(_) => life::end(1),
+    };
+    let locked_in = shut_out.and_then(|()| cage.lock_in());
+    match locked_in.and_then(|()| warm_up::cell(&mut isolate)) {
+        Ok(()) => cell::run(isolate, stream),
+        Err(reason) => cell::refuse(&reason),
+    }
+}
+
+fn tell(control: &OwnedFd, report: &Report, with: &[std::os::fd::BorrowedFd<'_>]) {
+    // A host that is gone is found out by the next receive.
+    let _ = channel::send(control.as_fd(), &report.encode(), with);
+}

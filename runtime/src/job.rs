@@ -1,0 +1,16 @@
+//! What there is to run for a cell that was admitted.
+
+use std::sync::Arc;
+
+use code_mode_engine::ToolTable;
+
+use crate::cell::Cell;
+
+/// A cell and what it is to run.
+pub(crate) struct Job {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) source: String,
+    pub(crate) tools: ToolTable,
+    /// The span of the time that the job waits for its isolate.
+    pub(crate) queued: tracing::Span,
+}

@@ -1,0 +1,133 @@
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use code_mode_api::{CellId, CellResponse, CellStatus, ContentItem, SessionError};
+use code_mode_testsuite::{Fixture, NoTools};
+use pretty_assertions::assert_eq;
+
+use super::*;
+use crate::faults::Fault;
+use crate::{Observer, Runtime, RuntimeConfig, Session};
+
+/// How long anything may take that is waited for here.
+const GUARD: Duration = Duration::from_secs(60);
+
+type Answer = mpsc::Receiver<Result<CellResponse, SessionError>>;
+
+fn observer() -> (Observer, Answer) {
+    let (sender, answer) = mpsc::channel();
+    // A test that has failed already waits for no answer.
+    (
+        Box::new(move |response| drop(sender.send(response))),
+        answer,
+    )
+}
+
+/// The status and the output of a cell that answers.
+fn response(answer: &Answer) -> (CellStatus, Vec<ContentItem>) {
+    let response = answer.recv_timeout(GUARD).expect("it answers in time");
+    let response = response.expect("it is a response");
+    (response.status, response.content_items)
+}
+
+/// A runtime without ready isolates, whose turns the test has all taken.
+struct Held {
+    session: Session,
+    births: Arc<Births>,
+    turns: Vec<Birth>,
+}
+
+impl Held {
+    fn new(fault: Option<Fault>) -> Self {
+        let config = RuntimeConfig {
+            ready_isolates: 0,
+            fault,
+            ..RuntimeConfig::default()
+        };
+        let runtime = Runtime::new(config, tokio::runtime::Handle::current(), None)
+            .expect("there are threads");
+        let births = runtime.core.backend.births();
+        births.lock().making = births.most;
+        Self {
+            session: runtime.open(None, Arc::new(NoTools)).expect("it opens"),
+            turns: (0..births.most)
+                .map(|_| Birth(Arc::clone(&births)))
+                .collect(),
+            births,
+        }
+    }
+
+    /// Starts a cell, which has to wait.
+    fn start(&self, source: &str) -> (CellId, Answer) {
+        let request = Fixture::request(source);
+        let cell = self.session.admit(request).expect("it is admitted");
+        let id = cell.id().clone();
+        let (observer, answer) = observer();
+        cell.start(observer);
+        (id, answer)
+    }
+
+    fn waiting(&self) -> usize {
+        self.births.lock().waiting.len()
+    }
+
+    /// Waits until so many isolates are in the making, the test's own turns included.
+    fn until_making(&self, number: usize) {
+        let begun = Instant::now();
+        while self.births.lock().making != number {
+            assert!(begun.elapsed() < GUARD, "a turn was not given back");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cells_over_the_bound_wait_and_have_one_turn_after_the_other() {
+    let mut held = Held::new(None);
+    assert!(held.births.most >= BIRTHS_PER_PROCESSOR);
+    let answers: Vec<_> = (0..3 * held.births.most)
+        .map(|number| held.start(&format!("text('cell {number}')")).1)
+        .collect();
+    assert_eq!(held.waiting(), answers.len());
+
+    // One turn is enough for them all: it goes from cell to cell.
+    drop(held.turns.pop());
+    for (number, answer) in answers.iter().enumerate() {
+        let completed = CellStatus::Completed { error_text: None };
+        let output = vec![ContentItem::Text(format!("cell {number}"))];
+        assert_eq!(response(answer), (completed, output));
+    }
+    held.until_making(held.turns.len());
+    assert_eq!(held.waiting(), 0);
+    held.session.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_gets_no_thread_gives_its_turn_to_the_next() {
+    let mut held = Held::new(Some(Fault::NoThread));
+    let answers = [held.start("text(1)").1, held.start("text(2)").1];
+    drop(held.turns.pop());
+    for answer in &answers {
+        let answer = answer.recv_timeout(GUARD).expect("it is told");
+        assert!(
+            matches!(answer, Err(SessionError::RuntimeLost { .. })),
+            "{answer:?}"
+        );
+    }
+    held.until_making(held.turns.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_is_terminated_while_it_waits_never_runs() {
+    let mut held = Held::new(None);
+    let (cell, first) = held.start("text('it runs'); for (;;);");
+    let (observer, last) = observer();
+    held.session
+        .terminate(&cell, observer)
+        .expect("it has not ended");
+    drop(held.turns.pop());
+    for answer in [first, last] {
+        assert_eq!(response(&answer), (CellStatus::Terminated, Vec::new()));
+    }
+    held.until_making(held.turns.len());
+}

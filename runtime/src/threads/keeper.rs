@@ -1,0 +1,118 @@
+//! What belongs to the whole process: V8, and the thread that makes and joins V8 threads.
+//!
+//! V8 guards its tables with a memory protection key, and a thread inherits access to it from the
+//! thread that made it. So every V8 thread is made by the one thread that set V8 up.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use code_mode_engine::panic_message;
+use code_mode_engine::platform::{self, Helpers};
+
+use crate::cell::Cell;
+
+/// The name of the thread that sets V8 up, makes V8 threads and joins them.
+pub(crate) const KEEPER_NAME: &str = "cell-keeper";
+
+static KEEPER: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
+static V8: OnceLock<Result<(), String>> = OnceLock::new();
+static V8_READY: (Mutex<()>, std::sync::Condvar) = (Mutex::new(()), std::sync::Condvar::new());
+static V8_THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Work for the keeper; the argument says whether V8 is set up, or why not.
+pub(crate) type Errand = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+/// What the keeper is asked to do.
+pub(crate) enum Order {
+    /// Runs this on the keeper's thread, once V8 is set up.
+    Run(Errand),
+    /// Joins a V8 thread that is about to end, and tells its cell.
+    Join(JoinHandle<()>, Option<Arc<Cell>>),
+}
+
+/// Starts the keeper, once. V8 is set up in the background.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub(crate) fn start() -> std::io::Result<()> {
+    let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+    if keeper.is_none() {
+        let (sender, orders) = mpsc::channel();
+        std::thread::Builder::new()
+            .name(KEEPER_NAME.to_owned())
+            .spawn(move || keep(&orders))?;
+        *keeper = Some(sender);
+    }
+    Ok(())
+}
+
+/// Gives the keeper an order. Orders are carried out one after the other.
+pub(crate) fn order(order: Order) {
+    let keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+    // The keeper lives as long as the process and orders come only from runtimes, which start it.
+    let unsent = match keeper.as_ref() {
+        Some(keeper) => keeper.send(order).err().map(|error| error.0),
+        None => Some(order),
+    };
+    // To drop an order may give another one.
+    drop(keeper);
+    if unsent.is_some() {
+        tracing::error!("the keeper of V8 threads is gone");
+    }
+}
+
+fn keep(orders: &mpsc::Receiver<Order>) {
+    let result = V8.get_or_init(|| platform::set_up(Helpers::Thread));
+    drop(V8_READY.0.lock().unwrap_or_else(PoisonError::into_inner));
+    V8_READY.1.notify_all();
+    for order in orders {
+        match order {
+            Order::Run(run) => run(result.as_ref().copied().map_err(String::as_str)),
+            Order::Join(thread, cell) => {
+                let panic = thread.join().err().map(|panic| panic_message(&*panic));
+                V8_THREADS.fetch_sub(1, Ordering::AcqRel);
+                match (cell, panic) {
+                    (Some(cell), panic) => cell.thread_ended(panic),
+                    (None, Some(message)) => {
+                        tracing::error!(message, "a V8 thread panicked before it had a cell");
+                    }
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Counts a V8 thread that has been made; the keeper takes it off when it has joined it.
+pub(crate) fn count_thread() {
+    V8_THREADS.fetch_add(1, Ordering::AcqRel);
+}
+
+/// V8 threads of the process that have not been joined.
+pub(crate) fn v8_threads() -> usize {
+    V8_THREADS.load(Ordering::Acquire)
+}
+
+/// Whether V8's sandbox is on. Waits for V8 to be set up when a runtime has been made.
+pub(crate) fn sandbox_enabled() -> bool {
+    if KEEPER
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_none()
+    {
+        return false;
+    }
+    let mut ready = V8_READY.0.lock().unwrap_or_else(PoisonError::into_inner);
+    while V8.get().is_none() {
+        ready = V8_READY
+            .1
+            .wait(ready)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+    drop(ready);
+    if !matches!(V8.get(), Some(Ok(()))) {
+        return false;
+    }
+    platform::sandbox_enabled()
+}

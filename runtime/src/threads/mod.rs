@@ -1,0 +1,7 @@
+//! Cells as threads of this process: one V8 thread for each, made by one keeper, a few ready ahead.
+
+pub(crate) mod births;
+mod body;
+pub(crate) mod inbox;
+pub(crate) mod keeper;
+pub(crate) mod pool;

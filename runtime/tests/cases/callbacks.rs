@@ -1,0 +1,337 @@
+//! The synchronous interface that a host builds on: admission, observers, their order.
+
+use std::sync::{Arc, Mutex};
+
+use code_mode_api::{
+    BoxFuture, CancellationSignal, CellId, CellStatus, Notification, RawJson, SessionDelegate,
+    SessionError, SessionId, SideEffects, ToolError, ToolInvocation,
+};
+use code_mode_runtime::{Observer, Runtime, RuntimeConfig, Session};
+use code_mode_testsuite::{Fixture, within};
+use pretty_assertions::assert_eq;
+use tokio::sync::mpsc;
+
+use crate::support::runtime;
+
+/// Sends a word for everything that the runtime calls, in the order of the calls.
+#[derive(Clone)]
+struct Log(mpsc::UnboundedSender<String>);
+
+impl Log {
+    fn say(&self, word: impl Into<String>) {
+        // The test is over when nobody listens.
+        let _ = self.0.send(word.into());
+    }
+
+    fn observer(&self, name: &'static str) -> Observer {
+        let log = self.clone();
+        Box::new(move |response| {
+            log.say(match response {
+                Ok(response) => match response.status {
+                    CellStatus::Completed { .. } => format!("{name} completed"),
+                    CellStatus::Terminated => format!("{name} terminated"),
+                    CellStatus::Yielded => format!("{name} yielded"),
+                },
+                Err(error) => format!("{name} error: {error}"),
+            });
+        })
+    }
+}
+
+struct SayDropped(Log, String);
+
+impl Drop for SayDropped {
+    fn drop(&mut self) {
+        self.0.say(format!("{} dropped", self.1));
+    }
+}
+
+impl SessionDelegate for Log {
+    fn invoke_tool(
+        &self,
+        invocation: ToolInvocation,
+        cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        self.say(invocation.call_id.clone());
+        let dropped = SayDropped(self.clone(), invocation.call_id);
+        Box::pin(async move {
+            let _dropped = dropped;
+            cancel.cancelled().await;
+            std::future::pending().await
+        })
+    }
+
+    fn notify(
+        &self,
+        notification: Notification,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        self.say(notification.text);
+        let log = self.clone();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            log.say("delivered");
+            Ok(())
+        })
+    }
+
+    fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {
+        self.say(format!("{cell_id} closed"));
+    }
+}
+
+fn session() -> (Runtime, Session, Log, mpsc::UnboundedReceiver<String>) {
+    let (sender, words) = mpsc::unbounded_channel();
+    let log = Log(sender);
+    let runtime = runtime(RuntimeConfig::default(), None);
+    let session = runtime
+        .open(None, Arc::new(log.clone()))
+        .expect("a session opens");
+    (runtime, session, log, words)
+}
+
+async fn next(words: &mut mpsc::UnboundedReceiver<String>, count: usize) -> Vec<String> {
+    let mut next = Vec::new();
+    for _ in 0..count {
+        next.push(within(words.recv()).await.expect("another word"));
+    }
+    next
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedder_is_called_in_the_order_in_which_things_happened() {
+    let (_runtime, session, log, mut words) = session();
+    let source = "tools.echo(); notify('n'); yield_control(); tools.echo(); notify('m')";
+    let cell = session
+        .admit(Fixture::request(source))
+        .expect("it is admitted");
+    cell.start(log.observer("first"));
+    let mut said = next(&mut words, 10).await;
+    // Deliveries are the delegate's own futures and may come any time before the close.
+    said.retain(|word| word != "delivered");
+    assert_eq!(
+        said,
+        [
+            "tool-1",
+            "n",
+            "first yielded",
+            "tool-2",
+            "m",
+            "tool-1 dropped",
+            "tool-2 dropped",
+            "1 closed"
+        ]
+    );
+    let observed = session.observe(&CellId::new("1"), None, log.observer("second"));
+    assert!(observed.is_ok(), "{observed:?}");
+    assert_eq!(next(&mut words, 1).await, ["second completed"]);
+    within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_observer_is_called_after_cancellations_and_before_the_close() {
+    let (_runtime, session, log, mut words) = session();
+    let cell = session
+        .admit(Fixture::request("tools.echo(); notify('n')"))
+        .expect("admitted");
+    cell.start(log.observer("first"));
+    let said = next(&mut words, 6).await;
+    let expected = [
+        "tool-1",
+        "n",
+        "tool-1 dropped",
+        "delivered",
+        "first completed",
+        "1 closed",
+    ];
+    let mut sorted = (said.clone(), expected.map(str::to_owned).to_vec());
+    sorted.0.sort();
+    sorted.1.sort();
+    assert_eq!(sorted.0, sorted.1);
+    let place = |word: &str| said.iter().position(|said| said == word);
+    assert!(
+        place("tool-1 dropped") < place("first completed"),
+        "{said:?}"
+    );
+    assert!(place("delivered") < place("first completed"), "{said:?}");
+    assert_eq!(said.last().map(String::as_str), Some("1 closed"));
+    within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detached_observer_is_told_so_and_the_cell_lives_on() {
+    let (_runtime, session, log, mut words) = session();
+    let cell = session
+        .admit(Fixture::request("await tools.echo()"))
+        .expect("it is admitted");
+    let id = cell.id().clone();
+    let observation = cell.start(log.observer("first"));
+    assert_eq!(next(&mut words, 1).await, ["tool-1"]);
+    session.detach(&id, observation);
+    let cancelled = SessionError::Cancelled {
+        side_effects: SideEffects::Possible,
+    };
+    assert_eq!(
+        next(&mut words, 1).await,
+        [format!("first error: {cancelled}")]
+    );
+    // A second detach finds nothing, and does not take another observer's place.
+    let second = session.observe(&id, None, log.observer("second"));
+    assert!(second.is_ok(), "{second:?}");
+    session.detach(&id, observation);
+    let busy = session.observe(&id, None, log.observer("third"));
+    assert_eq!(
+        busy,
+        Err(SessionError::BusyObserver {
+            cell_id: id.clone()
+        })
+    );
+    session
+        .terminate(&id, log.observer("terminate"))
+        .expect("it is terminated");
+    let said = next(&mut words, 4).await;
+    assert_eq!(
+        said,
+        [
+            "tool-1 dropped",
+            "terminate terminated",
+            "second terminated",
+            "1 closed"
+        ]
+    );
+    within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admitted_cell_that_is_dropped_gives_everything_back() {
+    let config = RuntimeConfig {
+        max_active_cells: 1,
+        ..RuntimeConfig::default()
+    };
+    let (sender, mut words) = mpsc::unbounded_channel();
+    let log = Log(sender);
+    let runtime = runtime(config, None);
+    let session = runtime
+        .open(None, Arc::new(log.clone()))
+        .expect("a session opens");
+    for expected in ["1", "2", "3"] {
+        let cell = session
+            .admit(Fixture::request("text(1)"))
+            .expect("the slot is free");
+        assert_eq!(cell.id().as_str(), expected);
+        drop(cell);
+    }
+    let missing = session.observe(&CellId::new("4"), None, log.observer("missing"));
+    assert_eq!(
+        missing,
+        Err(SessionError::MissingCell {
+            cell_id: CellId::new("4")
+        })
+    );
+    let cell = session
+        .admit(Fixture::request("text(1)"))
+        .expect("the slot is free");
+    cell.start(log.observer("first"));
+    assert_eq!(next(&mut words, 2).await, ["first completed", "4 closed"]);
+    within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_calls_back_when_the_last_thread_has_ended() {
+    let (_runtime, session, log, mut words) = session();
+    let admitted = session
+        .admit(Fixture::request("for (;;);"))
+        .expect("it is admitted");
+    let done = Arc::new(Mutex::new(0));
+    for _ in 0..2 {
+        let (done, log) = (Arc::clone(&done), log.clone());
+        session.begin_shutdown(Box::new(move || {
+            *done.lock().expect("the lock is whole") += 1;
+            log.say("shut down");
+        }));
+    }
+    assert_eq!(
+        *done.lock().expect("the lock is whole"),
+        0,
+        "an admitted cell holds it back"
+    );
+    admitted.start(log.observer("first"));
+    let said = next(&mut words, 4).await;
+    assert_eq!(
+        said,
+        ["first terminated", "1 closed", "shut down", "shut down"]
+    );
+    let refused = session.admit(Fixture::request("text(1)")).err();
+    assert!(
+        matches!(refused, Some(SessionError::ShutDown { .. })),
+        "{refused:?}"
+    );
+}
+
+/// Answers a call only after its future was polled ten times, waking itself in between: within the
+/// poll, and several times from threads of nobody.
+struct Restless;
+
+impl SessionDelegate for Restless {
+    fn invoke_tool(
+        &self,
+        invocation: ToolInvocation,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        let mut polls = 0;
+        Box::pin(async move {
+            std::future::poll_fn(move |context| {
+                polls += 1;
+                if polls == 10 {
+                    return std::task::Poll::Ready(());
+                }
+                let waker = context.waker().clone();
+                if polls % 2 == 1 {
+                    waker.wake_by_ref();
+                }
+                std::thread::spawn(move || {
+                    waker.wake_by_ref();
+                    waker.wake();
+                });
+                std::task::Poll::Pending
+            })
+            .await;
+            Ok(invocation.input)
+        })
+    }
+
+    fn notify(
+        &self,
+        _notification: Notification,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_future_is_polled_again_whoever_wakes_it_and_whenever() {
+    let runtime = runtime(RuntimeConfig::default(), None);
+    let session = runtime
+        .open(None, Arc::new(Restless))
+        .expect("a session opens");
+    let source = "
+        for (let n = 0; n < 20; n++) await tools.echo(n);
+        text((await Promise.all(Array.from({ length: 20 }, (_, n) => tools.echo(n)))).length);
+    ";
+    let (sender, mut ended) = mpsc::unbounded_channel();
+    let cell = session
+        .admit(Fixture::request(source))
+        .expect("it is admitted");
+    cell.start(Box::new(move |response| {
+        // The test is over when nobody listens.
+        let _ = sender.send(response);
+    }));
+    let response = within(ended.recv())
+        .await
+        .expect("an answer")
+        .expect("the cell ends");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["20"]);
+    within(session.shutdown()).await;
+}

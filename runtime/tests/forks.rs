@@ -1,0 +1,341 @@
+//! What only cells in processes of their own can promise.
+
+mod support;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use code_mode_api::{CellStatus, ExecuteRequest, SessionError};
+use code_mode_runtime::{Cells, Confinement, Forked, Program, Runtime, RuntimeConfig, Starter};
+use code_mode_testsuite::{Call, Fixture, json, texts_of, tool, within};
+use pretty_assertions::assert_eq;
+use support::runtime;
+
+const FORKED: bool = true;
+
+async fn fixture(config: RuntimeConfig) -> Fixture {
+    Fixture::on(Arc::new(runtime(config, None))).await
+}
+
+/// The error text of a script, and its texts.
+async fn failed(fixture: &Fixture, source: &str) -> (String, Vec<String>) {
+    let response = fixture.run(source).await;
+    let texts = texts_of(&response);
+    match response.status {
+        CellStatus::Completed {
+            error_text: Some(error),
+        } => (error, texts),
+        other => panic!("{source} gave {other:?}"),
+    }
+}
+
+/// The processes that run cells of this process, by their state in procfs.
+fn cell_processes() -> Vec<i32> {
+    children()
+        .into_iter()
+        .filter(|pid| name_of(*pid).as_deref() == Some("cm-cell"))
+        .collect()
+}
+
+fn zygotes() -> Vec<i32> {
+    children()
+        .into_iter()
+        .filter(|pid| name_of(*pid).as_deref() == Some("cm-zygote"))
+        .collect()
+}
+
+fn children() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    tasks
+        .filter_map(Result::ok)
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|pids| {
+            pids.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
+fn name_of(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim().to_owned())
+}
+
+fn kill(pid: i32) {
+    // SAFETY: the call takes two numbers; the process is a child of this one.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Looks again and again until there is something to see.
+async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    const GUARD: Duration = Duration::from_secs(60);
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begun.elapsed() < GUARD, "what was waited for never came");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_no_thread_survives_end_their_cell_alone() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let neighbour = fixture.start("text(await tools.gate())").await;
+    fixture
+        .recorder
+        .wait_for(|call| matches!(call, Call::Tool { .. }))
+        .await;
+    for source in [
+        "'a'.repeat(2 ** 28).split('')",
+        "new Array(1e9).fill(0)",
+        "const m = new Map(); for (let i = 0; i < 2e6; i++) m.set(i, new Map([[i, i]])); text(m)",
+        "const s = 'x'.repeat(1e6); JSON.stringify(new Array(10000).fill(s))",
+        "const a = []; for (;;) a.push(new Intl.DateTimeFormat('de'))",
+    ] {
+        let source = format!("text('so far'); store('kept', 1); notify('told'); {source}");
+        let (error, texts) = failed(&fixture, &source).await;
+        assert!(
+            error.contains("LimitError") || error.contains("ProcessError"),
+            "{source} gave {error}"
+        );
+        assert_eq!(
+            texts.first().map(String::as_str),
+            Some("so far"),
+            "{source}"
+        );
+        assert_eq!(
+            fixture.texts("text(load('kept')); store('kept', 0)").await,
+            ["1"],
+            "{source}"
+        );
+    }
+    let told = |call: &&Call| matches!(call, Call::Notification { .. });
+    assert_eq!(fixture.recorder.calls().iter().filter(told).count(), 5);
+    fixture.recorder.open_gate();
+    let response = within(neighbour.first_response).await;
+    let response = response.expect("the neighbour goes on");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_whose_process_is_killed_says_so_and_keeps_what_it_said() {
+    let fixture = fixture(RuntimeConfig {
+        ready_isolates: 0,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let source =
+        "text('one'); store('k', [1]); notify('n'); tools.hang(); await new Promise(() => {})";
+    let cell = fixture.start(source).await;
+    fixture
+        .recorder
+        .wait_for(|call| matches!(call, Call::Tool { .. }))
+        .await;
+    let [pid] = cell_processes()[..] else {
+        panic!("there is one cell");
+    };
+    kill(pid);
+    let response = within(cell.first_response).await.expect("it answers");
+    assert_eq!(texts_of(&response), ["one"]);
+    let CellStatus::Completed {
+        error_text: Some(error),
+    } = response.status
+    else {
+        panic!("{:?}", response.status);
+    };
+    assert_eq!(
+        error,
+        "ProcessError: it was killed (SIGKILL), perhaps because the machine has no memory left; \
+         the cell was ended"
+    );
+    assert_eq!(fixture.texts("text(load('k'))").await, ["[1]"]);
+    until(|| cell_processes().is_empty().then_some(())).await;
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_zygote_is_replaced_and_running_cells_do_not_notice() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let running = fixture.start("text(await tools.gate())").await;
+    fixture
+        .recorder
+        .wait_for(|call| matches!(call, Call::Tool { .. }))
+        .await;
+    for _ in 0..3 {
+        for pid in zygotes() {
+            kill(pid);
+        }
+        for _ in 0..10 {
+            assert_eq!(fixture.texts("text('next')").await, ["next"]);
+        }
+    }
+    fixture.recorder.open_gate();
+    let response = within(running.first_response).await.expect("it goes on");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_cells_have_the_same_random_numbers() {
+    const CELLS: usize = 1_000;
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let mut seen = HashSet::new();
+    for number in 0..CELLS {
+        if number == CELLS / 2 {
+            for pid in zygotes() {
+                kill(pid);
+            }
+        }
+        let texts = fixture
+            .texts("text([1, 2, 3, 4].map(() => Math.random()).join())")
+            .await;
+        for value in texts.iter().flat_map(|text| text.split(',')) {
+            assert!(seen.insert(value.to_owned()), "{value} came twice");
+        }
+    }
+    assert_eq!(seen.len(), 4 * CELLS);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_zygotes_own_scripts_leave_nothing_behind() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let source = "text(Object.getOwnPropertyNames(tools)); text('warm_up' in tools); text(load('k')); \
+                  text(Object.keys(globalThis)); text(ALL_TOOLS.some(t => t.name === 'warm_up'))";
+    let texts = fixture.texts(source).await;
+    assert!(!texts[0].contains("warm_up"), "{texts:?}");
+    assert_eq!(texts[1..], ["false", "undefined", "[]", "false"]);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn confined_cells_have_dates_locales_typed_arrays_and_a_deep_stack() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    for source in [
+        "text(new Date().toString()); text(new Date().toLocaleString('ja', { timeZone: 'Asia/Tokyo' }))",
+        "text(new Intl.DateTimeFormat('ar-EG', { dateStyle: 'full' }).format(0))",
+        "text([...new Intl.Segmenter('th', { granularity: 'word' }).segment('สวัสดีชาวโลก')].length)",
+        "text(new Intl.Collator('de').compare('ä', 'z')); text('İ'.toLocaleLowerCase('tr'))",
+        "text(new Intl.DisplayNames('fr', { type: 'region' }).of('JP'))",
+        "text(new Float64Array(1e6).fill(1.5).reduce((a, b) => a + b))",
+        "text(new BigUint64Array(16).map((_, i) => BigInt(i)).join())",
+        "text(new ArrayBuffer(8, { maxByteLength: 1 << 20 }).resize(1 << 16))",
+        "const f = n => n ? f(n - 1) + 1 : 0; text(f(5000))",
+        "const f = () => f() + 1; try { f() } catch (e) { text(e.name) }",
+        "let s = 0; for (let i = 0; i < 5e7; i++) s += i % 7; text(s)",
+        "text(/^(a|b)+$/.test('ab'.repeat(1000))); text('x'.repeat(1e6).replaceAll('x', 'yz').length)",
+        "const a = Array.from({ length: 3e5 }, (_, i) => ({ i })); text(a.sort((x, y) => y.i - x.i)[0].i)",
+        "text(eval('1 + 1')); text(new Function('return 2')()); text(await new Promise(r => setTimeout(r, 5, 'later')))",
+        "const w = new WeakRef({}); const r = new FinalizationRegistry(() => {}); r.register({}, 1); text('weak')",
+        "text(structuredCloneIsAbsent = typeof structuredClone)",
+    ] {
+        let response = fixture.run(source).await;
+        assert_eq!(
+            response.status,
+            CellStatus::Completed { error_text: None },
+            "{source}"
+        );
+        assert!(!response.content_items.is_empty(), "{source}");
+    }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_stored_values_are_asked_for_and_remembered() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let values: BTreeMap<_, _> = (0..500)
+        .map(|n| {
+            (
+                format!("k{n}"),
+                json(&format!("\"{}\"", "v".repeat(100 + n))),
+            )
+        })
+        .collect();
+    within(fixture.session.import_store(values))
+        .await
+        .expect("they fit");
+    let source = "text(load('k7').length); text(load('k499').length); text(load('none'));
+        store('k7', 1); text(load('k7')); text(load('k499').length)";
+    assert_eq!(
+        fixture.texts(source).await,
+        ["107", "599", "undefined", "1", "599"]
+    );
+    assert_eq!(fixture.texts("text(load('k7'))").await, ["1"]);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptions_reach_a_script_that_looks_at_them() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let mut request = Fixture::request("text(ALL_TOOLS)");
+    let mut described = tool("a-b");
+    described.description = "what it does".to_owned();
+    request.tools = [described].into();
+    let cell = fixture.execute(request).await.expect("it is admitted");
+    let response = within(cell.first_response).await.expect("it answers");
+    assert_eq!(
+        texts_of(&response),
+        [r#"[{"name":"a_b","description":"what it does"}]"#]
+    );
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spinning_cells_are_reaped_when_they_are_terminated() {
+    const CELLS: usize = 64;
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let mut cells = Vec::new();
+    for _ in 0..CELLS {
+        cells.push(fixture.start("yield_control(); for (;;);").await);
+    }
+    for cell in cells {
+        within(cell.first_response).await.expect("it yields");
+        let response = fixture.terminate(&cell.cell_id).await;
+        assert_eq!(
+            response.expect("it is terminated").status,
+            CellStatus::Terminated
+        );
+    }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_when_the_runtime_is_gone() {
+    let runtime = runtime(RuntimeConfig::default(), None);
+    let fixture = Fixture::on(Arc::new(runtime)).await;
+    fixture.texts("text(1)").await;
+    fixture.end().await;
+    until(|| children().is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_zygote_a_cell_fails_with_the_cause_and_nothing_has_run() {
+    // A program that is no zygote ends at once.
+    let starter = Starter::start(&Program::At("/bin/true".into()));
+    let config = RuntimeConfig {
+        cells: Cells::Forks(Forked {
+            starter: Arc::new(starter.expect("it can be executed")),
+            confinement: Confinement::BestEffort,
+        }),
+        ..RuntimeConfig::default()
+    };
+    let handle = tokio::runtime::Handle::current();
+    let runtime = Runtime::new(config, handle, None).expect("it starts");
+    let fixture = Fixture::on(Arc::new(runtime)).await;
+    let cell = fixture
+        .execute(ExecuteRequest::new("text(1)"))
+        .await
+        .expect("it is admitted");
+    let response = within(cell.first_response).await;
+    let Err(error @ SessionError::RuntimeLost { .. }) = response else {
+        panic!("{response:?}");
+    };
+    assert_eq!(error.side_effects(), code_mode_api::SideEffects::None);
+    assert!(error.to_string().contains("zygote"), "{error}");
+    fixture.end().await;
+}

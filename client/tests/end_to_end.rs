@@ -648,6 +648,8 @@ fn footprint(pid: u32) -> (usize, u64) {
 async fn thousands_of_cells_leave_memory_and_descriptors_flat() {
     const CELLS: usize = 2000;
     const SLACK_KIB: u64 = 48 * 1024;
+    // A host has two for each cell that waits ready, runs, or was not reaped at that moment.
+    const SLACK_DESCRIPTORS: usize = 24;
     let provider = provider();
     let session = open(&provider, calculator()).await;
     let pid = in_time(provider.probe())
@@ -676,7 +678,10 @@ async fn thousands_of_cells_leave_memory_and_descriptors_flat() {
     batch(CELLS).await;
     let after = [footprint(pid), footprint(me)];
     for ((descriptors, kib), (descriptors_after, kib_after)) in before.into_iter().zip(after) {
-        assert!(descriptors_after <= descriptors + 4, "{before:?} {after:?}");
+        assert!(
+            descriptors_after <= descriptors + SLACK_DESCRIPTORS,
+            "{before:?} {after:?}"
+        );
         assert!(kib_after <= kib + SLACK_KIB, "{before:?} {after:?}");
     }
 }

@@ -66,11 +66,13 @@ fn setting_each_limit_to_its_default_changes_nothing() {
         set_limit(&mut config, &format!("{}={}", limit.name, limit.default)).unwrap();
     }
     assert_eq!(format!("{:?}", config.limits), untouched);
-    let limits_of =
-        |limits| runtime_limits::EffectiveLimits::of_operator(limits, usize::MAX, usize::MAX);
-    let cell = limits_of(&config.runtime.cell_limits);
+    let limits_of = |config: &HostConfig| {
+        let limits = &config.runtime.cell_limits;
+        runtime_limits::EffectiveLimits::of_operator(limits, usize::MAX, usize::MAX)
+    };
+    let cell = limits_of(&config);
     config.runtime.cell_limits = Default::default();
-    assert_eq!(cell, limits_of(&config.runtime.cell_limits));
+    assert_eq!(cell, limits_of(&config));
     assert_eq!(
         format!("{:?}", config.runtime),
         format!("{:?}", HostConfig::default().runtime)

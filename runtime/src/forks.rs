@@ -87,13 +87,28 @@ impl Forks {
         link.process().kill();
         cell.script_ended();
         conversation.writes.commit();
-        let (exit, ()) = tokio::join!(link.reap(), settled(&cell));
-        let exit = exit.map_err(|error| error.to_string());
+        // The result does not wait for the process to be gone, unless how it went is the result.
+        let mut exit = None;
+        {
+            let reaped = link.reap();
+            let settled = settled(&cell);
+            tokio::pin!(reaped, settled);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut settled => break,
+                    how = &mut reaped, if exit.is_none() => exit = Some(how),
+                }
+            }
+        }
+        if exit.is_none() && matches!(end, End::Silence) {
+            exit = Some(link.reap().await);
+        }
         let error_text = match cell.stop_cause() {
             Some(StopCause::Limit(limit, maximum)) => Some(limit_text(limit, maximum)),
             Some(_) => None,
             None => {
-                let (error_text, abnormal) = end.tell(&exit);
+                let (error_text, abnormal) = end.tell(exit.as_ref());
                 if abnormal {
                     tracing::error!(
                         session = %cell.session_id, cell = %cell.id, exec_call = cell.exec_call_id,
@@ -105,6 +120,11 @@ impl Forks {
             }
         };
         cell.finished(error_text);
+        if exit.is_none()
+            && let Err(error) = link.reap().await
+        {
+            tracing::warn!(%error, "the process of a cell was not reaped");
+        }
         cell.body_ended();
     }
 }
@@ -145,7 +165,7 @@ enum End {
 
 impl End {
     /// The error text that the end gives, and whether it is one that should not be.
-    fn tell(self, exit: &Result<Exit, String>) -> (Option<String>, bool) {
+    fn tell(self, exit: Option<&std::io::Result<Exit>>) -> (Option<String>, bool) {
         let failed = |what: String| {
             (
                 Some(format!("ProcessError: {what}; the cell was ended")),
@@ -166,17 +186,20 @@ impl End {
             Self::Note(DeathNote::Forbidden(number)) => failed(format!(
                 "it made a call into the kernel that is forbidden (number {number})"
             )),
-            Self::Note(DeathNote::Aborted) => failed("it aborted".to_owned()),
+            Self::Note(DeathNote::Aborted) => {
+                failed("it aborted, as a process does that finds no memory".to_owned())
+            }
             Self::Note(DeathNote::Unprepared(reason)) => {
                 failed(format!("it could not be prepared: {reason}"))
             }
             Self::Silence => failed(match exit {
-                Ok(Exit::Signal(libc::SIGKILL)) => {
+                Some(Ok(Exit::Signal(libc::SIGKILL))) => {
                     "it was killed (SIGKILL), perhaps because the machine has no memory left"
                         .to_owned()
                 }
-                Ok(exit) => format!("it ended with {exit}"),
-                Err(error) => format!("it ended, and how is not known: {error}"),
+                Some(Ok(exit)) => format!("it ended with {exit}"),
+                Some(Err(error)) => format!("it ended, and how is not known: {error}"),
+                None => "it ended, and how is not known".to_owned(),
             }),
             Self::Nonsense(what) => failed(what),
         }

@@ -11,8 +11,8 @@
 //! [`Session::observe`] and [`Session::terminate`] follow it to its end; [`Session::begin_shutdown`]
 //! ends them all. The table of states is below, and in code in `phase.rs`.
 //!
-//! # Threads and processes
-//! See the tables below. Locks are held for moments only, never while the embedder or V8 is called,
+//! # Threads
+//! See the tables below, of threads and of processes. Locks are held for moments only, never while the embedder or V8 is called,
 //! and always in the order cell, then session.
 //!
 //! # Limits

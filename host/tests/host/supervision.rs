@@ -29,9 +29,9 @@ fn a_runtime_that_fails_answers_every_pending_request_and_ends_the_connection() 
         started 1 1
         < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Yielded":"$any"}}}
         > {"type":"operation/request","id":2,"request":{"method":"session/wait","sessionId":"s1","request":{"cell_id":"1","yield_time_ms":60000}}}
-        execute 3 s1 await new Promise(resolve => setTimeout(resolve, 1e8))
+        > {"type":"operation/request","id":3,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"await new Promise(() => {})","yield_time_ms":60000,"max_output_tokens":null}}}
         started 3 2
-        execute 4 s1 UNSTOPPABLE
+        > {"type":"operation/request","id":4,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"UNSTOPPABLE","yield_time_ms":60000,"max_output_tokens":null}}}
         started 4 3
         < {"type":"operation/response","id":2,"result":{"status":"error","message":"$text","code":"runtime-lost","side_effects":"possible"}}
         <& {"type":"execute/initialResponse","id":3,"result":{"status":"error","message":"$text","code":"runtime-lost","side_effects":"possible"}}

@@ -61,6 +61,8 @@ fn make_function<'s>(
 pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate) -> v8::Global<v8::Context> {
     v8::scope!(let scope, isolate);
     let context = v8::Context::new(scope, v8::ContextOptions::default());
+    // V8 asks before it compiles a text, which bounds its length; see `isolate.rs`.
+    context.set_allow_generation_from_strings(false);
     let scope = &mut v8::ContextScope::new(scope, context);
     let installed = install(scope, context);
     assert!(

@@ -11,7 +11,7 @@
 //! own, and is then forked for each cell. Some children wait ready; each is used once. A zygote is
 //! replaced now and then, and when it dies; running cells do not notice.
 //!
-//! # Processes and threads
+//! # Threads
 //! Starter, zygotes and cells have one thread each. All are children of the host: it knows them by
 //! descriptors, reaps them, and the kernel ends them when the thread that started the starter ends.
 //! The host's side runs as tasks of a Tokio runtime; nothing of it blocks.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
@@ -50,18 +51,23 @@ fn name_of(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// A child of this process that it has not reaped, known by a descriptor: no signal can reach another
-/// process that has got its number.
+/// A child of this process, known by a descriptor: no signal can reach another process that has got its
+/// number. Dropped before it was reaped, it is ended and reaped.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
     descriptor: OwnedFd,
+    reaped: AtomicBool,
 }
 
 impl Process {
     /// Takes a child by its number and its descriptor.
     pub(crate) fn new(pid: Pid, descriptor: OwnedFd) -> Self {
-        Self { pid, descriptor }
+        Self {
+            pid,
+            descriptor,
+            reaped: AtomicBool::new(false),
+        }
     }
 
     /// The number of the process, for logs.
@@ -97,16 +103,26 @@ impl Process {
     pub fn try_reap(&self) -> io::Result<Option<Exit>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let status = rustix::process::waitid(WaitId::PidFd(self.descriptor.as_fd()), options)?;
-        Ok(status.map(|status| exit_of(&status)))
+        Ok(status.map(|status| self.exit_of(&status)))
+    }
+
+    fn exit_of(&self, status: &WaitIdStatus) -> Exit {
+        self.reaped.store(true, Ordering::Release);
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(status), _) => Exit::Status(status),
+            (None, Some(signal)) => Exit::Signal(signal),
+            // Stops and continuations were not asked for.
+            (None, None) => Exit::Status(-1),
+        }
     }
 
     /// Waits for the end of the process, blocking the thread, and reaps it. For processes that end soon.
-    pub(crate) fn reap_now(&self) -> io::Result<Option<Exit>> {
+    fn reap_now(&self) -> io::Result<Option<Exit>> {
         let id = WaitId::PidFd(self.descriptor.as_fd());
         let status = rustix::io::retry_on_intr(|| {
             rustix::process::waitid(id.clone(), WaitIdOptions::EXITED)
         })?;
-        Ok(status.map(|status| exit_of(&status)))
+        Ok(status.map(|status| self.exit_of(&status)))
     }
 
     /// Resolves when the process has ended and was reaped.
@@ -133,12 +149,10 @@ impl Process {
 
     /// The processor time that the process has used; zero when it has ended.
     pub fn cpu_time(&self) -> Duration {
-        let mut clock: libc::clockid_t = 0;
-        // SAFETY: `clock` is a valid place to write. The child is not reaped, so its number is its own.
-        let error = unsafe { libc::clock_getcpuclockid(self.pid(), &raw mut clock) };
-        if error != 0 {
-            return Duration::ZERO;
-        }
+        // What `clock_getcpuclockid` would give after it has asked the kernel whether the process is there:
+        // the complement of its number, and 2 for the time of all its threads. The child is not reaped, so
+        // the number is its own.
+        let clock: libc::clockid_t = (!self.pid() << 3) | 2;
         let mut time = libc::timespec {
             tv_sec: 0,
             tv_nsec: 0,
@@ -163,13 +177,69 @@ impl Process {
     }
 }
 
-fn exit_of(status: &WaitIdStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(status), _) => Exit::Status(status),
-        (None, Some(signal)) => Exit::Signal(signal),
-        // Stops and continuations were not asked for.
-        (None, None) => Exit::Status(-1),
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.reaped.load(Ordering::Acquire) {
+            return;
+        }
+        self.kill();
+        self.release_memory();
+        if let Err(error) = self.reap_now() {
+            tracing::warn!(%error, pid = self.pid(), "a process was not reaped");
+        }
     }
+}
+
+/// How often, and how many times, strays are looked for.
+const STRAY_LOOK: Duration = Duration::from_millis(100);
+const STRAY_LOOKS: usize = 50;
+
+/// How many looks in a row must find the same dead process before it counts as a stray.
+const LOOKS_OF_A_STRAY: usize = 10;
+
+/// Reaps the children that a zygote has borne and was killed before it could tell of: nobody knows them,
+/// and they end by themselves, since nobody has the other end of their stream.
+///
+/// All children of a zygote are in its group. One that somebody knows is reaped as soon as it has ended,
+/// so one that stays dead is a stray.
+pub(crate) async fn reap_strays(zygote: i32) {
+    let mut same = (0, 0);
+    for _ in 0..STRAY_LOOKS {
+        tokio::time::sleep(STRAY_LOOK).await;
+        let Some(pid) = dead_in_group(zygote) else {
+            same = (0, 0);
+            continue;
+        };
+        same = if same.0 == pid {
+            (pid, same.1 + 1)
+        } else {
+            (pid, 1)
+        };
+        if same.1 >= LOOKS_OF_A_STRAY {
+            tracing::debug!(pid, "a process that its zygote could not tell of is reaped");
+            // SAFETY: the call takes numbers and a null pointer, for which it writes nothing.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+        }
+    }
+}
+
+/// A child in this group that has ended and was not reaped.
+fn dead_in_group(group: i32) -> Option<i32> {
+    // SAFETY: an all-zero siginfo_t is a valid one.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let group = group.cast_unsigned();
+    // SAFETY: `info` is a valid place to write.
+    let found = unsafe { libc::waitid(libc::P_PGID, group, &raw mut info, options) };
+    // SAFETY: the kernel has written the fields of a child's end, or left them zero.
+    let pid = unsafe { info.si_pid() };
+    (found == 0 && pid != 0).then_some(pid)
+}
+
+/// Makes this process the first of a group of its own.
+pub(crate) fn lead_a_group() {
+    // SAFETY: the call takes two numbers; it cannot fail for a process that was just executed.
+    unsafe { libc::setpgid(0, 0) };
 }
 
 /// How a process came out of a fork.
@@ -212,11 +282,12 @@ pub(crate) unsafe fn fork_sibling() -> io::Result<Forked> {
     }
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     match pid {
-        // SAFETY: the kernel has just opened the descriptor for this process, and nobody else has it.
-        Some(pid) if descriptor >= 0 => Ok(Forked::Parent {
-            pid,
-            descriptor: unsafe { OwnedFd::from_raw_fd(descriptor) },
-        }),
+        Some(pid) if descriptor >= 0 => {
+            // SAFETY: the kernel has just opened the descriptor for this process, and nobody else
+            // has it.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+            Ok(Forked::Parent { pid, descriptor })
+        }
         _ => Err(io::Error::last_os_error()),
     }
 }

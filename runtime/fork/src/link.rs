@@ -25,37 +25,27 @@ const KEPT_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Child {
     stream: OwnedFd,
-    process: Option<Process>,
+    process: Process,
 }
 
 impl Child {
     pub(crate) fn new(stream: OwnedFd, process: Process) -> Self {
-        Self {
-            stream,
-            process: Some(process),
-        }
+        Self { stream, process }
     }
 
     /// Whether the process still waits for its script, as far as can be seen: one that cannot be
     /// prepared says so and ends.
     pub(crate) fn is_waiting(&self) -> bool {
-        let mut byte = [0];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let peeked = rustix::net::recv(&self.stream, &mut byte, flags);
-        matches!(peeked, Err(rustix::io::Errno::AGAIN))
+        nothing_to_read(self.stream.as_fd())
     }
 
     /// The link to the process. To be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the runtime has no reactor, or the kernel refuses another descriptor to watch.
-    pub fn link(mut self) -> io::Result<(Link, LinkReader)> {
-        let stream = watched(
-            self.stream.try_clone()?,
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        let process = self.process.take();
-        let process = process.ok_or_else(|| io::Error::other("the process was taken before"))?;
+    pub fn link(self) -> io::Result<(Link, LinkReader)> {
+        let Self { stream, process } = self;
+        let stream = watched(stream, Interest::READABLE | Interest::WRITABLE)?;
         let link = Link {
             stream,
             process,
@@ -70,19 +60,6 @@ impl Child {
             fast: true,
         };
         Ok((link, reader))
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let Some(process) = self.process.take() else {
-            return;
-        };
-        process.kill();
-        // It has nothing that could take long to give back.
-        if let Err(error) = process.reap_now() {
-            tracing::warn!(%error, pid = process.pid(), "a process was not reaped");
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::channel::{self, Message};
 use crate::control::{self, Confinement, Report, Setup};
-use crate::life::Process;
+use crate::life::{self, Process};
 use crate::link::Child;
 use crate::starter::Starter;
 use crate::watch::watched;
@@ -37,7 +37,7 @@ pub const ORDERED_BIRTHS: usize = 32;
 pub const ZYGOTE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a cell waits for its process before it fails with the cause.
-pub const BIRTH_DEADLINE: Duration = Duration::from_secs(15);
+pub const BIRTH_DEADLINE: Duration = Duration::from_secs(8);
 
 /// The pause after a zygote that failed to start, and after each further one twice as long.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -501,6 +501,9 @@ async fn serve(shared: Arc<Shared>, zygote: Arc<Zygote>) {
             state.zygote = None;
             state.trouble = Some(trouble.clone());
         }
+    }
+    if trouble.is_some() {
+        tokio::spawn(life::reap_strays(zygote.process.pid()));
     }
     // Its channel may stay open for as long as somebody holds it; it ends all the same.
     zygote.process.kill();

@@ -61,7 +61,8 @@ impl Starter {
             Program::At(path) => File::open(path),
         }?;
         let (ours, theirs) = channel::pair()?;
-        let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        // Where `place_descriptors` puts it, in the child.
+        let mut command = Command::new(format!("/proc/self/fd/{PROGRAM}"));
         command
             .arg0(STARTER_NAME)
             .arg(std::process::id().to_string())

@@ -85,7 +85,7 @@ impl Stream {
 
     /// Reads what there is, waiting for it. False when nothing came by `until`.
     fn wait(&mut self, until: Option<Instant>) -> Result<bool, Gone> {
-        if self.read()? {
+        if self.read(libc::MSG_DONTWAIT)? {
             return Ok(true);
         }
         let begun = Instant::now();
@@ -96,25 +96,28 @@ impl Stream {
             let awake_until = begun + self.awake;
             let awake_until = until.map_or(awake_until, |until| until.min(awake_until));
             while Instant::now() < awake_until {
-                if self.read()? {
+                if self.read(libc::MSG_DONTWAIT)? {
                     return Ok(true);
                 }
                 std::thread::yield_now();
             }
         }
         loop {
-            if !sleep(until)? {
-                return Ok(false);
-            }
-            if self.read()? {
+            // Without an end to wait for, one call waits and reads.
+            let read = match until {
+                None => self.read(0)?,
+                Some(until) if sleep(until)? => self.read(libc::MSG_DONTWAIT)?,
+                Some(_) => return Ok(false),
+            };
+            if read {
                 self.fast.set(begun.elapsed() <= 2 * self.awake);
                 return Ok(true);
             }
         }
     }
 
-    /// Reads what there is. False when there is nothing.
-    fn read(&mut self) -> Result<bool, Gone> {
+    /// Reads what there is, with these flags of `recv`. False when there is nothing.
+    fn read(&mut self, flags: libc::c_int) -> Result<bool, Gone> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -126,14 +129,7 @@ impl Stream {
         self.buffer.reserve(wanted.max(READ_BYTES));
         let room = self.buffer.spare_capacity_mut();
         // SAFETY: the descriptor is a socket, and `room` is writable for the length that is passed.
-        let got = unsafe {
-            libc::recv(
-                STREAM,
-                room.as_mut_ptr().cast(),
-                room.len(),
-                libc::MSG_DONTWAIT,
-            )
-        };
+        let got = unsafe { libc::recv(STREAM, room.as_mut_ptr().cast(), room.len(), flags) };
         match usize::try_from(got) {
             Ok(0) => Err(Gone),
             Ok(got) => {
@@ -150,20 +146,19 @@ impl Stream {
 }
 
 /// Sleeps until there is something to read. False when there is nothing by `until`.
-fn sleep(until: Option<Instant>) -> Result<bool, Gone> {
+fn sleep(until: Instant) -> Result<bool, Gone> {
     let mut poll = libc::pollfd {
         fd: STREAM,
         events: libc::POLLIN,
         revents: 0,
     };
-    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let time = left.map(|left| libc::timespec {
+    let left = until.saturating_duration_since(Instant::now());
+    let time = libc::timespec {
         tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: left.subsec_nanos().into(),
-    });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `poll` is one valid entry, `time` is null or valid, and no signals are masked.
-    let ready = unsafe { libc::ppoll(&raw mut poll, 1, time, std::ptr::null()) };
+    };
+    // SAFETY: `poll` is one valid entry, `time` is valid, and no signals are masked.
+    let ready = unsafe { libc::ppoll(&raw mut poll, 1, &raw const time, std::ptr::null()) };
     match ready {
         0 => Ok(false),
         1.. => Ok(true),

@@ -29,6 +29,7 @@ pub(crate) fn main() -> ! {
     let Some(host) = host else { life::end(2) };
     life::go_with_the_host(host);
     life::leave_signals_to_the_host();
+    life::lead_a_group();
     life::set_name(c"cm-zygote");
     life::be_killed_sooner(ZYGOTE_SCORE);
     let setup = match channel::receive(control.as_fd()) {

@@ -521,6 +521,21 @@ async fn results_that_nobody_reads_are_bounded_and_the_error_names_their_cells()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_too_long_for_eval_throws_and_the_cell_goes_on() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let source = "const long = '1+'.repeat(1 << 19) + '1';
+        for (const evaluate of [eval, s => new Function('return ' + s)]) {
+            try { evaluate(long); text('evaluated') } catch (e) { text(e.name) }
+        }
+        text(eval('1 + 1')); text(eval(5)); text(new Function('return 3')())";
+    assert_eq!(
+        fixture.texts(source).await,
+        ["EvalError", "EvalError", "2", "5", "3"]
+    );
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cell_ids_run_out_instead_of_wrapping() {
     let config = RuntimeConfig {
         max_cells_per_session: 2,

@@ -171,7 +171,11 @@ mod tests {
     fn only_the_runtime_links_v8_and_only_the_host_links_the_runtime() {
         let build = |path: &str, line: &str| check_build(&SourceFile::new(path, line)).len();
         assert_eq!(build("client/BUILD.bazel", "        \"@crates//:v8\","), 1);
-        assert_eq!(build("runtime/BUILD.bazel", "        \"@crates//:v8\","), 0);
+        assert_eq!(build("runtime/BUILD.bazel", "        \"@crates//:v8\","), 1);
+        assert_eq!(
+            build("runtime/engine/BUILD.bazel", "        \"@crates//:v8\","),
+            0
+        );
         assert_eq!(build("client/BUILD.bazel", "        \"//runtime\","), 1);
         assert_eq!(build("client/BUILD.bazel", "        \"//runtime/api\","), 0);
     }

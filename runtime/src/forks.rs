@@ -262,7 +262,9 @@ impl Conversation {
     /// Does what the process says until it ends, one way or another.
     async fn listen(&mut self, cell: &Arc<Cell>, tools: &ToolTable) -> End {
         loop {
-            let message = match self.reader.next(&self.link).await {
+            // While the script waits for a tool, whoever answers needs the processor more.
+            let soon = cell.open_calls() == 0;
+            let message = match self.reader.next(&self.link, soon).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return End::Silence,
                 Err(error @ (LinkError::Nonsense(_) | LinkError::TooLong { .. })) => {

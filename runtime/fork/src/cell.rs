@@ -19,6 +19,7 @@ use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World, limit_text,
 };
 
+use crate::channel;
 use crate::life;
 use crate::stream::{self, STREAM, Stream};
 use crate::wire::{DeathNote, Run, ToCell, tell};
@@ -46,9 +47,49 @@ pub(crate) fn refuse(reason: &str) -> ! {
     life::end(1)
 }
 
+/// Whose script a process runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// One of our own, which has this process do once all that a client's will have it do.
+    Ours,
+    /// The client's, the last thing that the process does.
+    Clients,
+}
+
 /// Waits for the one script, runs it and ends the process.
 pub(crate) fn run(mut isolate: ReadyIsolate, stream: Stream) -> ! {
-    let mut stream = stream;
+    play(&mut isolate, stream, Whose::Clients);
+    life::end(0)
+}
+
+/// Plays the whole part of a cell once, with the process itself as its host: whatever a cell does first is
+/// slow, because the memory that it needs is only then mapped or copied.
+///
+/// # Errors
+/// When the script fails or a socket cannot be had.
+pub(crate) fn rehearse(isolate: &mut ReadyIsolate, run: &Run, answers: u64) -> Result<(), String> {
+    let failed = |error: io::Error| format!("Failed to rehearse: {error}");
+    let (host, cell) = channel::stream_pair().map_err(failed)?;
+    // The answers are there before the calls are made, since nobody else could give them.
+    let mut bytes = Vec::new();
+    ToCell::Run(Box::new(run.clone())).encode(&mut bytes);
+    for call in 1..=answers {
+        let result = Ok(Box::from("1"));
+        ToCell::Answer(ToolAnswer { call, result }).encode(&mut bytes);
+    }
+    rustix::io::write(&host, &bytes).map_err(|error| failed(error.into()))?;
+    // SAFETY: the descriptor of the stream belongs to nobody in this process yet.
+    if unsafe { libc::dup2(cell.as_raw_fd(), STREAM) } != STREAM {
+        return Err(failed(io::Error::last_os_error()));
+    }
+    match play(isolate, Stream::new(), Whose::Ours) {
+        Ended::Completed { error_text: None } => Ok(()),
+        ended => Err(format!("the rehearsal of a cell failed: {ended:?}")),
+    }
+}
+
+/// Takes a script from the stream and runs it.
+fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
     let run = match stream.receive(None) {
         Some(ToCell::Run(run)) => run,
         // The host has no use for this process any more.
@@ -63,8 +104,10 @@ pub(crate) fn run(mut isolate: ReadyIsolate, stream: Stream) -> ! {
     } = *run;
     stream.stay_awake_for(answer_spin);
     stream::keep_reserve();
-    isolate.lower_heap_bound(limits.heap_bytes);
-    if let Err(reason) = seed(&mut isolate) {
+    if whose == Whose::Clients {
+        isolate.lower_heap_bound(limits.heap_bytes);
+    }
+    if let Err(reason) = seed(isolate) {
         refuse(&reason);
     }
     let Some(tools) = table(tools) else {
@@ -85,20 +128,21 @@ pub(crate) fn run(mut isolate: ReadyIsolate, stream: Stream) -> ! {
         stream: RefCell::new(stream),
         answers: RefCell::default(),
     });
-    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        isolate.run(world, tools, &source)
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match whose {
+        Whose::Ours => isolate.warm_up(world, tools, &source),
+        Whose::Clients => isolate.run(world, tools, &source),
     }));
     let ended =
         ended.unwrap_or_else(|panic| Ended::Panicked(code_mode_engine::panic_message(&*panic)));
-    match ended {
+    match &ended {
         Ended::Completed { error_text } => {
             stream::say(|to| tell::end(to, error_text.as_deref()));
         }
         Ended::Panicked(message) => {
-            stream::say(|to| tell::note(to, &DeathNote::Panicked(message)));
+            stream::say(|to| tell::note(to, &DeathNote::Panicked(message.clone())));
         }
     }
-    life::end(0)
+    ended
 }
 
 /// Gives the isolate's generators of random numbers a seed that no other cell has.

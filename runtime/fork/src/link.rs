@@ -200,11 +200,12 @@ impl LinkReader {
         self.awake = awake;
     }
 
-    /// The next message; `None` when the process has closed its end.
+    /// The next message; `None` when the process has closed its end. `soon` says that the process is at
+    /// work and waits for nothing, so that it may be worth staying awake.
     ///
     /// # Errors
     /// When the process says what it should not, or the stream fails.
-    pub async fn next(&mut self, link: &Link) -> Result<Option<FromCell>, LinkError> {
+    pub async fn next(&mut self, link: &Link, soon: bool) -> Result<Option<FromCell>, LinkError> {
         loop {
             if let Some(message) = self.take()? {
                 return Ok(Some(message));
@@ -213,7 +214,7 @@ impl LinkReader {
                 Some(0) => return Ok(None),
                 Some(_) => {}
                 None => {
-                    if !self.stay_awake(link).await.map_err(LinkError::Stream)? {
+                    if !soon || !self.stay_awake(link).await.map_err(LinkError::Stream)? {
                         self.sleep(link).await.map_err(LinkError::Stream)?;
                     }
                 }

@@ -4,6 +4,17 @@
 /// MiB aside for code, and the rest is for the allocator, ICU and the stack. Bytes.
 const FOR_ITSELF_BYTES: u64 = 128 << 20;
 
+/// Freed memory that the allocator of a cell's process keeps instead of giving it back, bytes: what the
+/// rehearsal has mapped, the script finds mapped.
+const KEPT_BYTES: libc::c_int = 4 << 20;
+
+/// Has the allocator keep what the process frees.
+pub(crate) fn keep_what_is_freed() {
+    // SAFETY: the call takes two integers and sets the allocator's parameters. Where it does not, the
+    // allocator only gives memory back sooner.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES) };
+}
+
 /// The bound of the kernel behind V8's own: private writable memory of a cell's process.
 ///
 /// V8 looks at the bound of its heap when it collects garbage, and knows nothing of what ICU and the C

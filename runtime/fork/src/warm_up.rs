@@ -16,6 +16,9 @@ use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
 };
 
+use crate::cell;
+use crate::wire::Run;
+
 /// What the zygote does once. Nothing is left in the globals: it is all within functions.
 const ZYGOTE: &str = r#"
 const now = new Date(0);
@@ -42,12 +45,18 @@ function* g() { yield 1 } [...g()];
 
 /// What each child does once: what nearly every script does.
 const CELL: &str = r#"
-const answer = await tools.warm_up({ a: [1], b: 'c' });
-text(`${answer}`); text({ a: [1, 2] }); store('k', [1]); load('k');
-const all = await Promise.all([1, 2].map(n => tools.warm_up(n)));
+const all = await Promise.all([1, 2].map(n => tools.warm_up({ n, a: [1] })));
+for (const answer of all) text(`${answer}`);
+text({ a: [1, 2] }); store('k', [1]); load('k'); Math.random();
 text(all.map(x => x * 2).join() + JSON.stringify({ a: JSON.parse('[1]') }));
 delete tools.warm_up;
 "#;
+
+/// The tool that it calls.
+const TOOL: &str = "warm_up";
+
+/// The calls that [`CELL`] makes.
+const CALLS: u64 = 2;
 
 /// Prepares the zygote's isolate.
 pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
@@ -55,19 +64,29 @@ pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
     run(isolate, CELL)
 }
 
-/// Prepares a child's copy of it, in its own process.
+/// Prepares a child's copy of it, in its own process: the child plays a cell's whole part.
 pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
-    run(isolate, CELL)
+    let run = Run {
+        source: CELL.to_owned(),
+        limits: limits(),
+        answer_spin: Duration::ZERO,
+        tools: vec![TOOL.to_owned()],
+        stored: Some(Vec::new()),
+    };
+    cell::rehearse(isolate, &run, CALLS)
+}
+
+fn limits() -> EffectiveLimits {
+    EffectiveLimits::of_operator(
+        &CellLimits::default(),
+        limits::DEFAULT_MAX_VALUE_BYTES,
+        limits::DEFAULT_MAX_STORED_VALUE_BYTES,
+    )
 }
 
 fn run(isolate: &mut ReadyIsolate, source: &str) -> Result<(), String> {
-    let operator = CellLimits::default();
     let world = Nowhere {
-        limits: EffectiveLimits::of_operator(
-            &operator,
-            limits::DEFAULT_MAX_VALUE_BYTES,
-            limits::DEFAULT_MAX_STORED_VALUE_BYTES,
-        ),
+        limits: limits(),
         calls: RefCell::default(),
         stored: RefCell::default(),
     };
@@ -83,7 +102,7 @@ fn run(isolate: &mut ReadyIsolate, source: &str) -> Result<(), String> {
 }
 
 fn tools() -> Result<ToolTable, String> {
-    let name = "warm_up".to_owned();
+    let name = TOOL.to_owned();
     let tool = ToolDefinition {
         tool_name: ToolName {
             name: name.clone(),

@@ -13,6 +13,7 @@ use crate::channel;
 use crate::confine::Cage;
 use crate::control::{self, Report, Setup};
 use crate::life::{self, Forked};
+use crate::memory;
 use crate::starter::CONTROL;
 use crate::warm_up;
 
@@ -51,6 +52,7 @@ pub(crate) fn main() -> ! {
 }
 
 fn prepare(setup: &Setup) -> Result<(ReadyIsolate, Cage), String> {
+    memory::keep_what_is_freed();
     let cage = Cage::new(setup)?;
     platform::set_up(Helpers::None)?;
     platform::set_last_words(cell::leave_last_words);
@@ -97,19 +99,19 @@ fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -
     }
 }
 
-/// The life of a child: alone with its stream, confined, warmed up, it waits for its one script.
+/// The life of a child: shut out of files and other processes, it rehearses its part; then, alone with its
+/// stream and locked in, it waits for its one script.
 fn live(setup: &Setup, mut isolate: ReadyIsolate, cage: &Cage, stream: OwnedFd) -> ! {
     life::go_with_the_host(setup.host);
     life::set_name(c"cm-cell");
     life::be_killed_sooner(CELL_SCORE);
-    // The first part needs a descriptor of the zygote's, the second one has no use for any.
-    let shut_out = cage.shut_out();
+    // The first two parts need descriptors, the last one has no use for any but the stream.
+    let rehearsed = cage.shut_out().and_then(|()| warm_up::cell(&mut isolate));
     let stream = match cell::keep_only(stream) {
         Ok(stream) => stream,
         Err(_) => life::end(1),
     };
-    let locked_in = shut_out.and_then(|()| cage.lock_in());
-    match locked_in.and_then(|()| warm_up::cell(&mut isolate)) {
+    match rehearsed.and_then(|()| cage.lock_in()) {
         Ok(()) => cell::run(isolate, stream),
         Err(reason) => cell::refuse(&reason),
     }

@@ -33,32 +33,33 @@ pub(crate) fn stream_settled<'s>(
     mut result: v8::ReturnValue<'s, v8::Value>,
 ) {
     guarded(scope, |scope, _| {
-        let resolver = v8::PromiseResolver::new(scope).ok_or(Thrown::Pending)?;
-        result.set(resolver.get_promise(scope).into());
-        if !args.get(1).is_function() {
+        let error = if args.get(1).is_function() {
+            v8::tc_scope!(let caught, scope);
+            match settled(caught, args.get(0), args.get(1)) {
+                Ok(done) => {
+                    // A promise around this one would be settled through `then`, which a script may
+                    // have replaced.
+                    result.set(done);
+                    return Ok(());
+                }
+                Err(Thrown::Type(message)) => {
+                    let message = string(caught, &message)?;
+                    v8::Exception::type_error(caught, message)
+                }
+                Err(Thrown::Pending) if !caught.has_terminated() => {
+                    let error = caught.exception().ok_or(Thrown::Pending)?;
+                    caught.reset();
+                    error
+                }
+                Err(thrown) => return Err(thrown),
+            }
+        } else {
             let message = string(scope, NO_CALLBACK)?;
-            let error = v8::Exception::type_error(scope, message);
-            resolver.reject(scope, error).ok_or(Thrown::Pending)?;
-            return Ok(());
-        }
-        v8::tc_scope!(let caught, scope);
-        let error = match settled(caught, args.get(0), args.get(1)) {
-            Ok(done) => {
-                resolver.resolve(caught, done).ok_or(Thrown::Pending)?;
-                return Ok(());
-            }
-            Err(Thrown::Type(message)) => {
-                let message = string(caught, &message)?;
-                v8::Exception::type_error(caught, message)
-            }
-            Err(Thrown::Pending) if !caught.has_terminated() => {
-                let error = caught.exception().ok_or(Thrown::Pending)?;
-                caught.reset();
-                error
-            }
-            Err(thrown) => return Err(thrown),
+            v8::Exception::type_error(scope, message)
         };
-        resolver.reject(caught, error).ok_or(Thrown::Pending)?;
+        let resolver = v8::PromiseResolver::new(scope).ok_or(Thrown::Pending)?;
+        resolver.reject(scope, error).ok_or(Thrown::Pending)?;
+        result.set(resolver.get_promise(scope).into());
         Ok(())
     });
 }

@@ -274,7 +274,8 @@ impl Host {
 
     async fn receive(&mut self, message: ClientMessage) -> Work {
         match message {
-            ClientMessage::Hello(_) => Err(Ended(2)),
+            // Our client does not offer what the second of them needs.
+            ClientMessage::Hello(_) | ClientMessage::OperationYield { .. } => Err(Ended(2)),
             ClientMessage::OperationRequest { id, request } => {
                 self.waiting.push((id, request));
                 Ok(())

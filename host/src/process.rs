@@ -30,7 +30,8 @@ const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
 /// it does not return.
 pub fn main() -> ExitCode {
     code_mode_runtime::entry();
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let timings = std::env::var(args::V1_TIMINGS).ok();
+    let args = match Args::parse(std::env::args().skip(1), timings) {
         Ok(args) => args,
         Err(error) => {
             complain(&error.to_string());

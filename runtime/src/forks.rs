@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
-    Child, DeathNote, Exit, FromCell, Link, LinkError, LinkReader, Nursery, Run, ToCell,
+    Child, DeathNote, Exit, FromCell, Link, LinkError, LinkReader, Nursery, OfferedTool, Run,
+    ToCell,
 };
 use serde_json::value::RawValue;
 
@@ -241,7 +242,12 @@ impl Conversation {
             source: job.source.clone(),
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
-            tools: tools.map(|tool| tool.name.clone()).collect(),
+            tools: tools
+                .map(|tool| OfferedTool {
+                    name: tool.name.clone(),
+                    tool_name: tool.tool_name.clone(),
+                })
+                .collect(),
             stored: few.then(|| {
                 let pairs = stored.iter();
                 pairs

@@ -20,8 +20,11 @@
 //! V8's sandbox is on, and each isolate gives up its memory to bounds. Callbacks from V8 catch panics,
 //! so that none crosses V8's frames.
 
+mod audio;
+mod bigints;
 mod buffers;
 mod callback;
+mod content;
 mod control;
 mod errors;
 mod event_loop;
@@ -36,6 +39,7 @@ pub mod platform;
 mod readable;
 mod rejections;
 mod script_state;
+mod settled;
 mod stored;
 mod strings;
 mod timers;

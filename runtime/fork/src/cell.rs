@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{ContentItem, ToolDefinition, ToolKind, ToolName};
+use code_mode_api::{ContentItem, ToolDefinition, ToolKind};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::platform::LastWords;
 use code_mode_engine::{
@@ -22,7 +22,7 @@ use code_mode_engine::{
 use crate::channel;
 use crate::life;
 use crate::stream::{self, STREAM, Stream};
-use crate::wire::{DeathNote, Run, ToCell, tell};
+use crate::wire::{DeathNote, OfferedTool, Run, ToCell, tell};
 
 /// Closes all descriptors but this one, which becomes the stream's.
 ///
@@ -155,15 +155,12 @@ pub(crate) fn seed(isolate: &mut ReadyIsolate) -> Result<(), String> {
 }
 
 /// The table of tools of which only the names are known here; the host has checked them all.
-fn table(names: Vec<String>) -> Option<ToolTable> {
-    let tools = names
+fn table(tools: Vec<OfferedTool>) -> Option<ToolTable> {
+    let tools = tools
         .into_iter()
-        .map(|name| ToolDefinition {
-            tool_name: ToolName {
-                name: name.clone(),
-                namespace: None,
-            },
+        .map(|OfferedTool { name, tool_name }| ToolDefinition {
             name,
+            tool_name,
             description: String::new(),
             kind: ToolKind::Function,
             input_schema: None,

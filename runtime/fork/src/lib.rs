@@ -50,4 +50,4 @@ pub use nursery::{
     FIRST_PAUSE, LONGEST_PAUSE, Nursery, NurseryConfig, ORDERED_BIRTHS, ZYGOTE_DEADLINE,
 };
 pub use starter::{Program, Starter};
-pub use wire::{DeathNote, FromCell, Nonsense, Run, ToCell};
+pub use wire::{DeathNote, FromCell, Nonsense, OfferedTool, Run, ToCell};

@@ -17,7 +17,7 @@ use code_mode_engine::{
 };
 
 use crate::cell;
-use crate::wire::Run;
+use crate::wire::{OfferedTool, Run};
 
 /// What the zygote does once. Nothing is left in the globals: it is all within functions.
 const ZYGOTE: &str = r#"
@@ -70,7 +70,10 @@ pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
         source: CELL.to_owned(),
         limits: limits(),
         answer_spin: Duration::ZERO,
-        tools: vec![TOOL.to_owned()],
+        tools: vec![OfferedTool {
+            name: TOOL.to_owned(),
+            tool_name: tool_name(),
+        }],
         stored: Some(Vec::new()),
     };
     cell::rehearse(isolate, &run, CALLS)
@@ -101,14 +104,17 @@ fn run(isolate: &mut ReadyIsolate, source: &str) -> Result<(), String> {
     }
 }
 
+fn tool_name() -> ToolName {
+    ToolName {
+        name: TOOL.to_owned(),
+        namespace: None,
+    }
+}
+
 fn tools() -> Result<ToolTable, String> {
-    let name = TOOL.to_owned();
     let tool = ToolDefinition {
-        tool_name: ToolName {
-            name: name.clone(),
-            namespace: None,
-        },
-        name,
+        name: TOOL.to_owned(),
+        tool_name: tool_name(),
         description: String::new(),
         kind: ToolKind::Function,
         input_schema: None,

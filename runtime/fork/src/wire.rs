@@ -4,7 +4,7 @@
 //! Both sides are of one build, so there are no versions. The host trusts nothing: whatever a process
 //! sends is checked here, and one that speaks nonsense is killed.
 
-use code_mode_api::{ContentItem, ImageDetail, ToolError};
+use code_mode_api::{ContentItem, ImageDetail, ToolError, ToolName};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::{ToolAnswer, ToolCall};
 use std::time::Duration;
@@ -33,6 +33,15 @@ pub enum ToCell {
     Descriptions(Vec<String>),
 }
 
+/// What a script has to know of a tool to call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedTool {
+    /// The name that scripts see, before normalisation.
+    pub name: String,
+    /// The tool's own name.
+    pub tool_name: ToolName,
+}
+
 /// What a process is to run, and all that it needs for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -42,8 +51,8 @@ pub struct Run {
     pub limits: EffectiveLimits,
     /// How long the process waits awake for a tool's answer before it sleeps.
     pub answer_spin: Duration,
-    /// The names of the tools, before normalisation.
-    pub tools: Vec<String>,
+    /// The tools.
+    pub tools: Vec<OfferedTool>,
     /// The session's stored values, or `None` when they are many and each is to be asked for.
     pub stored: Option<Vec<(String, String)>>,
 }
@@ -112,6 +121,7 @@ mod kind {
     pub(super) const FORBIDDEN: u8 = 45;
     pub(super) const ABORTED: u8 = 46;
     pub(super) const UNPREPARED: u8 = 47;
+    pub(super) const AUDIO: u8 = 48;
 }
 
 /// Appends messages to bytes that are to be sent.
@@ -281,7 +291,11 @@ impl Run {
         writer.number(micros(self.answer_spin));
         writer.number(self.tools.len() as u64);
         for tool in &self.tools {
-            writer.text(tool);
+            writer.text(&tool.name).text(&tool.tool_name.name);
+            match &tool.tool_name.namespace {
+                None => drop(writer.number(0)),
+                Some(namespace) => drop(writer.number(1).text(namespace)),
+            }
         }
         // One more than there are, so that 0 can say that they are to be asked for.
         writer.number(
@@ -329,7 +343,16 @@ impl Run {
         let answer_spin = Duration::from_micros(reader.number()?);
         let mut tools = Vec::new();
         for _ in 0..reader.number()? {
-            tools.push(reader.text()?.to_owned());
+            tools.push(OfferedTool {
+                name: reader.text()?.to_owned(),
+                tool_name: ToolName {
+                    name: reader.text()?.to_owned(),
+                    namespace: match reader.number()? {
+                        0 => None,
+                        _ => Some(reader.text()?.to_owned()),
+                    },
+                },
+            });
         }
         let stored = match reader.number()?.checked_sub(1) {
             None => None,
@@ -370,6 +393,9 @@ pub(crate) mod tell {
                 let mut writer = Writer::new(to, kind::IMAGE);
                 writer.bytes.push(detail_byte(*detail));
                 writer.rest(image_url);
+            }
+            ContentItem::Audio { audio_url } => {
+                Writer::new(to, kind::AUDIO).rest(audio_url);
             }
         }
     }
@@ -468,6 +494,9 @@ impl FromCell {
                 let image_url = reader.rest()?.to_owned();
                 Self::Output(ContentItem::Image { image_url, detail })
             }
+            kind::AUDIO => Self::Output(ContentItem::Audio {
+                audio_url: reader.rest()?.to_owned(),
+            }),
             kind::CALL => Self::Call(ToolCall {
                 call: reader.number()?,
                 number: reader.number()?,

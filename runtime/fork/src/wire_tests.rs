@@ -25,7 +25,22 @@ fn run() -> Run {
         source: "text('ü')".to_owned(),
         limits: EffectiveLimits::of_operator(&CellLimits::default(), 1, 2),
         answer_spin: Duration::from_micros(7),
-        tools: vec!["a".to_owned(), "b-c".to_owned()],
+        tools: vec![
+            OfferedTool {
+                name: "a".to_owned(),
+                tool_name: ToolName {
+                    name: "a".to_owned(),
+                    namespace: None,
+                },
+            },
+            OfferedTool {
+                name: "b-c".to_owned(),
+                tool_name: ToolName {
+                    name: "c".to_owned(),
+                    namespace: Some("b".to_owned()),
+                },
+            },
+        ],
         stored: Some(vec![("k".to_owned(), "[1]".to_owned())]),
     }
 }
@@ -78,11 +93,12 @@ fn what_a_cell_says_is_heard() {
         Some(ImageDetail::High),
         Some(ImageDetail::Original),
     ];
-    for item in details
-        .map(image)
-        .into_iter()
-        .chain([ContentItem::Text("ü".to_owned())])
-    {
+    for item in details.map(image).into_iter().chain([
+        ContentItem::Text("ü".to_owned()),
+        ContentItem::Audio {
+            audio_url: "data:,y".to_owned(),
+        },
+    ]) {
         assert_eq!(
             heard(|to| tell::output(to, &item)),
             format!("{:?}", FromCell::Output(item))

@@ -9,11 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use code_mode_api::ContentItem;
+use code_mode_api::{ContentItem, ToolDefinition};
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::{
-    Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
-};
+use code_mode_engine::{Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, World};
 
 use crate::cell::Cell;
 use crate::faults::Fault;
@@ -105,7 +103,7 @@ fn run(mut isolate: ReadyIsolate, job: Job) {
     let world = Rc::new(ThreadWorld {
         stored: cell.store.snapshot(),
         writes: RefCell::new(Writes::new(&cell.store)),
-        tools: tools.clone(),
+        tools: Arc::clone(tools.tools()),
         cell: Arc::clone(&cell),
     });
     let of_cell = timing::cell(&cell).entered();
@@ -151,7 +149,7 @@ fn name_thread(cell: &Cell) {
 /// What a script on a thread reaches: its cell, directly.
 struct ThreadWorld {
     cell: Arc<Cell>,
-    tools: ToolTable,
+    tools: Arc<[ToolDefinition]>,
     /// The session's values when the cell began.
     stored: Snapshot,
     /// What the script has stored.
@@ -179,7 +177,7 @@ impl World for ThreadWorld {
     }
 
     fn call(&self, call: ToolCall) {
-        if let Some(tool) = self.tools.tool(call.tool) {
+        if let Some(tool) = self.tools.get(call.tool) {
             self.cell.invoke(call, tool);
         }
     }
@@ -202,7 +200,7 @@ impl World for ThreadWorld {
     }
 
     fn tool_descriptions(&self) -> Vec<String> {
-        let tools = self.tools.tools().iter();
+        let tools = self.tools.iter();
         tools.map(|tool| tool.description.clone()).collect()
     }
 

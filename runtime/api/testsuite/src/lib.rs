@@ -3,6 +3,7 @@
 //! # Purpose
 //! One suite runs against the in-process runtime and against the client of a host process, so that
 //! an embedder can change from one to the other. It knows nothing but the traits of `code_mode_api`.
+//! Most cases are data (`cases/`), which the clients of other languages play too.
 //!
 //! # Life cycle
 //! [`suite!`] takes a function that makes a provider and expands to one test per case. Each test
@@ -14,24 +15,19 @@
 //! # Limits
 //! Nothing here sleeps to wait for something; [`PATIENCE`] only guards against hanging.
 
+mod cases;
 mod errors;
 mod fixture;
 mod life_cycle;
 mod no_tools;
-mod output;
-mod store;
-mod surface;
-mod tools;
+mod play;
 
 pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_of, tool, within};
 
 pub use errors::*;
 pub use life_cycle::*;
 pub use no_tools::NoTools;
-pub use output::*;
-pub use store::*;
-pub use surface::*;
-pub use tools::*;
+pub use play::play;
 
 /// Expands to one `#[tokio::test]` for each case of the suite.
 ///
@@ -40,7 +36,22 @@ pub use tools::*;
 #[macro_export]
 macro_rules! suite {
     ($make:expr) => {
+        $crate::data_cases! { play_cases $make }
         $crate::cases! { $make;
+            a_long_source_line_is_shown_in_part
+            a_dropped_wait_frees_the_place_of_the_observer
+            a_provider_goes_on_after_its_session
+        }
+    };
+}
+
+/// Hands the names of the cases that are data to another macro, since a test needs its name when it
+/// is compiled. A test below compares them with the files.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! data_cases {
+    ($then:ident $($argument:expr)?) => {
+        $crate::$then! { $($argument)?;
             text_shows_each_kind_of_value
             objects_that_json_would_hide_are_readable
             circular_and_throwing_values_throw_catchable_errors
@@ -89,14 +100,27 @@ macro_rules! suite {
             an_unobserved_result_is_kept_for_one_wait
             unknown_and_finished_cells_are_told_apart
             only_one_observer_at_a_time
-            a_dropped_wait_frees_the_place_of_the_observer
             terminate_ends_a_spinning_cell
             terminate_ends_a_waiting_cell_and_its_observer
             terminate_ends_every_kind_of_busy_cell
-            a_shut_down_session_refuses_everything
             shutdown_ends_running_cells
+            a_shut_down_session_refuses_everything
             a_request_lowers_limits
         }
+    };
+}
+
+/// Expands to the tests of cases that are data; see [`suite!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! play_cases {
+    ($make:expr; $($case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::play($make, stringify!($case)).await;
+            }
+        )*
     };
 }
 
@@ -112,4 +136,32 @@ macro_rules! cases {
             }
         )*
     };
+}
+
+/// Expands to the names of the cases that are data.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! case_names {
+    (; $($case:ident)*) => {
+        [$(stringify!($case)),*]
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_case_of_the_files_is_a_test_and_every_step_has_one_action() {
+        let cases = crate::cases::all();
+        for step in cases.iter().flat_map(|case| &case.steps) {
+            step.action();
+        }
+        let in_files: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        let listed = crate::data_cases!(case_names);
+        let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+        assert_eq!(distinct.len(), listed.len());
+        assert_eq!(distinct, in_files.iter().copied().collect());
+        assert_eq!(in_files.len(), listed.len());
+    }
 }

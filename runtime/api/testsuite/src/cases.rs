@@ -107,6 +107,9 @@ pub(crate) struct Step {
     pub(crate) yield_time_ms: Option<u64>,
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, u64>,
+    /// Which hosts the step holds for; see [`Case`].
+    #[serde(rename = "hosts")]
+    _hosts: Option<Hosts>,
     /// The id that the cell must have.
     pub(crate) id: Option<String>,
     pub(crate) items: Option<Vec<Item>>,

@@ -33,6 +33,9 @@ from .wire import Json
 SESSION_ID = "session"
 """The session on the wire; each connection has one."""
 
+ABOUT_A_CELL = frozenset({"initial", "session/wait", "session/terminate", "session/shutdown"})
+"""What is asked about scripts that were started before, so that they may have acted whatever becomes of it."""
+
 NOBODY_WAITS = "nobody waits for this cell any more"
 """What a script hears whose cell has no owner."""
 
@@ -268,7 +271,7 @@ class Connection:
             await self._outgoing.enter(len(frame))
             self._outgoing.leave(len(frame))
             if self.failure is not None:
-                raise self.failure.with_side_effects("none")
+                raise self.failure.with_side_effects("possible" if method in ABOUT_A_CELL else "none")
         except BaseException:
             if has_slot:
                 self._calls.leave()
@@ -665,11 +668,7 @@ class Connection:
             self._ready.set_exception(failure.with_side_effects("none"))
         pendings, self._pending = self._pending, {}
         for id, pending in pendings.items():
-            acted = id not in unsent and pending.kind not in (
-                "session/open",
-                "session/exportStore",
-                "session/importStore",
-            )
+            acted = pending.kind in ABOUT_A_CELL or (pending.kind == "session/execute" and id not in unsent)
             self._reject(pending, failure.with_side_effects("possible" if acted else "none"))
         work, self._work = self._work, {}
         for item in work.values():
@@ -745,5 +744,5 @@ class GivenNumbers:
             self._beyond.discard(self._up_to)
         return True
 
-    def __contains__(self, number: int) -> bool:
-        return 1 <= number <= self._up_to or number in self._beyond
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and 1 <= number <= self._up_to or number in self._beyond

@@ -118,6 +118,15 @@ _SCALARS: dict[Any, dict[str, Json]] = {
     type(None): {"type": "null"},
 }
 
+
+def _scalar(annotation: Any) -> dict[str, Json] | None:
+    try:
+        return _SCALARS.get(annotation)
+    except TypeError:
+        # Annotations with a mapping in them cannot be hashed.
+        return None
+
+
 _LISTS = (list, Sequence, collections.abc.Iterable, collections.abc.Collection, set, frozenset)
 _MAPS = (dict, Mapping, collections.abc.MutableMapping)
 
@@ -138,8 +147,8 @@ class _Writer:
         """The schema of one annotation."""
         if annotation is Any or annotation is object or annotation is inspect.Parameter.empty:
             return {}
-        if annotation in _SCALARS:
-            return dict(_SCALARS[annotation])
+        if (scalar := _scalar(annotation)) is not None:
+            return dict(scalar)
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
             inner = self.schema(arguments[0], where)
@@ -222,15 +231,22 @@ class _Member:
     name: str
     annotation: Any
     is_required: bool
-    default: Any = dataclasses.MISSING
+    default: Any
+    """`dataclasses.MISSING` when there is none that can be shown."""
 
 
 def _members(annotation: Any) -> list[_Member]:
     """The members of a dataclass or TypedDict."""
     hints = get_type_hints(annotation, include_extras=True)
     if typing.is_typeddict(annotation):
-        needed = annotation.__required_keys__
-        return [_Member(name, hint, name in needed) for name, hint in hints.items()]
+        # Where annotations are strings, the class itself does not know which of its keys are marked.
+        marks = {name: get_origin(hint) for name, hint in hints.items()}
+        needed = {
+            name
+            for name, mark in marks.items()
+            if mark is Required or (mark is not NotRequired and name in annotation.__required_keys__)
+        }
+        return [_Member(name, hint, name in needed, dataclasses.MISSING) for name, hint in hints.items()]
     members = []
     for item in dataclasses.fields(annotation):
         if item.init:

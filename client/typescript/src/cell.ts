@@ -110,8 +110,8 @@ export class Cell implements CellSink, AsyncIterable<CellEvent>, AsyncDisposable
   /** Ends the cell; when this resolves, nothing of the script runs. Its last output is the response's. */
   async terminate(): Promise<CellResponse> {
     this.refuseIfOver();
-    const at_hand = this.observation?.settled;
-    if (!this.isObserved && at_hand?.ok && at_hand.value.isFinal) return this.take();
+    const atHand = this.observation?.settled;
+    if (!this.isObserved && atHand?.ok && atHand.value.isFinal) return this.take();
     let response: CellResponse;
     try {
       response = await this.connection.terminate(this);

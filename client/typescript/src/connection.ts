@@ -30,7 +30,7 @@ import { Gate } from "./gate.js";
 import { HostProcess, exitText, type Exit } from "./process.js";
 import { CellResponse } from "./results.js";
 import * as wire from "./wire.js";
-import type { HostMessage, Json, NotificationSend, ToolInvoke } from "./wire.js";
+import type { HostMessage, Id, Json, NotificationSend, ToolInvoke } from "./wire.js";
 
 /** The session on the wire; each connection has one. */
 export const SESSION_ID = "session";
@@ -141,16 +141,16 @@ export class Connection<Cell extends CellSink> {
 
   private readonly process: HostProcess;
   private readonly reader = new wire.FrameReader();
-  private readonly outbox: { rest: Buffer; id: number | null }[] = [];
+  private readonly outbox: { rest: Buffer; id: Id | null }[] = [];
   private readonly outgoing = new Gate(MAX_OUTGOING_BYTES);
   private readonly calls = new Gate(MAX_CALLS);
-  private readonly pending = new Map<number, Pending<Cell>>();
+  private readonly pending = new Map<Id, Pending<Cell>>();
   private readonly cells = new Map<string, Cell>();
   private readonly givenCells = new GivenNumbers();
-  private readonly work = new Map<number, { abort: AbortController; cell: Cell }>();
+  private readonly work = new Map<Id, { abort: AbortController; cell: Cell }>();
   private running = 0;
   private runningBytes = 0;
-  private readonly recent = new Set<number>();
+  private readonly recent = new Set<Id>();
   private nextId = 1;
   private readonly ready = new Deferred<void>();
   private check: { timer: NodeJS.Timeout; due: number } | null = null;
@@ -352,7 +352,7 @@ export class Connection<Cell extends CellSink> {
     return pending;
   }
 
-  private leave(id: number): Pending<Cell> {
+  private leave(id: Id): Pending<Cell> {
     const pending = this.pending.get(id);
     if (pending === undefined) throw new wire.WireError(`an answer to request ${id}, which is not in flight`);
     this.pending.delete(id);
@@ -467,7 +467,7 @@ export class Connection<Cell extends CellSink> {
     }
   }
 
-  private answered(id: number, answer: wire.Answer): void {
+  private answered(id: Id, answer: wire.Answer): void {
     const pending = this.leave(id);
     const { kind } = pending;
     if (kind === "initial") throw new wire.WireError(`a second response to request ${id}`);
@@ -502,7 +502,7 @@ export class Connection<Cell extends CellSink> {
     throw new wire.WireError(`a response of the wrong kind to ${kind}`);
   }
 
-  private started(id: number, execute: Pending<Cell>, cellId: string): void {
+  private started(id: Id, execute: Pending<Cell>, cellId: string): void {
     if (!isNumber(cellId)) throw new wire.WireError(`the cell id ${JSON.stringify(cellId)}, which is no number`);
     if (!this.givenCells.add(Number(cellId))) throw new wire.WireError(`the cell id ${cellId} twice`);
     const cell = execute.makeCell?.(cellId);
@@ -597,13 +597,13 @@ export class Connection<Cell extends CellSink> {
         const result = await this.owner.callTool(cell, message, signal);
         if (!this.work.has(id)) return;
         try {
-          frame = wire.frame(wire.toolResult(id, result));
+          frame = wire.toolResult(id, result);
         } catch (error) {
           throw new Error(`the tool's result cannot be sent: ${messageOf(error)}`);
         }
       } else {
         await this.owner.notify(cell, message);
-        frame = wire.frame(wire.notificationDelivered(id));
+        frame = wire.notificationDelivered(id);
       }
     } catch (error) {
       frame = errorFrame(id, messageOf(error));
@@ -618,8 +618,8 @@ export class Connection<Cell extends CellSink> {
     if (this.work.delete(id)) this.send(frame, null);
   }
 
-  private refuse(id: number, reason: string): void {
-    this.send(wire.frame(wire.delegateError(id, reason)), null);
+  private refuse(id: Id, reason: string): void {
+    this.send(wire.delegateError(id, reason), null);
   }
 
   // -------------------------------------------------------------------------------------------
@@ -734,11 +734,11 @@ async function within(ms: number, promise: Promise<unknown>): Promise<void> {
   clearTimeout(timer);
 }
 
-function errorFrame(id: number, message: string): Buffer {
+function errorFrame(id: Id, message: string): Buffer {
   try {
-    return wire.frame(wire.delegateError(id, message));
+    return wire.delegateError(id, message);
   } catch (error) {
-    return wire.frame(wire.delegateError(id, `the tool's error cannot be sent: ${messageOf(error)}`));
+    return wire.delegateError(id, `the tool's error cannot be sent: ${messageOf(error)}`);
   }
 }
 

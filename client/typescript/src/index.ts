@@ -42,6 +42,7 @@ export {
   tool,
   type Decision,
   type JsonSchema,
+  type OutputOf,
   type Policy,
   type StandardSchema,
   type Tool,

@@ -37,16 +37,24 @@ export type Policy = (call: ToolCall) => Decision | Promise<Decision>;
 export type JsonSchema = { readonly [key: string]: unknown };
 
 /** The part of a validator that this package uses: zod, valibot, arktype and others have it. */
-export interface StandardSchema<Output> {
+export interface StandardSchema {
   readonly "~standard": {
     readonly version: 1;
-    readonly validate: (value: unknown) => ValidationResult<Output> | Promise<ValidationResult<Output>>;
+    readonly validate: (value: unknown) => ValidationResult | Promise<ValidationResult>;
     readonly jsonSchema?: { readonly input: (options: { target: "draft-2020-12" }) => Record<string, unknown> };
   };
 }
 
-type ValidationResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
+/** What a schema makes of an input. */
+export type OutputOf<Schema extends StandardSchema> =
+  Extract<Awaited<ReturnType<Schema["~standard"]["validate"]>>, { readonly value: unknown }> extends {
+    readonly value: infer Output;
+  }
+    ? Output
+    : never;
+
+type ValidationResult =
+  | { readonly value: unknown; readonly issues?: undefined }
   | { readonly issues: readonly ValidationIssue[] };
 
 interface ValidationIssue {
@@ -77,11 +85,11 @@ export interface Tool {
  * Makes a tool whose input is checked by a schema of zod or of any other library with the standard interface. Its JSON
  * schema is the schema's own, or `inputSchema` where the library makes none. Throws a TypeError when there is neither.
  */
-export function tool<Output>(
+export function tool<Schema extends StandardSchema>(
   fields: ToolFields & {
-    input: StandardSchema<Output>;
+    input: Schema;
     inputSchema?: JsonSchema;
-    handler: (input: Output, context: ToolContext) => unknown;
+    handler: (input: OutputOf<Schema>, context: ToolContext) => unknown;
   },
 ): Tool;
 /** Makes a tool whose input is what JSON gave; `inputSchema` tells the script's author what it should be. */
@@ -93,7 +101,7 @@ export function tool<Input = Json>(
 ): Tool;
 export function tool(
   fields: ToolFields & {
-    input?: StandardSchema<unknown>;
+    input?: StandardSchema;
     inputSchema?: JsonSchema;
     handler: (input: never, context: ToolContext) => unknown;
   },
@@ -124,16 +132,16 @@ export function inNamespace(given: Tool, namespace: string | undefined): Tool {
   return { ...given, namespace, definition: { ...given.definition, tool_name: { name: given.name, namespace } } };
 }
 
-function jsonSchemaOf(schema: StandardSchema<unknown>, name: string): JsonSchema {
+function jsonSchemaOf(schema: StandardSchema, name: string): JsonSchema {
   const standard = schema["~standard"];
   if (standard.jsonSchema !== undefined) return standard.jsonSchema.input({ target: "draft-2020-12" });
-  // zod 4 has it as a method, and writes what the input may be.
+  // Some releases of zod 4 have it as a method, and write what the input may be.
   const method = (schema as { toJSONSchema?: (options: { io: "input" }) => Record<string, unknown> }).toJSONSchema;
   if (typeof method === "function") return method.call(schema, { io: "input" });
   throw new TypeError(`the schema of the tool ${name} gives no JSON schema: pass it as inputSchema`);
 }
 
-async function validated(schema: StandardSchema<unknown>, input: Json): Promise<unknown> {
+async function validated(schema: StandardSchema, input: Json): Promise<unknown> {
   // A script that calls a tool without an argument sends null; for a schema of an object that is an empty one.
   let result = await schema["~standard"].validate(input);
   if (result.issues !== undefined && input === null) {

@@ -18,6 +18,9 @@ export const CAPABILITIES: readonly string[] = [EXTENSION_LIMITS, EXTENSION_STOR
 /** Any value that JSON can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
+/** An id that the host gives. It has 64 bits, so that one beyond 2^53 is a bigint. */
+export type Id = number | bigint;
+
 /** The host said what is no message of the protocol. */
 export class WireError extends Error {}
 
@@ -32,7 +35,7 @@ export type Answer =
 
 export interface ToolInvoke {
   type: "tool/invoke";
-  id: number;
+  id: Id;
   sessionId: string;
   cellId: string;
   callId: string;
@@ -44,7 +47,7 @@ export interface ToolInvoke {
 
 export interface NotificationSend {
   type: "notification/send";
-  id: number;
+  id: Id;
   sessionId: string;
   cellId: string;
   callId: string;
@@ -54,11 +57,11 @@ export interface NotificationSend {
 export type HostMessage =
   | { type: "ready"; capabilities: ReadonlySet<string> }
   | { type: "rejected"; reason: string }
-  | { type: "response"; id: number; answer: Answer }
-  | { type: "initial"; id: number; answer: CellResponse | Failure }
+  | { type: "response"; id: Id; answer: Answer }
+  | { type: "initial"; id: Id; answer: CellResponse | Failure }
   | ToolInvoke
   | NotificationSend
-  | { type: "cancel"; id: number }
+  | { type: "cancel"; id: Id }
   | { type: "closed"; sessionId: string; cellId: string };
 
 // ---------------------------------------------------------------------------------------------
@@ -69,12 +72,18 @@ export type HostMessage =
  * hold a value of it.
  */
 export function frame(message: unknown): Buffer {
-  let text: string;
+  return frameOfText(textOf(message));
+}
+
+function textOf(value: unknown): string {
   try {
-    text = JSON.stringify(message);
+    return JSON.stringify(value);
   } catch (error) {
     throw new InvalidRequest(`JSON cannot hold it: ${messageOf(error)}`);
   }
+}
+
+function frameOfText(text: string): Buffer {
   const length = Buffer.byteLength(text);
   if (length > MAX_FRAME_BYTES) {
     throw new InvalidRequest(`the frame of ${length} bytes is larger than ${MAX_FRAME_BYTES} bytes`);
@@ -155,20 +164,25 @@ export function cancel(id: number): unknown {
   return { type: "operation/cancel", id };
 }
 
-/** The answer of a tool. A result that JSON leaves out, such as undefined, is null. */
-export function toolResult(id: number, result: unknown): unknown {
+/** The frame of a tool's answer. A result that JSON leaves out, such as undefined, is null. */
+export function toolResult(id: Id, result: unknown): Buffer {
   const kept = result === undefined || typeof result === "function" || typeof result === "symbol" ? null : result;
-  return { type: "delegate/response", id, result: { status: "ok", value: { type: "tool/result", result: kept } } };
+  return delegateResponse(id, { status: "ok", value: { type: "tool/result", result: kept } });
 }
 
-/** The answer to a notification. */
-export function notificationDelivered(id: number): unknown {
-  return { type: "delegate/response", id, result: { status: "ok", value: { type: "notification/delivered" } } };
+/** The frame that answers a notification. */
+export function notificationDelivered(id: Id): Buffer {
+  return delegateResponse(id, { status: "ok", value: { type: "notification/delivered" } });
 }
 
-/** The answer of a tool that has failed. */
-export function delegateError(id: number, message: string): unknown {
-  return { type: "delegate/response", id, result: { status: "error", message } };
+/** The frame of a tool's failure. */
+export function delegateError(id: Id, message: string): Buffer {
+  return delegateResponse(id, { status: "error", message });
+}
+
+function delegateResponse(id: Id, result: unknown): Buffer {
+  // JSON.stringify knows no bigint, and a template does.
+  return frameOfText(`{"type":"delegate/response","id":${id},"result":${textOf(result)}}`);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -179,14 +193,43 @@ const SURROGATE = /\\u[dD][89a-fA-F][0-9a-fA-F]{2}/;
 
 /** Reads one message of a host. Throws WireError for anything else. */
 export function decode(payload: Uint8Array, capabilities: ReadonlySet<string>): HostMessage {
+  let text: string;
   let value: unknown;
   try {
-    const text = DECODER.decode(payload);
+    text = DECODER.decode(payload);
     value = SURROGATE.test(text) ? wellFormed(JSON.parse(text)) : JSON.parse(text);
   } catch (error) {
     throw new WireError(`it is no JSON: ${messageOf(error)}`);
   }
-  return message(value, capabilities);
+  return message(value, capabilities, text);
+}
+
+/** The exact text of the number `name` of the outermost object. */
+function exactNumber(text: string, name: string): string | null {
+  const token = /"(?:[^"\\]|\\.)*"|[[\]{}]|-?[0-9][0-9.eE+-]*/gs;
+  let depth = 0;
+  let last = "";
+  for (const [found] of text.matchAll(token)) {
+    if (found === "{" || found === "[") depth += 1;
+    else if (found === "}" || found === "]") depth -= 1;
+    else if (depth === 1 && last === `"${name}"` && !found.startsWith('"')) return found;
+    last = found;
+  }
+  return null;
+}
+
+const MIN_ID = -(2n ** 63n);
+const MAX_ID = 2n ** 63n - 1n;
+
+function idOf(fields: Fields, text: string): Id {
+  const value = fields.take("id");
+  if (Number.isSafeInteger(value)) return value as number;
+  const exact = typeof value === "number" ? exactNumber(text, "id") : null;
+  if (exact !== null && /^-?[0-9]+$/.test(exact)) {
+    const id = BigInt(exact);
+    if (id >= MIN_ID && id <= MAX_ID) return id;
+  }
+  throw new WireError("the id of the message is no 64-bit integer");
 }
 
 /** The value with U+FFFD for every lone surrogate; goes without recursion, since a script chooses the nesting. */
@@ -260,8 +303,7 @@ class Fields {
 
   integer(name: string): number {
     const value = this.take(name);
-    // The protocol's ids have 64 bits, but one that JavaScript cannot hold could not be answered.
-    if (!Number.isSafeInteger(value)) throw new WireError(`${name} of ${this.what} is no integer up to 2^53`);
+    if (!Number.isSafeInteger(value)) throw new WireError(`${name} of ${this.what} is no integer`);
     return value as number;
   }
 
@@ -290,22 +332,22 @@ class Fields {
   }
 }
 
-function message(value: unknown, capabilities: ReadonlySet<string>): HostMessage {
+function message(value: unknown, capabilities: ReadonlySet<string>, text: string): HostMessage {
   const fields = new Fields(value, "the message");
   const tag = fields.string("type");
   const read = (): HostMessage => {
     switch (tag) {
       case "operation/response":
-        return { type: "response", id: fields.integer("id"), answer: answer(fields.take("result"), capabilities) };
+        return { type: "response", id: idOf(fields, text), answer: answer(fields.take("result"), capabilities) };
       case "execute/initialResponse": {
-        const id = fields.integer("id");
+        const id = idOf(fields, text);
         const inner = result(fields.take("result"), capabilities);
         return { type: "initial", id, answer: inner.failure ?? cellResponse(inner.value) };
       }
       case "delegate/request":
-        return delegateRequest(fields);
+        return delegateRequest(fields, idOf(fields, text));
       case "delegate/cancel":
-        return { type: "cancel", id: fields.integer("id") };
+        return { type: "cancel", id: idOf(fields, text) };
       case "cell/closed":
         return { type: "closed", sessionId: fields.nonEmpty("sessionId"), cellId: fields.nonEmpty("cellId") };
       case "connection/ready":
@@ -316,9 +358,9 @@ function message(value: unknown, capabilities: ReadonlySet<string>): HostMessage
         throw new WireError(`${JSON.stringify(tag)} is no type of message`);
     }
   };
-  const read_message = read();
+  const whole = read();
   fields.done();
-  return read_message;
+  return whole;
 }
 
 function ready(fields: Fields): HostMessage {
@@ -407,9 +449,9 @@ function answer(value: unknown, capabilities: ReadonlySet<string>): Answer {
     }
     throw new WireError(`${JSON.stringify(tag)} is no type of answer`);
   };
-  const read_answer = read();
+  const whole = read();
   fields.done();
-  return read_answer;
+  return whole;
 }
 
 const STATUSES = { Result: "completed", Yielded: "yielded", Terminated: "terminated" } as const;
@@ -454,13 +496,12 @@ function item(value: unknown): Item {
         throw new WireError(`${JSON.stringify(tag)} is no type of content item`);
     }
   };
-  const read_item = read();
+  const whole = read();
   fields.done();
-  return read_item;
+  return whole;
 }
 
-function delegateRequest(fields: Fields): ToolInvoke | NotificationSend {
-  const id = fields.integer("id");
+function delegateRequest(fields: Fields, id: Id): ToolInvoke | NotificationSend {
   const sessionId = fields.nonEmpty("sessionId");
   const inner = new Fields(fields.take("request"), "the delegate request");
   const tag = inner.string("type");

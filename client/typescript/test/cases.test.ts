@@ -72,7 +72,7 @@ const LIMITS: Record<string, string> = { output_items: "outputItems", heap_bytes
 
 class Player {
   private readonly calls: any[] = [];
-  private readonly callIds = new Map<number, string>();
+  private readonly callIds = new Map<number | bigint, string>();
   private gates: (() => void)[] = [];
   private opened = 0;
   private readonly cells = new Map<string, Cell>();

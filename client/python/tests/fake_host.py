@@ -95,6 +95,9 @@ def main(mode: str) -> None:
     if mode == "unread":
         while True:
             time.sleep(60)
+    if mode == "mute":
+        # Reads everything and answers nothing but the shutdown.
+        until_input_ends()
     if mode == "unread_then_dies":
         time.sleep(0.3)
         os.kill(os.getpid(), 9)

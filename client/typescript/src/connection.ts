@@ -314,12 +314,14 @@ export class Connection<Cell extends CellSink> {
       const id = this.nextId++;
       const frame = wire.frame(wire.request(id, method, SESSION_ID, fields));
       await this.outgoing.enter(frame.length, about.signal);
-      this.outgoing.leave(frame.length);
       if (this.failure !== null) {
         throw new HostLost(this.failure, ABOUT_A_CELL.includes(method) ? "possible" : "none");
       }
-      about.signal?.throwIfAborted();
-      const pending = this.enterEncoded(id, frame, method, about);
+      if (about.signal?.aborted) {
+        this.outgoing.leave(frame.length);
+        throw about.signal.reason;
+      }
+      const pending = this.enterEncoded(id, frame, method, about, true);
       pending.hasSlot = hasSlot;
       return [id, pending];
     } catch (error) {
@@ -331,10 +333,10 @@ export class Connection<Cell extends CellSink> {
   private enter(method: Method, fields: object, about: About<Cell>): [number, Pending<Cell>] {
     const id = this.nextId++;
     const frame = wire.frame(wire.request(id, method, SESSION_ID, fields));
-    return [id, this.enterEncoded(id, frame, method, about)];
+    return [id, this.enterEncoded(id, frame, method, about, false)];
   }
 
-  private enterEncoded(id: number, frame: Buffer, kind: Method, about: About<Cell>): Pending<Cell> {
+  private enterEncoded(id: number, frame: Buffer, kind: Method, about: About<Cell>, hasRoom: boolean): Pending<Cell> {
     const yieldMs = about.yieldMs ?? 0;
     const pending: Pending<Cell> = {
       kind,
@@ -347,25 +349,26 @@ export class Connection<Cell extends CellSink> {
       abandoned: false,
     };
     this.pending.set(id, pending);
-    this.send(frame, id);
+    this.send(frame, id, hasRoom);
     this.scheduleCheck(pending.due);
     return pending;
   }
 
-  private leave(id: Id): Pending<Cell> {
+  private leave(id: Id, keepsSlot = false): Pending<Cell> {
     const pending = this.pending.get(id);
     if (pending === undefined) throw new wire.WireError(`an answer to request ${id}, which is not in flight`);
     this.pending.delete(id);
-    if (pending.hasSlot) this.calls.leave();
+    if (pending.hasSlot && !keepsSlot) this.calls.leave();
     return pending;
   }
 
   // -------------------------------------------------------------------------------------------
   // Writing
 
-  private send(frame: Buffer, id: number | null): void {
+  /** Queues a frame and begins to write it. `hasRoom` says that it has entered the gate already. */
+  private send(frame: Buffer, id: number | null, hasRoom = false): void {
     if (this.failure !== null) return;
-    this.outgoing.force(frame.length);
+    if (!hasRoom) this.outgoing.force(frame.length);
     this.outbox.push({ rest: frame, id });
     if (!this.isWriting) {
       this.lastWrite = performance.now();
@@ -468,7 +471,8 @@ export class Connection<Cell extends CellSink> {
   }
 
   private answered(id: Id, answer: wire.Answer): void {
-    const pending = this.leave(id);
+    // The first response of the cell holds the slot on.
+    const pending = this.leave(id, answer.type === "execution/started");
     const { kind } = pending;
     if (kind === "initial") throw new wire.WireError(`a second response to request ${id}`);
     const isObservation = kind === "session/wait" || kind === "session/terminate";
@@ -513,8 +517,6 @@ export class Connection<Cell extends CellSink> {
     const due = performance.now() + this.options.deadlines.callMs + execute.yieldMs;
     const deferred = first as Deferred<unknown>;
     this.pending.set(id, { ...execute, kind: "initial", deferred, due, cell, makeCell: null });
-    // `leave` gave the slot of the execute back; the first response holds it on.
-    if (execute.hasSlot) this.calls.force(1);
     this.scheduleCheck(due);
     if (execute.abandoned) this.abandon(cell);
     execute.deferred.resolve(cell);
@@ -614,8 +616,8 @@ export class Connection<Cell extends CellSink> {
       // The host is gone, and with it whoever waited.
       return;
     }
-    this.outgoing.leave(frame.length);
-    if (this.work.delete(id)) this.send(frame, null);
+    if (this.work.delete(id)) this.send(frame, null, true);
+    else this.outgoing.leave(frame.length);
   }
 
   private refuse(id: Id, reason: string): void {

@@ -115,6 +115,8 @@ function main(mode: string | undefined): void {
   }
   greet();
   if (mode === "unread") hang();
+  // Reads everything and answers nothing but the shutdown.
+  if (mode === "mute") untilInputEnds();
   if (mode === "unread_then_dies") {
     sleep(300);
     process.kill(process.pid, "SIGKILL");

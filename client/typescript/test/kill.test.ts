@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import {
@@ -168,6 +168,15 @@ const CLIENT = `
   console.log(session.processId);
 `;
 
+/** Whether a process has ended; its new parent may not have reaped it yet. */
+function hasEnded(pid: number): boolean {
+  try {
+    return / Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return true;
+  }
+}
+
 test("the host ends with its client", () =>
   leavingNothing(async () => {
     const client = spawn(process.execPath, ["--input-type=module", "-e", CLIENT], { stdio: ["ignore", "pipe", "inherit"] });
@@ -175,7 +184,7 @@ test("the host ends with its client", () =>
     const ended = new Promise((resolve) => client.once("exit", resolve));
     client.kill("SIGKILL");
     const begun = performance.now();
-    await until(() => !existsSync(`/proc/${host}`));
+    await until(() => hasEnded(host));
     process.stderr.write(`killed client: the host was gone after ${(performance.now() - begun).toFixed(1)} ms\n`);
     await ended;
     client.stdout.destroy();

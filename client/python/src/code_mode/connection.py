@@ -269,14 +269,15 @@ class Connection:
         try:
             id, frame = self._encode(method, fields)
             await self._outgoing.enter(len(frame))
-            self._outgoing.leave(len(frame))
             if self.failure is not None:
                 raise self.failure.with_side_effects("possible" if method in ABOUT_A_CELL else "none")
         except BaseException:
             if has_slot:
                 self._calls.leave()
             raise
-        pending = self._enter(id, frame, method, cell=cell, make_cell=make_cell, yield_seconds=yield_seconds)
+        pending = self._enter(
+            id, frame, method, cell=cell, make_cell=make_cell, yield_seconds=yield_seconds, has_room=True
+        )
         pending.has_slot = has_slot
         return id, pending
 
@@ -295,33 +296,36 @@ class Connection:
         cell: CellSink | None = None,
         make_cell: Callable[[str], CellSink] | None = None,
         yield_seconds: float = 0.0,
+        has_room: bool = False,
     ) -> _Pending:
         future: asyncio.Future[Any] = self._loop.create_future()
         future.add_done_callback(_look_at)
         seconds = self._deadlines.call + (yield_seconds if method == "session/wait" else 0.0)
         pending = _Pending(method, future, self._loop.time() + seconds, cell, make_cell, yield_seconds)
         self._pending[id] = pending
-        self._send(frame, id)
+        self._send(frame, id, has_room=has_room)
         self._schedule_check(pending.due)
         return pending
 
-    def _leave(self, id: int) -> _Pending:
+    def _leave(self, id: int, *, keeps_slot: bool = False) -> _Pending:
         pending = self._pending.pop(id, None)
         if pending is None:
             raise wire.WireError(f"an answer to request {id}, which is not in flight")
-        if pending.has_slot:
+        if pending.has_slot and not keeps_slot:
             self._calls.leave()
         return pending
 
     # ------------------------------------------------------------------------------------------
     # Writing
 
-    def _send(self, frame: bytes, id: int | None) -> None:
+    def _send(self, frame: bytes, id: int | None, *, has_room: bool = False) -> None:
+        """Queues a frame and begins to write it. `has_room` says that it has entered the gate already."""
         if self.failure is not None or self._process.exit is not None:
             return
         if not self._outbox:
             self._last_write = self._loop.time()
-        self._outgoing.force(len(frame))
+        if not has_room:
+            self._outgoing.force(len(frame))
         self._outbox.append((memoryview(frame), id))
         if not self._is_writing:
             self._write()
@@ -430,8 +434,10 @@ class Connection:
             raise wire.WireError("a second greeting")
 
     def _answered(self, message: wire.Response) -> None:
-        pending = self._leave(message.id)
-        answer, method = message.answer, pending.kind
+        answer = message.answer
+        # The first response of the cell holds the slot on.
+        pending = self._leave(message.id, keeps_slot=isinstance(answer, wire.Started))
+        method = pending.kind
         if method == "initial":
             raise wire.WireError(f"a second response to request {message.id}")
         if method == "session/execute" and isinstance(answer, wire.Started):
@@ -475,9 +481,6 @@ class Connection:
         future.add_done_callback(_look_at)
         due = self._loop.time() + self._deadlines.call + execute.yield_seconds
         self._pending[id] = _Pending("initial", future, due, cell, has_slot=execute.has_slot)
-        if execute.has_slot:
-            # `_leave` gave the slot of the execute back; the first response holds it on.
-            self._calls.force(1)
         self._schedule_check(due)
         cell.first = future
         if execute.abandoned:
@@ -567,9 +570,10 @@ class Connection:
         except InvalidRequest as error:
             frame = wire.frame(wire.delegate_error(message.id, f"the tool's result cannot be sent: {error.message}"))
         await self._outgoing.enter(len(frame))
-        self._outgoing.leave(len(frame))
         if self._work.pop(message.id, None) is not None:
-            self._send(frame, None)
+            self._send(frame, None, has_room=True)
+        else:
+            self._outgoing.leave(len(frame))
 
     def _refuse(self, id: int, reason: str) -> None:
         self._send(wire.frame(wire.delegate_error(id, reason)), None)

@@ -772,4 +772,3 @@ export function milliseconds(ms: number): number {
   if (!(ms >= 0)) throw new InvalidRequest("a time cannot be negative");
   return Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER);
 }
-

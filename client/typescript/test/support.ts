@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 /** Milliseconds that anything may take before a test fails; nothing waits for this time to pass. */
 export const PATIENCE_MS = 60_000;
 
-/** The root of the repository, from `build/test`. */
+/** The root of the repository, from `target/test`. */
 export const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 
 /** The command of a host that misbehaves. */

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::SourceFile;
 
 /// Folders that tools write and that are not checked in, wherever they are.
-const SKIPPED: [&str; 4] = [".git", ".cargo", "target", "node_modules"];
+const SKIPPED: [&str; 5] = [".git", ".cargo", "target", "node_modules", "dist"];
 
 /// The start of the names of Bazel's links in the root of the workspace.
 const BAZEL_LINK: &str = "bazel-";

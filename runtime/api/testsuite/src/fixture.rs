@@ -1,5 +1,6 @@
 //! A session with a delegate that records, and short ways to run scripts in it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use code_mode_api::{
 };
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
+
+use crate::cases::{self, Answer, Tool};
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,11 +43,12 @@ pub enum Call {
     Closed(String),
 }
 
-/// A delegate that records every call and answers by the tool's name:
-/// `echo` gives its input, `fail` an error, `hang` never answers, `gate` answers once the test opens
-/// the gate.
+/// A delegate that records every call and answers as the tool of that name says. Of the standard
+/// tools (`cases/standard_tools.json`) `echo` gives its input, `fail` an error, `hang` never answers,
+/// `gate` answers once the test opens the gate. A tool that is not known gives its input.
 #[derive(Default)]
 pub struct Recorder {
+    answers: BTreeMap<String, Answer>,
     calls: Mutex<Vec<Call>>,
     called: Notify,
     gate: Notify,
@@ -134,14 +138,15 @@ impl SessionDelegate for RecorderDelegate {
             call_id: Some(invocation.call_id),
         };
         Box::pin(async move {
-            let result = match name.as_str() {
-                "fail" => Err(ToolError::new("the tool says no")),
-                "hang" => std::future::pending().await,
-                "gate" => {
+            let result = match recorder.answers.get(&name).unwrap_or(&Answer::Input) {
+                Answer::Input => Ok(invocation.input),
+                Answer::Error(message) => Err(ToolError::new(message)),
+                Answer::Never => std::future::pending().await,
+                Answer::Gate => {
                     recorder.gate.notified().await;
                     Ok(invocation.input)
                 }
-                _ => Ok(invocation.input),
+                Answer::Value(value) => Ok(json(&value.to_string())),
             };
             note.disarm();
             result
@@ -164,16 +169,27 @@ impl SessionDelegate for RecorderDelegate {
 
 /// A tool of this name, in the namespace `mcp__test__`.
 pub fn tool(name: &str) -> ToolDefinition {
+    definition(name, Some("mcp__test__"), &format!("describes {name}"))
+}
+
+fn definition(name: &str, namespace: Option<&str>, description: &str) -> ToolDefinition {
     ToolDefinition {
         name: name.to_owned(),
         tool_name: ToolName {
             name: name.to_owned(),
-            namespace: Some("mcp__test__".to_owned()),
+            namespace: namespace.map(str::to_owned),
         },
-        description: format!("describes {name}"),
+        description: description.to_owned(),
         kind: ToolKind::Function,
         input_schema: None,
         output_schema: None,
+    }
+}
+
+impl Tool {
+    /// The tool as an execute offers it.
+    pub(crate) fn definition(&self) -> ToolDefinition {
+        definition(&self.name, self.namespace.as_deref(), &self.description)
     }
 }
 
@@ -200,7 +216,19 @@ impl Fixture {
 
     /// Opens a session of this provider.
     pub async fn on(provider: Arc<dyn SessionProvider>) -> Self {
-        let recorder = Arc::new(Recorder::default());
+        Self::with_tools(provider, &cases::standard_tools()).await
+    }
+
+    /// Opens a session of this provider whose tools answer as these say.
+    pub(crate) async fn with_tools(provider: Arc<dyn SessionProvider>, tools: &[Tool]) -> Self {
+        let answers = tools
+            .iter()
+            .map(|tool| (tool.name.clone(), tool.answer.clone()))
+            .collect();
+        let recorder = Arc::new(Recorder {
+            answers,
+            ..Recorder::default()
+        });
         let delegate = Arc::new(RecorderDelegate(Arc::clone(&recorder)));
         let session = provider
             .open_session(SessionOptions::default(), delegate)

@@ -3,6 +3,7 @@
 //! # Purpose
 //! One suite runs against the in-process runtime and against the client of a host process, so that
 //! an embedder can change from one to the other. It knows nothing but the traits of `code_mode_api`.
+//! Most cases are data (`cases/`), which the clients of other languages play too.
 //!
 //! # Life cycle
 //! [`suite!`] takes a function that makes a provider and expands to one test per case. Each test
@@ -14,26 +15,21 @@
 //! # Limits
 //! Nothing here sleeps to wait for something; [`PATIENCE`] only guards against hanging.
 
+mod cases;
 mod errors;
 mod fixture;
 mod life_cycle;
 mod no_tools;
-mod output;
+mod play;
 mod public_helpers;
-mod store;
-mod surface;
-mod tools;
 
 pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_of, tool, within};
 
 pub use errors::*;
 pub use life_cycle::*;
 pub use no_tools::NoTools;
-pub use output::*;
+pub use play::play;
 pub use public_helpers::*;
-pub use store::*;
-pub use surface::*;
-pub use tools::*;
 
 /// Expands to one `#[tokio::test]` for each case of the suite.
 ///
@@ -42,7 +38,31 @@ pub use tools::*;
 #[macro_export]
 macro_rules! suite {
     ($make:expr) => {
+        $crate::data_cases! { play_cases $make }
         $crate::cases! { $make;
+            a_long_source_line_is_shown_in_part
+            a_dropped_wait_frees_the_place_of_the_observer
+            a_provider_goes_on_after_its_session
+            audio_takes_every_documented_form
+            content_takes_blocks_and_iterables_of_them
+            promises_come_in_the_order_in_which_they_settle
+            settled_helpers_work_after_every_global_is_overwritten
+            tools_with_one_normalised_name_are_reached_by_their_full_names
+            tools_may_have_the_names_of_builtins
+            bigints_are_written_as_the_integers_they_are
+            errors_are_shown_with_what_caused_them
+            large_collections_are_shown_in_part
+        }
+    };
+}
+
+/// Hands the names of the cases that are data to another macro, since a test needs its name when it
+/// is compiled. A test below compares them with the files.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! data_cases {
+    ($then:ident $($argument:expr)?) => {
+        $crate::$then! { $($argument)?;
             text_shows_each_kind_of_value
             objects_that_json_would_hide_are_readable
             circular_and_throwing_values_throw_catchable_errors
@@ -77,15 +97,6 @@ macro_rules! suite {
             tool_calls_run_concurrently_and_are_numbered
             missing_tools_get_v8s_error_and_the_nearest_names
             all_tools_lists_normalised_names
-            tools_with_one_normalised_name_are_reached_by_their_full_names
-            tools_may_have_the_names_of_builtins
-            audio_takes_every_documented_form
-            content_takes_blocks_and_iterables_of_them
-            promises_come_in_the_order_in_which_they_settle
-            settled_helpers_work_after_every_global_is_overwritten
-            bigints_are_written_as_the_integers_they_are
-            errors_are_shown_with_what_caused_them
-            large_collections_are_shown_in_part
             input_that_json_cannot_hold_throws
             open_calls_are_cancelled_when_the_cell_ends
             stored_values_are_shared_between_cells
@@ -99,14 +110,27 @@ macro_rules! suite {
             an_unobserved_result_is_kept_for_one_wait
             unknown_and_finished_cells_are_told_apart
             only_one_observer_at_a_time
-            a_dropped_wait_frees_the_place_of_the_observer
             terminate_ends_a_spinning_cell
             terminate_ends_a_waiting_cell_and_its_observer
             terminate_ends_every_kind_of_busy_cell
-            a_shut_down_session_refuses_everything
             shutdown_ends_running_cells
+            a_shut_down_session_refuses_everything
             a_request_lowers_limits
         }
+    };
+}
+
+/// Expands to the tests of cases that are data; see [`suite!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! play_cases {
+    ($make:expr; $($case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::play($make, stringify!($case)).await;
+            }
+        )*
     };
 }
 
@@ -122,4 +146,32 @@ macro_rules! cases {
             }
         )*
     };
+}
+
+/// Expands to the names of the cases that are data.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! case_names {
+    (; $($case:ident)*) => {
+        [$(stringify!($case)),*]
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_case_of_the_files_is_a_test_and_every_step_has_one_action() {
+        let cases = crate::cases::all();
+        for step in cases.iter().flat_map(|case| &case.steps) {
+            step.action();
+        }
+        let in_files: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        let listed = crate::data_cases!(case_names);
+        let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+        assert_eq!(distinct.len(), listed.len());
+        assert_eq!(distinct, in_files.iter().copied().collect());
+        assert_eq!(in_files.len(), listed.len());
+    }
 }

@@ -1,0 +1,1 @@
+"""Tests of the Python client. They need a host: CODE_MODE_HOST, or one that the client finds."""

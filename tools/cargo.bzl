@@ -11,6 +11,7 @@ load(":lints.bzl", "LINTS")
 # The packages of the workspace. Key: the folder. Value: the name of the crate and of its Cargo package.
 MEMBERS = {
     "client": "code_mode_client",
+    "client/cli": "code_mode_cli",
     "host": "code_mode_host",
     "host/instructions": "code_mode_instructions",
     "host/service": "code_mode_service",

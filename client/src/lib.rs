@@ -28,12 +28,11 @@
 //! may use. A full queue is back-pressure on callers; a missed deadline is the end of the host.
 
 mod backoff;
-#[doc(hidden)]
-pub mod cli;
 mod config;
 mod connection;
 mod convert;
 mod error;
+mod find_host;
 mod flight;
 mod generation;
 mod hosts;
@@ -52,5 +51,6 @@ pub use config::{
     Environment, Isolation, ProviderConfig,
 };
 pub use connection::HostInfo;
+pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use process::{Resource, ResourceLimits};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};

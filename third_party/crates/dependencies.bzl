@@ -15,8 +15,24 @@ def _crate(version, features = [], default_features = True):
 
 # Key: the crate. Value: the requirement, in Cargo's terms; Cargo.lock has the exact version.
 DEPENDENCIES = {
+    # A mistake in a file is shown with its line and a mark below it.
+    "annotate-snippets": _crate("0.12"),
+    # Whether a stream takes colours: terminals, NO_COLOR and CLICOLOR_FORCE. clap brings it along.
+    "anstream": _crate("1"),
+    # The colours themselves. clap brings it along.
+    "anstyle": _crate("1"),
     # Queues between threads and tasks that both sides can close, which tokio's lack.
     "async-channel": _crate("2"),
+    # The command line, its help and its errors; `wrap_help` fits help texts to the terminal.
+    "clap": _crate("4", features = ["derive", "wrap_help"]),
+    # Completions for bash, zsh and fish, from the same declaration as the command line.
+    "clap_complete": _crate("4"),
+    # Man pages, from the same declaration.
+    "clap_mangen": _crate("0.3"),
+    # Tables of the interactive shell, by the width of characters. Without its own view of the terminal.
+    "comfy-table": _crate("8", default_features = False),
+    # Reads `data:` URIs, which images are, as the WHATWG says.
+    "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
     # The kernel's Landlock: files, sockets and signals that a process gives up for good.
@@ -25,6 +41,12 @@ DEPENDENCIES = {
     "libc": _crate("0.2"),
     # Searching long texts for a few bytes; the standard library looks at them one by one.
     "memchr": _crate("2"),
+    # The parser of the interactive shell: which names an entry declares, where its statements end, whether it goes on.
+    # Of the well-kept parsers of JavaScript in Rust the one with the fewest dependencies. All four are of one version.
+    "oxc_allocator": _crate("0.146", default_features = False),
+    "oxc_ast": _crate("0.146", default_features = False),
+    "oxc_parser": _crate("0.146", default_features = False),
+    "oxc_span": _crate("0.146", default_features = False),
     # A failed comparison of two long values shows what differs.
     "pretty_assertions": _crate("1"),
     # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.
@@ -39,8 +61,12 @@ DEPENDENCIES = {
     "serde": _crate("1", features = ["derive"]),
     # JSON. `raw_value` passes a value through unparsed; `float_roundtrip` keeps every double exact.
     "serde_json": _crate("1", features = ["float_roundtrip", "raw_value"]),
+    # The word that was probably meant. clap brings it along.
+    "strsim": _crate("0.11"),
     # Private folders and files that vanish with their owner.
     "tempfile": _crate("3"),
+    # How wide the terminal is. clap brings it along.
+    "terminal_size": _crate("0.4"),
     # Error enums with messages, without hand-written Display.
     "thiserror": _crate("2"),
     # Pipes, child processes, signals, timers and tasks; `test-util` stops the clock in tests.
@@ -59,6 +85,8 @@ DEPENDENCIES = {
     ]),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
+    # The configuration file. Reading only.
+    "toml": _crate("1", features = ["parse", "serde", "std"], default_features = False),
     # Diagnostics with fields, off stdout.
     "tracing": _crate("0.1"),
     # Where the diagnostics go: stderr, as text or JSON, filtered. Without colours.

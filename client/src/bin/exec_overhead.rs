@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use code_mode_api::{BoxFuture, SessionError, SessionOptions, SessionProvider};
 use code_mode_benchsuite::{HostCommand, Instance, Options, Program, Round, Subject, Task};
-use code_mode_client::cli::{HOST_VARIABLE, HostSearch};
-use code_mode_client::{ProcessSessionProvider, ProviderConfig};
+use code_mode_client::{HOST_VARIABLE, HostSearch, ProcessSessionProvider, ProviderConfig};
 
 /// A host program, driven as an embedder with every default would.
 struct Host(HostCommand);

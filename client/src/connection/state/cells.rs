@@ -77,7 +77,13 @@ impl State {
             drop(wait.reply.send(Err(CallError::BusyObserver)));
             return;
         }
-        let (id, within) = (wait.id, wait.yield_time);
+        let id = wait.id;
+        let within = match observation.kind {
+            // It is over as soon as the host has cancelled it, and only then can this wait be asked:
+            // were it answered before, one of no time at all would never get any output.
+            ObservationKind::Wait => wait.yield_time.saturating_add(self.deadlines.call),
+            ObservationKind::Initial => wait.yield_time,
+        };
         if let Some(gone) = observation.queued.replace(wait) {
             self.leave_queued(gone.id);
         }

@@ -377,6 +377,24 @@ fn a_wait_goes_out_when_the_abandoned_one_before_it_is_cancelled() {
 }
 
 #[test]
+fn a_wait_of_little_time_behind_a_cancelled_one_is_asked_of_the_host_all_the_same() {
+    let mut fixture = Fixture::new();
+    let (id, _first) = fixture.start("1");
+    fixture.initial(id, yielded("1", &[])).expect("valid");
+    let (abandoned, answer) = fixture.wait("1");
+    drop(answer);
+    fixture.event(Event::Gone(abandoned));
+    let (second, mut answer) = fixture.wait("1");
+    // Longer than the second wait's own time.
+    fixture.pass(Duration::from_secs(1)).expect("no failure");
+    fixture.refuse(abandoned).expect("valid");
+    fixture
+        .answer(second, Answer::Live(yielded("1", &["a"])))
+        .expect("valid");
+    assert_eq!(got(&mut answer), Ok(yielded("1", &["a"])));
+}
+
+#[test]
 fn output_that_crosses_a_cancelled_wait_is_not_lost() {
     let mut fixture = Fixture::new();
     let (id, _first) = fixture.start("1");

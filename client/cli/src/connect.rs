@@ -1,0 +1,92 @@
+//! The one place that makes a provider of sessions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use code_mode_client::{HostSearch, ProcessSessionProvider, ProviderConfig};
+
+use crate::session::SetUpError;
+use crate::settings::Sourced;
+
+/// What the user said about the host.
+#[derive(Debug, Clone, Default)]
+pub struct HostChoice {
+    /// `--host`.
+    pub option: Option<PathBuf>,
+    /// `host` of the user's configuration.
+    pub configured: Option<Sourced<PathBuf>>,
+}
+
+/// Finds the host program.
+///
+/// # Errors
+/// When there is none, with the places looked at, or when an address is given.
+pub fn find_host(choice: &HostChoice, folder: &Path) -> Result<PathBuf, SetUpError> {
+    let mut search = HostSearch::of_this_process(choice.option.clone(), folder.to_path_buf());
+    if let Some(Sourced { value, file }) = choice.configured.clone() {
+        search.configured = Some((value, file.display().to_string()));
+    }
+    if let Some(address) = search.named().filter(|named| is_address(named)) {
+        return Err(SetUpError::new(format!(
+            "the host {} is an address, and hosts at addresses cannot be used yet; give the path \
+             of a host program",
+            address.display()
+        )));
+    }
+    search.find().map_err(SetUpError::new)
+}
+
+/// Whether this is an address such as `grpc://127.0.0.1:7000` and no path.
+pub fn is_address(host: &Path) -> bool {
+    let text = host.to_string_lossy();
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    })
+}
+
+/// A provider over the host program at `host`, which is started on first use.
+pub fn provider(host: PathBuf) -> Arc<ProcessSessionProvider> {
+    Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_told_from_a_path() {
+        for address in [
+            "grpc://127.0.0.1:7000",
+            "http://[::1]:80",
+            "grpc+unix:///run/host",
+        ] {
+            assert!(is_address(Path::new(address)), "{address}");
+        }
+        for path in [
+            "code_mode_host",
+            "/opt/host",
+            "a b://c",
+            "://x",
+            "./grpc:/x",
+        ] {
+            assert!(!is_address(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_refused_in_clear_words() {
+        let choice = HostChoice {
+            option: Some("grpc://localhost:7000".into()),
+            configured: None,
+        };
+        let error = find_host(&choice, Path::new("/")).unwrap_err();
+        assert!(
+            error.message.contains("cannot be used yet"),
+            "{}",
+            error.message
+        );
+    }
+}

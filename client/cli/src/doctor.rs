@@ -1,0 +1,509 @@
+//! `code_mode doctor`: checks that the host works on this machine.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use code_mode_api::{
+    CellLimits, CellStatus, CodeModeSession, ContentItem, ExecuteRequest, SessionProvider,
+};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+
+use crate::Context;
+use crate::args::DoctorArgs;
+use crate::connect;
+use crate::events::{ERROR, Reporter};
+use crate::guard::Guard;
+use crate::output::Stream;
+use crate::session::{OpenSession, Plan, host_choice};
+use crate::status::Status;
+use crate::tools_file::{FileTool, decode};
+use crate::units::readable_size;
+
+/// A check that has passed.
+const GOOD: Style = AnsiColor::Green.on_default();
+
+/// A check that may be wrong.
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+
+/// How long one check may take.
+const CHECK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Scripts that are run to measure how long one takes.
+const MEASURED_EXECS: usize = 10;
+
+/// Memory that a host with a few cells needs, in bytes: V8 itself and some heaps of 64 MiB.
+const WANTED_MEMORY: u64 = 512 * 1024 * 1024;
+
+/// The heap of the script that must run out of it, in bytes.
+const SMALL_HEAP: u64 = 16 * 1024 * 1024;
+
+/// The computing time of the script that must run out of it.
+const SHORT_CPU_TIME: Duration = Duration::from_millis(200);
+
+/// What the extensions of the protocol are for, by capability.
+const CAPABILITIES: [(&str, &str); 3] = [
+    ("code_mode/limits-v1", "limits per script"),
+    ("code_mode/store-v1", "--store"),
+    ("code_mode/errors-v1", "error codes"),
+];
+
+const ICU_SCRIPT: &str = "\
+text(new Intl.NumberFormat('de-DE', { style: 'currency', currency: 'EUR' }).format(1234.5));
+text(new Intl.DateTimeFormat('ja-JP', { dateStyle: 'full', timeZone: 'UTC' }).format(new Date(0)));";
+const ICU_RESULT: [&str; 2] = ["1.234,50\u{a0}€", "1970年1月1日木曜日"];
+
+const TOOLS: &str = r#"[{"name": "echo", "command": ["cat"]}]"#;
+const TOOL_SCRIPT: &str = "text(await tools.echo({ n: [1, 'two'] }));";
+const TOOL_RESULT: &str = r#"{"n":[1,"two"]}"#;
+
+const HEAP_SCRIPT: &str = "const all = []; for (;;) all.push(new Array(1000).fill(all.length));";
+const CPU_SCRIPT: &str = "for (;;);";
+
+/// How a check went. `Err` holds what is wrong and what to do.
+type Checked = Result<String, Complaint>;
+
+/// What is wrong, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+struct Complaint {
+    problem: String,
+    remedy: &'static str,
+    /// Whether the host cannot be used with it.
+    fatal: bool,
+}
+
+fn failed(problem: impl ToString, remedy: &'static str) -> Complaint {
+    Complaint {
+        problem: problem.to_string(),
+        remedy,
+        fatal: true,
+    }
+}
+
+fn doubtful(problem: impl ToString, remedy: &'static str) -> Complaint {
+    Complaint {
+        problem: problem.to_string(),
+        remedy,
+        fatal: false,
+    }
+}
+
+struct Doctor<'a> {
+    reporter: &'a Reporter,
+    json: bool,
+    status: Status,
+}
+
+impl Doctor<'_> {
+    /// Prints the line of a check.
+    async fn report(&mut self, check: &str, result: Checked) {
+        if matches!(&result, Err(complaint) if complaint.fatal) {
+            self.status = Status::ScriptFailed;
+        }
+        let text = match self.json {
+            true => json_of(check, &result).to_string(),
+            false => line(check, &result, self.reporter.colors().stdout),
+        };
+        self.reporter.printer().line(Stream::Stdout, text).await;
+    }
+}
+
+fn json_of(check: &str, result: &Checked) -> Value {
+    match result {
+        Ok(detail) => json!({"check": check, "status": "ok", "detail": detail.trim_end()}),
+        Err(Complaint {
+            problem,
+            remedy,
+            fatal,
+        }) => json!({
+            "check": check, "status": if *fatal { "fail" } else { "warn" },
+            "detail": problem.trim_end(), "remedy": remedy,
+        }),
+    }
+}
+
+fn line(check: &str, result: &Checked, colors: bool) -> String {
+    let (mark, text) = match result {
+        Ok(detail) => ("ok  ", detail.clone()),
+        Err(Complaint {
+            problem,
+            remedy,
+            fatal,
+        }) => (
+            if *fatal { "FAIL" } else { "warn" },
+            format!("{}; what to do: {remedy}", problem.trim_end()),
+        ),
+    };
+    let text: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let style = match result {
+        Ok(_) => GOOD,
+        Err(Complaint { fatal: true, .. }) => ERROR,
+        Err(_) => DOUBTFUL,
+    };
+    let mark = match colors {
+        true => format!("{style}{mark}{style:#}"),
+        false => mark.to_owned(),
+    };
+    format!("{mark} {check:<13} {}", text.join(" | "))
+}
+
+/// Runs every check.
+pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter) -> Status {
+    let mut doctor = Doctor {
+        reporter,
+        json: args.json,
+        status: Status::Completed,
+    };
+    doctor.report("memory", check_memory()).await;
+    let choice = host_choice(&args.host.host, context);
+    let path = match connect::find_host(&choice, &context.folder) {
+        Ok(path) => path,
+        Err(error) => {
+            let remedy = "build it (bazel build //host:code_mode_host) or name it with --host PATH";
+            doctor
+                .report("host program", Err(failed(error.message, remedy)))
+                .await;
+            return doctor.status;
+        }
+    };
+    let provider = connect::provider(path.clone());
+    doctor
+        .report("host program", Ok(path.display().to_string()))
+        .await;
+    let version = version_of(&path).await;
+    let sandbox = version.as_deref().ok().map(check_sandbox);
+    doctor.report("version", version).await;
+    if let Some(sandbox) = sandbox {
+        doctor.report("sandbox", sandbox).await;
+    }
+    match timeout(CHECK_DEADLINE, provider.probe()).await {
+        Ok(Ok(info)) => {
+            doctor
+                .report("handshake", Ok("protocol version 1".into()))
+                .await;
+            doctor
+                .report("capabilities", check_capabilities(&info.capabilities))
+                .await;
+            doctor
+                .report("start-up", Ok(milliseconds(info.startup)))
+                .await;
+        }
+        Ok(Err(error)) => {
+            let remedy = "run the program by hand with --version, and see CODE_MODE_LOG=debug";
+            doctor.report("handshake", Err(failed(error, remedy))).await;
+            return doctor.status;
+        }
+        Err(_) => {
+            let remedy = "see CODE_MODE_LOG=debug; the program may wait for something";
+            doctor
+                .report("handshake", Err(failed("no answer within 30 s", remedy)))
+                .await;
+            return doctor.status;
+        }
+    }
+    check_session(&mut doctor, provider, Guard::of_this_program()).await;
+    doctor.status
+}
+
+/// The checks that run scripts.
+async fn check_session(
+    doctor: &mut Doctor<'_>,
+    provider: Arc<dyn SessionProvider>,
+    guard: Arc<Guard>,
+) {
+    let tools: Vec<FileTool> = match decode(TOOLS, Path::new("/")) {
+        Ok(tools) => tools,
+        Err(mistake) => {
+            let remedy = "report this; the program's own tools file is wrong";
+            return doctor.report("session", Err(failed(mistake, remedy))).await;
+        }
+    };
+    let plan = Plan::new(tools, "/".into(), guard);
+    let opened = OpenSession::open(provider, plan, doctor.reporter).await;
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            let remedy = "see CODE_MODE_LOG=debug";
+            return doctor
+                .report("session", Err(failed(error.message, remedy)))
+                .await;
+        }
+    };
+    doctor.report("ICU", check_icu(&mut session).await).await;
+    doctor
+        .report("tool call", check_tool_call(&mut session).await)
+        .await;
+    doctor
+        .report("ten execs", measure_execs(&mut session).await)
+        .await;
+    let limits = CellLimits {
+        heap_bytes: Some(SMALL_HEAP),
+        ..CellLimits::default()
+    };
+    doctor
+        .report(
+            "heap limit",
+            check_limit(&mut session, HEAP_SCRIPT, limits).await,
+        )
+        .await;
+    let limits = CellLimits {
+        cpu_time: Some(SHORT_CPU_TIME),
+        ..CellLimits::default()
+    };
+    doctor
+        .report(
+            "CPU limit",
+            check_limit(&mut session, CPU_SCRIPT, limits).await,
+        )
+        .await;
+    session.close(doctor.reporter).await;
+}
+
+fn check_memory() -> Checked {
+    let read = |path| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    let remedy = "check that /proc is mounted";
+    let memory = read("/proc/meminfo").map_err(|problem| doubtful(problem, remedy))?;
+    let limits = read("/proc/self/limits").map_err(|problem| doubtful(problem, remedy))?;
+    judge_memory(&memory, &limits)
+}
+
+fn judge_memory(meminfo: &str, limits: &str) -> Checked {
+    let address_space = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max address space"));
+    let soft = address_space.and_then(|rest| rest.split_whitespace().next());
+    if let Some(soft) = soft.filter(|soft| *soft != "unlimited") {
+        return Err(failed(
+            format!("the address space is limited to {soft} bytes"),
+            "lift it (ulimit -v unlimited): the V8 sandbox reserves 1 TiB of addresses",
+        ));
+    }
+    let available = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
+        .map(|kilobytes| kilobytes.saturating_mul(1024));
+    match available {
+        None => Err(doubtful(
+            "the free memory is not known",
+            "look at /proc/meminfo",
+        )),
+        Some(bytes) if bytes < WANTED_MEMORY => Err(doubtful(
+            format!("only {} are free", readable_size(bytes)),
+            "free some, or lower --limit heap of the host",
+        )),
+        Some(bytes) => Ok(format!(
+            "{} free, addresses unlimited",
+            readable_size(bytes)
+        )),
+    }
+}
+
+async fn version_of(host: &Path) -> Checked {
+    let remedy = "check that it is a code_mode_host built for this machine";
+    let running = Command::new(host)
+        .arg("--version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = match timeout(CHECK_DEADLINE, running).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return Err(failed(format!("it cannot be started: {error}"), remedy)),
+        Err(_) => return Err(failed("--version gave no answer within 30 s", remedy)),
+    };
+    if !status.success() {
+        let words = String::from_utf8_lossy(&stderr).into_owned();
+        return Err(failed(
+            format!("--version failed with {status}: {words}"),
+            remedy,
+        ));
+    }
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Whether the host says that V8's sandbox is on.
+fn check_sandbox(version: &str) -> Checked {
+    let remedy = "use a host that was built with the V8 sandbox, as tools/bazel builds it";
+    let lower = version.to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let state = words.iter().skip_while(|word| **word != "sandbox").nth(1);
+    match state {
+        Some(&"on" | &"enabled" | &"yes" | &"true") => Ok("on".into()),
+        Some(_) => Err(failed("V8's sandbox is off", remedy)),
+        None => Err(doubtful(
+            "the host does not say whether V8's sandbox is on",
+            remedy,
+        )),
+    }
+}
+
+fn check_capabilities(agreed: &[String]) -> Checked {
+    let missing: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(name, _)| !agreed.iter().any(|agreed| agreed == name))
+        .map(|(name, purpose)| format!("{name} ({purpose})"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(agreed.join(", "));
+    }
+    Err(doubtful(
+        format!("the host lacks {}", missing.join(", ")),
+        "use the host of the same version as this program; plain scripts work all the same",
+    ))
+}
+
+async fn check_icu(session: &mut OpenSession) -> Checked {
+    let remedy = "use a host that was built with full ICU data, as tools/bazel builds it";
+    let request = session.request(ICU_SCRIPT.to_owned());
+    let texts = completed(session, request)
+        .await
+        .map_err(|problem| failed(problem, remedy))?;
+    if texts == ICU_RESULT {
+        Ok(texts.join(", "))
+    } else {
+        Err(failed(format!("formatted {}", texts.join(", ")), remedy))
+    }
+}
+
+async fn check_tool_call(session: &mut OpenSession) -> Checked {
+    let remedy = "check that programs can be started here, and see CODE_MODE_LOG=debug";
+    let begun = Instant::now();
+    let request = session.request(TOOL_SCRIPT.to_owned());
+    let texts = completed(session, request)
+        .await
+        .map_err(|problem| failed(problem, remedy))?;
+    if texts == [TOOL_RESULT] {
+        Ok(milliseconds(begun.elapsed()))
+    } else {
+        Err(failed(
+            format!("the tool gave {}", texts.join(", ")),
+            remedy,
+        ))
+    }
+}
+
+async fn measure_execs(session: &mut OpenSession) -> Checked {
+    let remedy = "see CODE_MODE_LOG=debug";
+    let mut times = Vec::new();
+    for number in 0..MEASURED_EXECS {
+        let request = session.request(format!("text({number});"));
+        let begun = Instant::now();
+        let texts = completed(session, request)
+            .await
+            .map_err(|problem| failed(problem, remedy))?;
+        times.push(begun.elapsed());
+        if texts != [number.to_string()] {
+            return Err(failed(
+                format!("exec {number} gave {}", texts.join(", ")),
+                remedy,
+            ));
+        }
+    }
+    times.sort_unstable();
+    let median = times.get(MEASURED_EXECS / 2).copied().unwrap_or_default();
+    let longest = times.last().copied().unwrap_or_default();
+    Ok(format!(
+        "median {}, longest {}",
+        milliseconds(median),
+        milliseconds(longest)
+    ))
+}
+
+/// A script without end must be ended by its limit, and the host must live on.
+async fn check_limit(session: &mut OpenSession, source: &str, limits: CellLimits) -> Checked {
+    let remedy = "do not run untrusted scripts on this host";
+    let request = ExecuteRequest {
+        limits,
+        ..session.request(source.to_owned())
+    };
+    let ended = evaluate(session.session.as_ref(), request).await;
+    let message = match ended {
+        Err(problem) => return Err(failed(problem, remedy)),
+        Ok((_, None)) => return Err(failed("a script without end has ended in order", remedy)),
+        Ok((_, Some(message))) => message,
+    };
+    let request = session.request("text('alive');".to_owned());
+    match completed(session, request).await {
+        Ok(texts) if texts == ["alive"] => Ok(format!(
+            "ended as it must: {}",
+            message.lines().next().unwrap_or_default()
+        )),
+        Ok(texts) => Err(failed(
+            format!("afterwards the host gave {}", texts.join(", ")),
+            remedy,
+        )),
+        Err(problem) => Err(failed(
+            format!("the host did not survive it: {problem}"),
+            remedy,
+        )),
+    }
+}
+
+/// Runs a script that must complete, and gives its text items.
+async fn completed(session: &OpenSession, request: ExecuteRequest) -> Result<Vec<String>, String> {
+    let (items, error_text) = evaluate(session.session.as_ref(), request).await?;
+    if let Some(error_text) = error_text {
+        return Err(format!("the script failed: {error_text}"));
+    }
+    let texts = items.into_iter().filter_map(|item| match item {
+        ContentItem::Text(text) => Some(text),
+        ContentItem::Image { .. } | ContentItem::Audio { .. } => None,
+    });
+    Ok(texts.collect())
+}
+
+/// Runs a script to its end and gives its output and the text of its error.
+async fn evaluate(
+    session: &dyn CodeModeSession,
+    mut request: ExecuteRequest,
+) -> Result<(Vec<ContentItem>, Option<String>), String> {
+    request.yield_time = Some(CHECK_DEADLINE);
+    let started = session
+        .execute(request)
+        .await
+        .map_err(|error| error.to_string())?;
+    let response = started
+        .first_response
+        .await
+        .map_err(|error| error.to_string())?;
+    match response.status {
+        CellStatus::Completed { error_text } => Ok((response.content_items, error_text)),
+        CellStatus::Terminated => Err("the script was terminated".into()),
+        CellStatus::Yielded => {
+            let ended = session.terminate(started.cell_id).await;
+            let words = ended
+                .err()
+                .map(|error| format!(" ({error})"))
+                .unwrap_or_default();
+            Err(format!(
+                "the script did not end within 30 s and was terminated{words}"
+            ))
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+#[path = "doctor_tests.rs"]
+mod tests;

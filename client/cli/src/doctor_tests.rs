@@ -1,0 +1,130 @@
+use pretty_assertions::assert_eq;
+
+use super::*;
+use crate::events::View;
+use crate::fake_session::FakeProvider;
+use crate::output::testing::kept_printer;
+
+const MEMINFO: &str = "MemTotal:  8000000 kB\nMemAvailable:  2097152 kB\n";
+const LIMITS: &str = "Max address space         unlimited            unlimited            bytes\n";
+
+#[test]
+fn a_check_is_one_line_with_what_to_do_when_it_fails() {
+    let line = |check: &str, result: &Checked| super::line(check, result, false);
+    assert_eq!(line("ICU", &Ok("fine".into())), "ok   ICU           fine");
+    assert_eq!(
+        line("handshake", &Err(failed("no\n  answer", "ask again"))),
+        "FAIL handshake     no | answer; what to do: ask again"
+    );
+    assert_eq!(
+        line("memory", &Err(doubtful("little", "free some"))),
+        "warn memory        little; what to do: free some"
+    );
+}
+
+#[test]
+fn a_check_is_one_json_object_for_programs() {
+    assert_eq!(
+        json_of("ICU", &Ok("fine\n".into())),
+        json!({"check": "ICU", "status": "ok", "detail": "fine"})
+    );
+    assert_eq!(
+        json_of("handshake", &Err(failed("no answer", "ask again"))),
+        json!({
+            "check": "handshake", "status": "fail", "detail": "no answer", "remedy": "ask again",
+        })
+    );
+    assert_eq!(
+        json_of("memory", &Err(doubtful("little", "free some")))["status"],
+        "warn"
+    );
+}
+
+#[test]
+fn memory_is_judged_by_what_is_free_and_by_the_address_space() {
+    assert_eq!(
+        judge_memory(MEMINFO, LIMITS),
+        Ok("2048.0 MiB free, addresses unlimited".into())
+    );
+    let little = judge_memory("MemAvailable: 1024 kB\n", LIMITS).unwrap_err();
+    assert_eq!(
+        (little.problem.as_str(), little.fatal),
+        ("only 1.0 MiB are free", false)
+    );
+    let limits = "Max address space   4000000000  unlimited  bytes\n";
+    let limited = judge_memory(MEMINFO, limits).unwrap_err();
+    assert_eq!(
+        limited.problem,
+        "the address space is limited to 4000000000 bytes"
+    );
+    assert!(limited.fatal);
+    assert!(!judge_memory("", LIMITS).unwrap_err().fatal);
+}
+
+#[test]
+fn the_sandbox_is_what_the_host_says() {
+    assert_eq!(check_sandbox("V8 15.2 (sandbox on)"), Ok("on".into()));
+    assert_eq!(check_sandbox("sandbox: enabled\n"), Ok("on".into()));
+    assert!(check_sandbox("sandbox off").unwrap_err().fatal);
+    assert!(!check_sandbox("code_mode_host 1").unwrap_err().fatal);
+}
+
+#[test]
+fn a_host_without_extensions_is_doubtful_only() {
+    let all: Vec<String> = CAPABILITIES
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    assert!(check_capabilities(&all).is_ok());
+    let complaint = check_capabilities(&all[1..]).unwrap_err();
+    assert_eq!(
+        complaint.problem,
+        "the host lacks code_mode/limits-v1 (limits per script)"
+    );
+    assert!(!complaint.fatal);
+}
+
+#[tokio::test]
+async fn a_host_that_answers_wrongly_fails_every_check_that_runs_scripts() {
+    let (printer, stdout, _stderr) = kept_printer(false);
+    let reporter = Reporter::new(printer, View::default());
+    let mut doctor = Doctor {
+        reporter: &reporter,
+        json: false,
+        status: Status::Completed,
+    };
+    // The fake session knows no JavaScript.
+    let provider = Arc::new(FakeProvider::default());
+    check_session(&mut doctor, provider, Guard::absent()).await;
+    assert_eq!(doctor.status, Status::ScriptFailed);
+    reporter.printer().flush().await;
+    let lines: Vec<String> = stdout
+        .text()
+        .lines()
+        .map(|line| line.chars().take(18).collect())
+        .collect();
+    assert_eq!(
+        lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>(),
+        [
+            "FAIL ICU",
+            "FAIL tool call",
+            "FAIL ten execs",
+            "FAIL heap limit",
+            "FAIL CPU limit"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_host_is_said_so() {
+    let complaint = version_of(Path::new("/bin/false")).await.unwrap_err();
+    assert!(
+        complaint
+            .problem
+            .starts_with("--version failed with exit status: 1")
+    );
+    let complaint = version_of(Path::new("/nonexistent/host"))
+        .await
+        .unwrap_err();
+    assert!(complaint.problem.starts_with("it cannot be started"));
+}

@@ -1,0 +1,65 @@
+//! The command line `code_mode`: scripts, tools and the host for people at a terminal and for scripts
+//! of a shell.
+//!
+//! # Purpose
+//! [`main`] carries out one command line: `program`. `args` declares it; `run`, `repl`, `describe` and `doctor`
+//! carry the commands out; `output` is the only module that writes to the standard streams. Everything
+//! but `connect` knows sessions only by their traits, so that it is tested against a session without a
+//! process. `docs/cli.md` documents it for users.
+//!
+//! # Life cycle
+//! A command reads all its files, finds the host, opens a session, drives cells one after the other,
+//! saves the stored values and closes the session. A signal ends the cell first, a second one all.
+//!
+//! # Threads
+//! A Tokio runtime of its own does the work. One thread owns both output streams, one reads the prompt,
+//! one starts tool commands and lives as long as they may. A second process of this program ends tool
+//! commands if this one is killed (`guard`).
+//!
+//! # Limits
+//! `delegate::MAX_TOOL_PROCESSES`, `command_tool::MAX_TOOL_OUTPUT_BYTES`, `tools_file::MAX_FILE_BYTES`,
+//! `repl_scope::MAX_CARRIED_BYTES` and `repl_lines::MAX_HISTORY` bound what it holds.
+
+mod args;
+mod command_tool;
+mod connect;
+mod delegate;
+mod describe;
+mod doctor;
+mod drive;
+mod edited;
+mod events;
+mod guard;
+mod images;
+mod interrupts;
+mod limits;
+mod order;
+mod output;
+mod paths;
+mod program;
+mod progress;
+mod repl;
+mod repl_commands;
+mod repl_complete;
+mod repl_entry;
+mod repl_lines;
+mod repl_scope;
+mod run;
+mod schema;
+mod script_globals;
+mod session;
+mod settings;
+mod snippet;
+mod status;
+mod store_file;
+mod suggest;
+mod terminal;
+mod tools_file;
+mod units;
+
+#[cfg(test)]
+mod fake_session;
+
+use program::Context;
+
+pub use program::main;

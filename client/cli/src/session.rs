@@ -1,0 +1,250 @@
+//! A session as the commands use it: with the tools of tools files and, if wanted, a store file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use code_mode_api::{
+    CellLimits, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
+    ToolDefinition,
+};
+
+use crate::Context;
+use crate::args::SessionArgs;
+use crate::connect::HostChoice;
+use crate::delegate::CommandDelegate;
+use crate::events::{Event, Reporter};
+use crate::guard::Guard;
+use crate::limits::{Limit, cell_limits};
+use crate::paths::resolve;
+use crate::settings::Sourced;
+use crate::status::Status;
+use crate::store_file;
+use crate::tools_file::{self, FileTool};
+
+/// A failure to set a session up: words for people, and how the program ends.
+#[derive(Debug)]
+pub struct SetUpError {
+    /// What failed, why, and what to do.
+    pub message: String,
+    /// How the program ends.
+    pub status: Status,
+}
+
+impl SetUpError {
+    /// A failure that the user can repair.
+    pub fn new(message: impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            status: Status::SetUp,
+        }
+    }
+}
+
+impl From<SessionError> for SetUpError {
+    fn from(error: SessionError) -> Self {
+        Self {
+            status: Status::of_error(&error),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// What a session is opened with.
+pub struct Plan {
+    /// The tools that scripts may call.
+    pub tools: Vec<FileTool>,
+    /// Where tools run.
+    pub folder: PathBuf,
+    /// Where stored values are loaded from and saved to.
+    pub store: Option<PathBuf>,
+    /// Bounds of each script.
+    pub limits: CellLimits,
+    /// Who ends tools when this program is killed.
+    pub guard: Arc<Guard>,
+}
+
+impl Plan {
+    /// A session with these tools that run in `folder`, and nothing else.
+    pub fn new(tools: Vec<FileTool>, folder: PathBuf, guard: Arc<Guard>) -> Self {
+        Self {
+            tools,
+            folder,
+            store: None,
+            limits: CellLimits::default(),
+            guard,
+        }
+    }
+
+    /// What the command line asks for, and where it says nothing, the configuration; reads the tools
+    /// files. `colors` says whether errors are coloured.
+    ///
+    /// # Errors
+    /// When a tools file is not what it must be.
+    pub fn of(args: &SessionArgs, context: &Context, colors: bool) -> Result<Self, SetUpError> {
+        let configured = context.settings.limits.iter();
+        let configured = configured.flat_map(|limits| limits.value.iter());
+        let limits: Vec<&Limit> = configured.chain(&args.limits).collect();
+        Ok(Self {
+            tools: load_tools(&args.tools, context, colors)?,
+            folder: context.folder.clone(),
+            store: chosen(&args.store, &context.settings.store, context),
+            limits: cell_limits(limits),
+            guard: Guard::of_this_program(),
+        })
+    }
+}
+
+/// A path of the command line, or else of the configuration.
+pub fn chosen(
+    option: &Option<PathBuf>,
+    configured: &Option<Sourced<PathBuf>>,
+    context: &Context,
+) -> Option<PathBuf> {
+    let option = option.as_ref().map(|path| resolve(&context.folder, path));
+    option.or_else(|| configured.as_ref().map(|path| path.value.clone()))
+}
+
+/// What the user said about the host.
+pub fn host_choice(option: &Option<PathBuf>, context: &Context) -> HostChoice {
+    HostChoice {
+        option: option.clone(),
+        configured: context.settings.host.clone(),
+    }
+}
+
+/// Reads the tools files of the command line, or else of the configuration.
+///
+/// # Errors
+/// When they are not what they must be.
+pub fn load_tools(
+    paths: &[PathBuf],
+    context: &Context,
+    colors: bool,
+) -> Result<Vec<FileTool>, SetUpError> {
+    let mut resolved: Vec<PathBuf> = paths
+        .iter()
+        .map(|path| resolve(&context.folder, path))
+        .collect();
+    if let (true, Some(configured)) = (resolved.is_empty(), &context.settings.tools) {
+        resolved.clone_from(&configured.value);
+    }
+    tools_file::load_all(&resolved, colors).map_err(SetUpError::new)
+}
+
+/// An open session.
+pub struct OpenSession {
+    /// Dropping it ends the host.
+    _provider: Arc<dyn SessionProvider>,
+    /// The session.
+    pub session: Arc<dyn CodeModeSession>,
+    /// Who answers its tool calls.
+    pub delegate: Arc<CommandDelegate>,
+    tools: Arc<[ToolDefinition]>,
+    store: Option<PathBuf>,
+    limits: CellLimits,
+    requests: u64,
+}
+
+impl OpenSession {
+    /// Opens a session as planned, and loads the values of its store file.
+    ///
+    /// # Errors
+    /// When the host cannot be had, or the store cannot be loaded.
+    pub async fn open(
+        provider: Arc<dyn SessionProvider>,
+        plan: Plan,
+        reporter: &Reporter,
+    ) -> Result<Self, SetUpError> {
+        let Plan {
+            tools,
+            folder,
+            store,
+            limits,
+            guard,
+        } = plan;
+        let values = match &store {
+            None => None,
+            Some(path) => Some(store_file::load(path).map_err(SetUpError::new)?),
+        };
+        let delegate = Arc::new(CommandDelegate::new(
+            &tools,
+            folder,
+            reporter.clone(),
+            guard,
+        ));
+        let session = provider
+            .open_session(SessionOptions::default(), delegate.clone())
+            .await?;
+        if let Some(values) = values.filter(|values| !values.is_empty()) {
+            session.import_store(values).await?;
+        }
+        let tools = tools.iter().map(|tool| tool.definition.clone()).collect();
+        Ok(Self {
+            _provider: provider,
+            session,
+            delegate,
+            tools,
+            store,
+            limits,
+            requests: 0,
+        })
+    }
+
+    /// A request to run `source` with the session's tools.
+    pub fn request(&mut self, source: String) -> ExecuteRequest {
+        self.requests += 1;
+        ExecuteRequest {
+            exec_call_id: format!("exec-{}", self.requests),
+            tools: self.tools.clone(),
+            limits: self.limits.clone(),
+            ..ExecuteRequest::new(source)
+        }
+    }
+
+    /// The tools that scripts may call.
+    pub fn tools(&self) -> &[ToolDefinition] {
+        &self.tools
+    }
+
+    /// Saves the stored values, if there is a store file.
+    ///
+    /// # Errors
+    /// When the values cannot be had or the file cannot be written.
+    pub async fn save_store(&self) -> Result<(), SetUpError> {
+        let Some(path) = &self.store else {
+            return Ok(());
+        };
+        let values = self.session.export_store().await?;
+        store_file::save(path, &values).map_err(SetUpError::new)
+    }
+
+    /// Brings the stored values back into a session whose host was lost: those of the store file,
+    /// and over them what the session has stored since.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the session cannot take the values.
+    pub async fn recover_store(&self) -> Result<(), SetUpError> {
+        let Some(path) = &self.store else {
+            return Ok(());
+        };
+        let mut values = store_file::load(path).map_err(SetUpError::new)?;
+        match self.session.export_store().await {
+            Ok(newer) => values.extend(newer),
+            // Nothing was stored since.
+            Err(SessionError::RuntimeLost { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !values.is_empty() {
+            self.session.import_store(values).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the session. What was run is safe already, so a failure is only noted.
+    pub async fn close(&self, reporter: &Reporter) {
+        if let Err(error) = self.session.shutdown().await {
+            let notice = format!("the session did not shut down in order: {error}");
+            reporter.report(Event::Notice(notice)).await;
+        }
+    }
+}

@@ -1,7 +1,0 @@
-//! The program `code_mode`; everything is in [`code_mode_client::cli`].
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    code_mode_client::cli::main(std::env::args_os().skip(1))
-}

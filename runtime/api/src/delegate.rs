@@ -58,6 +58,13 @@ impl ToolError {
 /// then run by the session; it is dropped soon after `cancel` fires, because the cell has ended or
 /// no longer waits.
 pub trait SessionDelegate: Send + Sync + 'static {
+    /// Called on the cell's own thread before it calls a tool or notifies, with the bytes of the input
+    /// or text: the one place where a delegate may make the script wait, and nothing but it. A
+    /// delegate that does so lets go when it asks for the cell's end.
+    fn make_room(&self, cell_id: &CellId, bytes: usize) {
+        let _ = (cell_id, bytes);
+    }
+
     /// Runs a tool and gives its result, or the error that rejects the script's promise.
     fn invoke_tool(
         &self,

@@ -185,6 +185,19 @@ impl Cell {
         self.deliver(state);
     }
 
+    /// Gives the observer of this observation what has come so far, if it still waits.
+    pub(crate) fn yield_observation(self: &Arc<Self>, observation: ObservationId) {
+        let mut state = self.lock();
+        if state
+            .observing
+            .as_ref()
+            .is_some_and(|observing| observing.id == observation)
+        {
+            self.yield_now(&mut state);
+        }
+        self.deliver(state);
+    }
+
     /// Ends the cell; the observer is called once the V8 thread has ended.
     pub(crate) fn terminate(self: &Arc<Self>, observer: Observer) -> Result<(), SessionError> {
         let mut state = self.lock();
@@ -206,7 +219,7 @@ impl Cell {
             }
         }
         state.terminators.push(observer);
-        drop(state);
+        self.deliver(state);
         self.inbox.ring();
         self.watch(Instant::now());
         Ok(())
@@ -216,7 +229,7 @@ impl Cell {
     pub(crate) fn stop(self: &Arc<Self>, cause: StopCause) {
         let mut state = self.lock();
         self.stop_locked(&mut state, cause);
-        drop(state);
+        self.deliver(state);
         self.inbox.ring();
         self.watch(Instant::now());
     }
@@ -225,6 +238,7 @@ impl Cell {
         if state.stop.is_none() {
             state.stop = Some(cause);
             state.stopped_at = Some(Instant::now());
+            state.events.push_back(Event::Stopping);
         }
         if let Some(isolate) = &state.isolate {
             isolate.terminate_execution();
@@ -282,6 +296,8 @@ impl Cell {
     /// Calls a tool; its answer comes to the inbox.
     pub(crate) fn invoke(self: &Arc<Self>, call: u64, invocation: ToolInvocation) {
         let delegate_call = DelegateCall::new(call, Arc::clone(self));
+        let bytes = invocation.input.get().len();
+        self.delegate.make_room(&self.id, bytes);
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));
         state
@@ -304,6 +320,8 @@ impl Cell {
         };
         let bound = self.runtime.config.max_open_notifications;
         let delegate_call = DelegateCall::new(call, Arc::clone(self));
+        let bytes = notification.text.len();
+        self.delegate.make_room(&self.id, bytes);
         let mut state = self.lock();
         if state.notifications.len() >= bound {
             return Err((LimitName::OpenNotifications, bound as u64));

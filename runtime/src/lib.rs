@@ -41,6 +41,7 @@ mod store;
 mod supervisor;
 mod timing;
 mod tool_table;
+mod waist;
 mod watchdog;
 
 pub use cell::{ObservationId, Observer};
@@ -48,3 +49,4 @@ pub use config::{Fault, RuntimeConfig};
 pub use runtime::{Runtime, RuntimeStartError};
 pub use session::{AdmittedCell, Session};
 pub use supervisor::{RuntimeFailure, Supervisor};
+pub use waist::{CELL_OUTBOX_BYTES, SESSION_EVENT_BYTES};

@@ -135,6 +135,23 @@ impl Session {
         }
     }
 
+    /// Makes an observation give what has come so far. Does nothing when the observation is over.
+    pub fn yield_observation(&self, cell: &CellId, observation: ObservationId) {
+        if let Ok(cell) = self.core().find(cell) {
+            cell.yield_observation(observation);
+        }
+    }
+
+    /// Why a cell that its caller does not know cannot be observed.
+    pub(crate) fn why_not(&self, cell: &CellId) -> SessionError {
+        match self.core().find(cell) {
+            Err(error) => error,
+            Ok(_) => SessionError::CellFinished {
+                cell_id: cell.clone(),
+            },
+        }
+    }
+
     /// Ends a cell. The observer, and with it whoever observes the cell, is called once the cell's
     /// V8 thread has ended.
     ///

@@ -80,6 +80,20 @@ impl Door {
         self.inner.draining.store(true, Ordering::Release);
     }
 
+    /// Resolves when no cell runs or keeps a result.
+    pub async fn quiet(&self) {
+        let registry = &self.inner.registry;
+        loop {
+            let mut ended = std::pin::pin!(registry.cell_ended.notified());
+            // From here on it hears of every end.
+            ended.as_mut().enable();
+            if registry.metrics.cells.now() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     /// Ends every session, and resolves when all cells have ended.
     pub async fn close_all(&self) {
         let closing: Vec<oneshot::Receiver<()>> = self

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_grpc::tonic::Status;
+use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 use crate::peer::Owner;
@@ -14,6 +15,8 @@ use crate::status;
 pub(crate) struct Registry {
     pub(crate) metrics: Arc<Metrics>,
     sessions: Mutex<HashMap<String, Arc<DoorSession>>>,
+    /// Told whenever a cell has ended.
+    pub(crate) cell_ended: Notify,
 }
 
 impl Registry {
@@ -21,6 +24,7 @@ impl Registry {
         Arc::new(Self {
             metrics,
             sessions: Mutex::default(),
+            cell_ended: Notify::new(),
         })
     }
 

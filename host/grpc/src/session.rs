@@ -183,7 +183,7 @@ impl DoorSession {
             Event::CellClosed { cell_id } => {
                 let closed = self.change(|state, _| state.cells.remove(&cell_id));
                 if let Some(cell) = closed {
-                    self.metrics.cells.down();
+                    self.cell_gone();
                     let event = LeaseEvent::CellClosed(v1::CellClosed {
                         execution_id: cell.execution_id,
                         cell_id: cell_id.to_string(),
@@ -404,12 +404,19 @@ impl DoorSession {
         let when_closed = self.change(|state, effects| {
             effects.push(Effect::Forget);
             for _ in state.cells.drain() {
-                self.metrics.cells.down();
+                self.cell_gone();
             }
             std::mem::take(&mut state.when_closed)
         });
         for tell in when_closed {
             let _ = tell.send(());
+        }
+    }
+
+    fn cell_gone(&self) {
+        self.metrics.cells.down();
+        if let Some(registry) = self.registry.upgrade() {
+            registry.cell_ended.notify_waiters();
         }
     }
 

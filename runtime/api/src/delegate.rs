@@ -59,10 +59,15 @@ impl ToolError {
 /// no longer waits.
 pub trait SessionDelegate: Send + Sync + 'static {
     /// Called on the cell's own thread before it calls a tool or notifies, with the bytes of the input
-    /// or text: the one place where a delegate may make the script wait, and nothing but it. A
-    /// delegate that does so lets go when it asks for the cell's end.
+    /// or text: the one place where a delegate may make the script wait. It returns when
+    /// [`cell_stopping`](Self::cell_stopping) comes.
     fn make_room(&self, cell_id: &CellId, bytes: usize) {
         let _ = (cell_id, bytes);
+    }
+
+    /// Says that the cell was told to stop; called on any thread, and maybe more than once.
+    fn cell_stopping(&self, cell_id: &CellId) {
+        let _ = cell_id;
     }
 
     /// Runs a tool and gives its result, or the error that rejects the script's promise.

@@ -14,6 +14,7 @@ MEMBERS = {
     "host": "code_mode_host",
     "host/grpc": "code_mode_host_grpc",
     "host/instructions": "code_mode_instructions",
+    "host/service": "code_mode_service",
     "protocol": "code_mode_protocol",
     "protocol/grpc": "code_mode_grpc",
     "runtime": "code_mode_runtime",

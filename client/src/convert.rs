@@ -14,12 +14,20 @@ use code_mode_protocol::{AgreedCapabilities, EncodeError, EncodedFrame, Operatio
 use crate::connection::events::{Answer, HostMessage, NotifyRequest, RequestId, ToolRequest};
 use crate::error::{CallError, ConnectionFailure, HostError};
 
-/// The hello of every connection: version 1, and our extensions if the host has them.
+/// The additions to V1 that this client uses where the host has them. A host adds nothing that its
+/// client did not offer, so what nothing here would use is left out.
+pub(crate) const OFFERED: [wire::Extension; 3] = [
+    wire::Extension::Limits,
+    wire::Extension::Store,
+    wire::Extension::Errors,
+];
+
+/// The hello of every connection: version 1, and what this client uses if the host has it.
 ///
 /// # Errors
 /// When the lists break a rule of the protocol, which ours do not.
 pub(crate) fn hello() -> Result<wire::ClientHello, ConnectionFailure> {
-    let optional = wire::Extension::all_capabilities();
+    let optional = wire::Extension::capabilities(&OFFERED);
     let none = wire::CapabilitySet::empty();
     wire::ClientHello::new(wire::SupportedVersions::v1(), none, optional)
         .map_err(|error| ConnectionFailure::Internal(error.to_string()))
@@ -128,6 +136,7 @@ fn terminate_request(session: &str, cell: &str) -> Result<OperationRequest, Conn
     Ok(OperationRequest::Terminate {
         session_id: session_id(session)?,
         cell_id,
+        max_output_tokens: None,
     })
 }
 
@@ -155,7 +164,11 @@ pub(crate) struct Requests<'a> {
 
 impl Requests<'_> {
     pub(crate) fn open(&self, id: RequestId) -> Result<EncodedFrame, SessionError> {
-        self.encode(id, |session_id| OperationRequest::Open { session_id })
+        self.encode(id, |session_id| OperationRequest::Open {
+            session_id,
+            cell_execution_limits: None,
+            output_truncation: None,
+        })
     }
 
     pub(crate) fn shutdown(&self, id: RequestId) -> Result<EncodedFrame, SessionError> {
@@ -221,6 +234,8 @@ impl Requests<'_> {
         self.encode(id, |session_id| OperationRequest::Wait {
             session_id,
             request,
+            max_output_tokens: None,
+            output_range: None,
         })
     }
 
@@ -233,6 +248,7 @@ impl Requests<'_> {
         self.encode(id, |session_id| OperationRequest::Terminate {
             session_id,
             cell_id,
+            max_output_tokens: None,
         })
     }
 
@@ -340,6 +356,7 @@ fn answer(value: wire::OperationValue) -> Answer {
         },
         wire::OperationValue::StoreExported { values } => Answer::StoreExported(values),
         wire::OperationValue::StoreImported {} => Answer::StoreImported,
+        wire::OperationValue::OutputRead { .. } => Answer::NotAskedFor,
     }
 }
 
@@ -411,6 +428,7 @@ fn content_item(item: wire::ContentItem) -> api::ContentItem {
                 wire::ImageDetail::Original => api::ImageDetail::Original,
             }),
         },
+        wire::ContentItem::InputAudio { audio_url } => api::ContentItem::Audio { audio_url },
     }
 }
 

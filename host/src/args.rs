@@ -5,6 +5,7 @@ use std::time::Duration;
 use code_mode_runtime::limits as runtime_limits;
 
 use crate::config::{self, HostConfig};
+use crate::listening::{self, Listening};
 
 /// How diagnostics are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum LogFormat {
 /// What the command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Serve one connection over standard input and output.
+    /// Serve clients.
     Serve,
     /// Print how to use the program.
     Help,
@@ -35,12 +36,14 @@ pub struct Args {
     pub log_format: LogFormat,
     /// What `--timings` and `--limit` have decided.
     pub config: HostConfig,
+    /// Where to serve, and whom.
+    pub listening: Listening,
 }
 
 /// A command line that cannot be understood; the message says what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; see code_mode_host --help")]
-pub struct UsageError(String);
+pub struct UsageError(pub(crate) String);
 
 impl Args {
     /// Reads the arguments after the program's name.
@@ -52,6 +55,7 @@ impl Args {
             command: Command::Serve,
             log_format: LogFormat::Text,
             config: HostConfig::default(),
+            listening: Listening::default(),
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -71,14 +75,11 @@ impl Args {
                 "--help" | "-h" => args.command = Command::Help,
                 "--version" | "-V" => args.command = Command::Version,
                 "--timings" => args.config.timings = true,
-                "--listen" => match value()?.as_str() {
-                    "stdio" | "stdio://" => {}
-                    other => {
-                        return Err(UsageError(format!(
-                            "cannot listen on {other:?}: the only transport is stdio"
-                        )));
-                    }
-                },
+                "--insecure" => args.listening.insecure = true,
+                listening if Listening::knows(listening) => {
+                    let value = value()?;
+                    args.listening.set(&name, &value)?;
+                }
                 "--log-format" => {
                     args.log_format = match value()?.as_str() {
                         "text" => LogFormat::Text,
@@ -97,6 +98,7 @@ impl Args {
                 return Err(UsageError(format!("{name} takes no value")));
             }
         }
+        args.listening = args.listening.finish()?;
         Ok(args)
     }
 }
@@ -374,13 +376,16 @@ fn set_limit(config: &mut HostConfig, text: &str) -> Result<(), UsageError> {
 /// The text of `--help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "Runs JavaScript cells for one client, over the wire protocol V1.
+        "Runs JavaScript cells for its clients, over the wire protocol V1 or gRPC.
 
 Usage: code_mode_host [OPTIONS]
 
 Options:
-  --listen stdio          serve standard input and output (the default)
-  --timings               add timings to responses
+",
+    );
+    text.push_str(listening::HELP);
+    text.push_str(
+        "  --timings               add timings to responses
   --log-format text|json  how diagnostics are written to standard error (default text)
   --limit NAME=VALUE      set a bound; may be given several times
   --help, -h              print this text

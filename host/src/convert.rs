@@ -96,6 +96,7 @@ fn content_item(item: api::ContentItem) -> wire::ContentItem {
             image_url,
             detail: detail.map(image_detail),
         },
+        api::ContentItem::Audio { audio_url } => wire::ContentItem::InputAudio { audio_url },
     }
 }
 

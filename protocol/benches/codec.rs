@@ -123,6 +123,8 @@ fn main() {
                 cell_id: CellId::new("1").expect("not empty"),
                 yield_time_ms: Some(50),
             },
+            max_output_tokens: None,
+            output_range: None,
         },
     };
     measure("small message (a wait)", &small);

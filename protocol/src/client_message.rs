@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::extension::{Extension, ExtensionSet};
 use crate::handshake::ClientHello;
+use crate::limits::{CellExecutionLimitsFields, LimitsFields, OutputRangeFields, in_range};
+use crate::message::Decoded;
+use crate::number::Ranged;
 use crate::object::{ShapeError, required, wire_object, wire_strings};
 use crate::outcome::{self, ErrorCode, Status};
 use crate::{
-    CapabilitySet, CellId, DelegateError, DelegateRequestId, EnabledTools, Limits, MaxOutputTokens,
-    RawJson, RequestId, SessionId, SideEffects, SupportedVersions,
+    CapabilitySet, CellExecutionLimits, CellId, DelegateError, DelegateRequestId, EnabledTools,
+    Limits, MaxOutputTokens, OutputRange, RawJson, RequestId, SessionId, SideEffects,
+    SupportedVersions,
 };
 
 /// A message from a client to a host.
@@ -37,6 +41,12 @@ pub enum ClientMessage {
         /// The request's id; one that is answered or unknown does nothing.
         id: RequestId,
     },
+    /// Has an observed execute or wait answered now; needs [`Extension::YieldObservation`].
+    #[serde(rename = "operation/yield")]
+    OperationYield {
+        /// The request's id; one that observes nothing does nothing.
+        id: RequestId,
+    },
     /// Answers a delegate request.
     #[serde(rename = "delegate/response")]
     DelegateResponse {
@@ -52,16 +62,18 @@ pub enum ClientMessage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all_fields = "camelCase")]
 #[serde(try_from = "OperationFields")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request is moved a few times and most are executes, so a box would cost more"
-)]
 pub enum OperationRequest {
     /// Opens a session.
     #[serde(rename = "session/open")]
     Open {
         /// An id that the connection has not used before.
         session_id: SessionId,
+        /// Bounds of the session's cells; needs [`Extension::CellExecutionLimits`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cell_execution_limits: Option<CellExecutionLimits>,
+        /// Who cuts output that is too long; needs [`Extension::BoundedOutput`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output_truncation: Option<OutputTruncation>,
     },
     /// Starts a cell.
     #[serde(rename = "session/execute")]
@@ -78,6 +90,13 @@ pub enum OperationRequest {
         session_id: SessionId,
         /// The cell, and for how long.
         request: WaitRequest,
+        /// To how many tokens the host cuts the output, where it does; needs
+        /// [`Extension::BoundedOutput`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_output_tokens: Option<u64>,
+        /// Asks for text that was cut instead; needs [`Extension::Output`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output_range: Option<OutputRange>,
     },
     /// Ends a cell; answered like a wait.
     #[serde(rename = "session/terminate")]
@@ -86,6 +105,9 @@ pub enum OperationRequest {
         session_id: SessionId,
         /// The cell.
         cell_id: CellId,
+        /// As for a wait.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_output_tokens: Option<u64>,
     },
     /// Ends a session and its cells.
     #[serde(rename = "session/shutdown")]
@@ -113,7 +135,7 @@ impl OperationRequest {
     /// The session that the request is about.
     pub fn session_id(&self) -> &SessionId {
         match self {
-            Self::Open { session_id }
+            Self::Open { session_id, .. }
             | Self::Execute { session_id, .. }
             | Self::Wait { session_id, .. }
             | Self::Terminate { session_id, .. }
@@ -121,6 +143,16 @@ impl OperationRequest {
             | Self::ExportStore { session_id }
             | Self::ImportStore { session_id, .. } => session_id,
         }
+    }
+}
+
+wire_strings! {
+    /// Who cuts output that is longer than the tokens that a request allows.
+    pub enum OutputTruncation ("who cuts output: client or server") {
+        /// The client; the host sends all of it.
+        Client = "client",
+        /// The host.
+        Server = "server",
     }
 }
 
@@ -169,10 +201,45 @@ pub enum DelegateValue {
 
 impl ClientMessage {
     pub(crate) fn extensions(&self) -> ExtensionSet {
-        let Self::OperationRequest { request, .. } = self else {
-            return ExtensionSet::NONE;
+        let request = match self {
+            Self::OperationRequest { request, .. } => request,
+            Self::OperationYield { .. } => return ExtensionSet::of(Extension::YieldObservation),
+            _ => return ExtensionSet::NONE,
+        };
+        let with = |used: ExtensionSet, is_used, extension| {
+            if is_used { used.with(extension) } else { used }
         };
         match request {
+            OperationRequest::Open {
+                cell_execution_limits,
+                output_truncation,
+                ..
+            } => with(
+                with(
+                    ExtensionSet::NONE,
+                    cell_execution_limits.is_some(),
+                    Extension::CellExecutionLimits,
+                ),
+                output_truncation.is_some(),
+                Extension::BoundedOutput,
+            ),
+            OperationRequest::Wait {
+                max_output_tokens,
+                output_range,
+                ..
+            } => with(
+                with(
+                    ExtensionSet::NONE,
+                    max_output_tokens.is_some(),
+                    Extension::BoundedOutput,
+                ),
+                output_range.is_some(),
+                Extension::Output,
+            ),
+            OperationRequest::Terminate {
+                max_output_tokens: Some(_),
+                ..
+            } => ExtensionSet::of(Extension::BoundedOutput),
             OperationRequest::Execute { request, .. } if request.limits.is_some() => {
                 ExtensionSet::of(Extension::Limits)
             }
@@ -198,7 +265,7 @@ impl ClientMessage {
                 Ok(DelegateValue::NotificationDelivered {}) => 0,
                 Err(error) => error.message.len(),
             },
-            Self::Hello(_) | Self::OperationCancel { .. } => 0,
+            Self::Hello(_) | Self::OperationCancel { .. } | Self::OperationYield { .. } => 0,
         }
     }
 }
@@ -215,6 +282,7 @@ wire_strings! {
         Hello = "connection/hello",
         OperationRequest = "operation/request",
         OperationCancel = "operation/cancel",
+        OperationYield = "operation/yield",
         DelegateResponse = "delegate/response",
     }
 }
@@ -223,7 +291,7 @@ wire_object! {
     ClientFields ("a message from a client to a host") {
         tag: ClientTag = "type",
         id: i64 = "id",
-        request: OperationRequest = "request",
+        request: OperationFields = "request",
         result: DelegateResult = "result",
         supported_versions: SupportedVersions = "supportedVersions",
         required_capabilities: CapabilitySet = "requiredCapabilities",
@@ -235,6 +303,30 @@ impl TryFrom<ClientFields> for ClientMessage {
     type Error = ShapeError;
 
     fn try_from(fields: ClientFields) -> Result<Self, ShapeError> {
+        match fields.decoded()? {
+            Decoded::Message(message) => Ok(message),
+            Decoded::OutOfRange { message, .. } => Err(ShapeError::new(message)),
+        }
+    }
+}
+
+/// A client's message as [`decode`](crate::decode) takes it: a request with a number outside its
+/// range is told from what is no message.
+#[derive(Deserialize)]
+#[serde(try_from = "ClientFields")]
+pub(crate) struct DecodedClientMessage(pub(crate) Decoded<ClientMessage>);
+
+impl TryFrom<ClientFields> for DecodedClientMessage {
+    type Error = ShapeError;
+
+    fn try_from(fields: ClientFields) -> Result<Self, ShapeError> {
+        fields.decoded().map(Self)
+    }
+}
+
+impl ClientFields {
+    fn decoded(self) -> Result<Decoded<ClientMessage>, ShapeError> {
+        let fields = self;
         let tag = required(fields.tag, "type", "a message")?;
         let owner = tag.as_str();
         match tag {
@@ -250,28 +342,38 @@ impl TryFrom<ClientFields> for ClientMessage {
                     required(fields.required_capabilities, needed, owner)?,
                     required(fields.optional_capabilities, optional, owner)?,
                 )
-                .map(Self::Hello)
+                .map(|hello| Decoded::Message(ClientMessage::Hello(hello)))
                 .map_err(ShapeError::from)
             }
             ClientTag::OperationRequest => {
                 fields.refuse_others(owner, &["type", "id", "request"])?;
-                Ok(Self::OperationRequest {
-                    id: RequestId::new(required(fields.id, "id", owner)?),
-                    request: required(fields.request, "request", owner)?,
+                let id = RequestId::new(required(fields.id, "id", owner)?);
+                let request = required(fields.request, "request", owner)?;
+                Ok(match request.into_request()? {
+                    Ok(request) => {
+                        Decoded::Message(ClientMessage::OperationRequest { id, request })
+                    }
+                    Err(message) => Decoded::OutOfRange { id, message },
                 })
             }
             ClientTag::OperationCancel => {
                 fields.refuse_others(owner, &["type", "id"])?;
-                Ok(Self::OperationCancel {
+                Ok(Decoded::Message(ClientMessage::OperationCancel {
                     id: RequestId::new(required(fields.id, "id", owner)?),
-                })
+                }))
+            }
+            ClientTag::OperationYield => {
+                fields.refuse_others(owner, &["type", "id"])?;
+                Ok(Decoded::Message(ClientMessage::OperationYield {
+                    id: RequestId::new(required(fields.id, "id", owner)?),
+                }))
             }
             ClientTag::DelegateResponse => {
                 fields.refuse_others(owner, &["type", "id", "result"])?;
-                Ok(Self::DelegateResponse {
+                Ok(Decoded::Message(ClientMessage::DelegateResponse {
                     id: DelegateRequestId::new(required(fields.id, "id", owner)?),
                     result: required(fields.result, "result", owner)?.0,
-                })
+                }))
             }
         }
     }
@@ -296,6 +398,10 @@ wire_object! {
         cell_id: CellId = "cellId",
         request: InnerRequestFields = "request",
         values: StoreValues = "values",
+        cell_execution_limits: Option<CellExecutionLimitsFields> = "cellExecutionLimits",
+        output_truncation: Option<OutputTruncation> = "outputTruncation",
+        max_output_tokens: Option<Ranged<u64>> = "maxOutputTokens",
+        output_range: OutputRangeFields = "outputRange",
     }
 }
 
@@ -303,47 +409,86 @@ impl TryFrom<OperationFields> for OperationRequest {
     type Error = ShapeError;
 
     fn try_from(fields: OperationFields) -> Result<Self, ShapeError> {
+        fields.into_request()?.map_err(ShapeError::new)
+    }
+}
+
+impl OperationFields {
+    /// The request; the inner error says which number is outside its range.
+    fn into_request(self) -> Result<Result<OperationRequest, String>, ShapeError> {
+        let fields = self;
         let method = required(fields.method, "method", "an operation request")?;
         let owner = method.as_str();
         fields.refuse_others(
             owner,
             match method {
-                MethodTag::Open | MethodTag::Shutdown | MethodTag::ExportStore => {
-                    &["method", "sessionId"]
-                }
-                MethodTag::Execute | MethodTag::Wait => &["method", "sessionId", "request"],
-                MethodTag::Terminate => &["method", "sessionId", "cellId"],
+                MethodTag::Open => &[
+                    "method",
+                    "sessionId",
+                    "cellExecutionLimits",
+                    "outputTruncation",
+                ],
+                MethodTag::Shutdown | MethodTag::ExportStore => &["method", "sessionId"],
+                MethodTag::Execute => &["method", "sessionId", "request"],
+                MethodTag::Wait => &[
+                    "method",
+                    "sessionId",
+                    "request",
+                    "maxOutputTokens",
+                    "outputRange",
+                ],
+                MethodTag::Terminate => &["method", "sessionId", "cellId", "maxOutputTokens"],
                 MethodTag::ImportStore => &["method", "sessionId", "values"],
             },
         )?;
         let session_id = required(fields.session_id, "sessionId", owner)?;
-        Ok(match method {
-            MethodTag::Open => Self::Open { session_id },
+        let max_output_tokens = in_range(fields.max_output_tokens.flatten(), "maxOutputTokens");
+        let request = match method {
+            MethodTag::Open => {
+                let limits = fields.cell_execution_limits.flatten();
+                let limits = limits.map(CellExecutionLimitsFields::into_limits);
+                limits.transpose().map(|limits| OperationRequest::Open {
+                    session_id,
+                    cell_execution_limits: limits,
+                    output_truncation: fields.output_truncation.flatten(),
+                })
+            }
             MethodTag::Execute => {
                 let request = required(fields.request, "request", owner)?.into_execute()?;
-                Self::Execute {
+                request.map(|request| OperationRequest::Execute {
                     session_id,
                     request,
-                }
+                })
             }
             MethodTag::Wait => {
                 let request = required(fields.request, "request", owner)?.into_wait()?;
-                Self::Wait {
-                    session_id,
-                    request,
-                }
+                let range = fields.output_range.map(OutputRangeFields::into_range);
+                let range = range.transpose()?.transpose();
+                (|| {
+                    Ok(OperationRequest::Wait {
+                        session_id,
+                        request: request?,
+                        max_output_tokens: max_output_tokens?,
+                        output_range: range?,
+                    })
+                })()
             }
-            MethodTag::Terminate => Self::Terminate {
-                session_id,
-                cell_id: required(fields.cell_id, "cellId", owner)?,
-            },
-            MethodTag::Shutdown => Self::Shutdown { session_id },
-            MethodTag::ExportStore => Self::ExportStore { session_id },
-            MethodTag::ImportStore => Self::ImportStore {
+            MethodTag::Terminate => {
+                let cell_id = required(fields.cell_id, "cellId", owner)?;
+                max_output_tokens.map(|max_output_tokens| OperationRequest::Terminate {
+                    session_id,
+                    cell_id,
+                    max_output_tokens,
+                })
+            }
+            MethodTag::Shutdown => Ok(OperationRequest::Shutdown { session_id }),
+            MethodTag::ExportStore => Ok(OperationRequest::ExportStore { session_id }),
+            MethodTag::ImportStore => Ok(OperationRequest::ImportStore {
                 session_id,
                 values: required(fields.values, "values", owner)?.0,
-            },
-        })
+            }),
+        };
+        Ok(request)
     }
 }
 
@@ -353,36 +498,44 @@ wire_object! {
         tool_call_id: String = "tool_call_id",
         enabled_tools: EnabledTools = "enabled_tools",
         source: String = "source",
-        yield_time_ms: Option<u64> = "yield_time_ms",
-        max_output_tokens: Option<MaxOutputTokens> = "max_output_tokens",
-        limits: Limits = "limits",
+        yield_time_ms: Option<Ranged<u64>> = "yield_time_ms",
+        max_output_tokens: Option<Ranged<MaxOutputTokens>> = "max_output_tokens",
+        limits: LimitsFields = "limits",
         cell_id: CellId = "cell_id",
     }
 }
 
 impl InnerRequestFields {
-    fn into_execute(self) -> Result<ExecuteRequest, ShapeError> {
+    fn into_execute(self) -> Result<Result<ExecuteRequest, String>, ShapeError> {
         let owner = "the request of session/execute";
         if self.cell_id.is_some() {
             return Err(ShapeError::foreign_field("cell_id", owner));
         }
-        Ok(ExecuteRequest {
-            tool_call_id: required(self.tool_call_id, "tool_call_id", owner)?,
-            enabled_tools: required(self.enabled_tools, "enabled_tools", owner)?,
-            source: required(self.source, "source", owner)?,
-            yield_time_ms: self.yield_time_ms.flatten(),
-            max_output_tokens: self.max_output_tokens.flatten(),
-            limits: self.limits,
-        })
+        let tool_call_id = required(self.tool_call_id, "tool_call_id", owner)?;
+        let enabled_tools = required(self.enabled_tools, "enabled_tools", owner)?;
+        let source = required(self.source, "source", owner)?;
+        let request = || {
+            Ok(ExecuteRequest {
+                tool_call_id,
+                enabled_tools,
+                source,
+                yield_time_ms: in_range(self.yield_time_ms.flatten(), "yield_time_ms")?,
+                max_output_tokens: in_range(self.max_output_tokens.flatten(), "max_output_tokens")?,
+                limits: self.limits.map(LimitsFields::into_limits).transpose()?,
+            })
+        };
+        Ok(request())
     }
 
-    fn into_wait(self) -> Result<WaitRequest, ShapeError> {
+    fn into_wait(self) -> Result<Result<WaitRequest, String>, ShapeError> {
         let owner = "the request of session/wait";
         self.refuse_others(owner, &["cell_id", "yield_time_ms"])?;
-        Ok(WaitRequest {
-            cell_id: required(self.cell_id, "cell_id", owner)?,
-            yield_time_ms: self.yield_time_ms.flatten(),
-        })
+        let cell_id = required(self.cell_id, "cell_id", owner)?;
+        let yield_time = in_range(self.yield_time_ms.flatten(), "yield_time_ms");
+        Ok(yield_time.map(|yield_time_ms| WaitRequest {
+            cell_id,
+            yield_time_ms,
+        }))
     }
 }
 

@@ -40,12 +40,18 @@ pub enum ContentItem {
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<ImageDetail>,
     },
+    /// Sound.
+    InputAudio {
+        /// The sound's address, a `data:` URI from our host.
+        audio_url: String,
+    },
 }
 
 wire_strings! {
     enum ContentTag ("a content item's type") {
         Text = "input_text",
         Image = "input_image",
+        Audio = "input_audio",
     }
 }
 
@@ -55,6 +61,7 @@ wire_object! {
         text: String = "text",
         image_url: String = "image_url",
         detail: ImageDetail = "detail",
+        audio_url: String = "audio_url",
     }
 }
 
@@ -76,6 +83,12 @@ impl TryFrom<ContentFields> for ContentItem {
                 Ok(Self::InputImage {
                     image_url: required(fields.image_url, "image_url", owner)?,
                     detail: fields.detail,
+                })
+            }
+            ContentTag::Audio => {
+                fields.refuse_others(owner, &["type", "audio_url"])?;
+                Ok(Self::InputAudio {
+                    audio_url: required(fields.audio_url, "audio_url", owner)?,
                 })
             }
         }
@@ -155,6 +168,7 @@ impl CellResponse {
             bytes.saturating_add(match item {
                 ContentItem::InputText { text } => text.len(),
                 ContentItem::InputImage { image_url, .. } => image_url.len(),
+                ContentItem::InputAudio { audio_url } => audio_url.len(),
             })
         })
     }

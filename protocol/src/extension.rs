@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::{Capability, CapabilitySet};
 
-/// An addition of ours to V1.
+/// An addition to V1: of ours, or of the public host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Extension {
     /// `code_mode/limits-v1`: a `session/execute` may carry the bounds of its cell.
@@ -17,11 +17,34 @@ pub enum Extension {
     Store,
     /// `code_mode/errors-v1`: errors of operations carry a code and a statement of side effects.
     Errors,
+    /// `code_mode/output-v1`: a `session/wait` may ask again for text that was cut.
+    Output,
+    /// `session-cell-execution-resource-limits`, of the public host: a `session/open` may carry
+    /// bounds of the session's cells.
+    CellExecutionLimits,
+    /// `yield-observation`, of the public host: `operation/yield`; and responses carry
+    /// `code_mode_host_duration_ns`.
+    YieldObservation,
+    /// `bounded-output-v1`, of the public host: a `session/open` may have the host cut output, and
+    /// a `session/wait` and `session/terminate` may say to how many tokens.
+    BoundedOutput,
+    /// `delegate-capacity-4096`, of the public host: a connection holds 4,096 open delegate
+    /// requests. No message uses it.
+    DelegateCapacity,
 }
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 3] = [Self::Limits, Self::Store, Self::Errors];
+    pub const ALL: [Self; 8] = [
+        Self::Limits,
+        Self::Store,
+        Self::Errors,
+        Self::Output,
+        Self::CellExecutionLimits,
+        Self::YieldObservation,
+        Self::BoundedOutput,
+        Self::DelegateCapacity,
+    ];
 
     /// The name of the extension's capability.
     pub const fn name(self) -> &'static str {
@@ -29,12 +52,17 @@ impl Extension {
             Self::Limits => "code_mode/limits-v1",
             Self::Store => "code_mode/store-v1",
             Self::Errors => "code_mode/errors-v1",
+            Self::Output => "code_mode/output-v1",
+            Self::CellExecutionLimits => "session-cell-execution-resource-limits",
+            Self::YieldObservation => "yield-observation",
+            Self::BoundedOutput => "bounded-output-v1",
+            Self::DelegateCapacity => "delegate-capacity-4096",
         }
     }
 
     /// The extension's capability.
     pub fn capability(self) -> Capability {
-        static CAPABILITIES: LazyLock<[Capability; 3]> = LazyLock::new(|| {
+        static CAPABILITIES: LazyLock<[Capability; Extension::ALL.len()]> = LazyLock::new(|| {
             Extension::ALL.map(|extension| {
                 Capability::new(extension.name()).expect("no name in this file is blank")
             })
@@ -44,24 +72,35 @@ impl Extension {
 
     /// The capabilities of all extensions: what a side lists that has them all.
     pub fn all_capabilities() -> CapabilitySet {
-        CapabilitySet::new(Self::ALL.map(Self::capability).to_vec())
+        Self::capabilities(&Self::ALL)
+    }
+
+    /// The capabilities of these extensions; one that comes twice counts once.
+    pub fn capabilities(extensions: &[Self]) -> CapabilitySet {
+        let listed = Self::ALL.into_iter().filter(|one| extensions.contains(one));
+        CapabilitySet::new(listed.map(Self::capability).collect())
             .expect("no two names in this file are the same")
     }
 
-    const fn bit(self) -> u8 {
-        1 << self as u8
+    const fn bit(self) -> u16 {
+        1 << self as u16
     }
 }
 
 /// Some of the extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct ExtensionSet(u8);
+pub(crate) struct ExtensionSet(u16);
 
 impl ExtensionSet {
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn of(extension: Extension) -> Self {
         Self(extension.bit())
+    }
+
+    /// These and one more.
+    pub(crate) const fn with(self, extension: Extension) -> Self {
+        Self(self.0 | extension.bit())
     }
 
     fn contains(self, extension: Extension) -> bool {

@@ -82,6 +82,49 @@ fn error_details_need_their_capability() {
 }
 
 #[test]
+fn the_additions_of_the_public_host_need_their_capabilities() {
+    for (message, needed) in [
+        (
+            r#"{"type":"operation/yield","id":2}"#,
+            Extension::YieldObservation,
+        ),
+        (
+            r#"{"type":"operation/request","id":1,"request":{"method":"session/open","sessionId":"s","cellExecutionLimits":{}}}"#,
+            Extension::CellExecutionLimits,
+        ),
+        (
+            r#"{"type":"operation/request","id":1,"request":{"method":"session/open","sessionId":"s","outputTruncation":"client"}}"#,
+            Extension::BoundedOutput,
+        ),
+        (
+            r#"{"type":"operation/request","id":1,"request":{"method":"session/wait","sessionId":"s","request":{"cell_id":"1","yield_time_ms":1},"maxOutputTokens":1}}"#,
+            Extension::BoundedOutput,
+        ),
+        (
+            r#"{"type":"operation/request","id":1,"request":{"method":"session/terminate","sessionId":"s","cellId":"1","maxOutputTokens":1}}"#,
+            Extension::BoundedOutput,
+        ),
+        (
+            r#"{"type":"operation/request","id":1,"request":{"method":"session/wait","sessionId":"s","request":{"cell_id":"1","yield_time_ms":1},"outputRange":{"offset":0,"maxBytes":1}}}"#,
+            Extension::Output,
+        ),
+    ] {
+        needs::<ClientMessage>(message, needed);
+    }
+    needs::<HostMessage>(
+        r#"{"type":"operation/response","id":3,"result":{"status":"ok","value":{"type":"output/read","cellId":"1","offset":0,"totalBytes":1,"text":"a"}}}"#,
+        Extension::Output,
+    );
+}
+
+/// A client that leaves them out may write null.
+#[test]
+fn a_field_of_an_addition_that_is_null_needs_no_agreement() {
+    let payload = br#"{"type":"operation/request","id":1,"request":{"method":"session/open","sessionId":"s","cellExecutionLimits":null,"outputTruncation":null}}"#;
+    decode::<ClientMessage>(payload, &AgreedCapabilities::none()).unwrap();
+}
+
+#[test]
 fn an_error_loses_its_details_unless_they_were_agreed() {
     let code = ErrorCode::new("limit/active-cells").unwrap();
     let plain = WireError::new("m");

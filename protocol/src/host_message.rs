@@ -115,6 +115,18 @@ pub enum OperationValue {
     /// The values were stored; needs [`Extension::Store`].
     #[serde(rename = "store/imported")]
     StoreImported {},
+    /// A part of the text that was cut out of a cell's responses; needs [`Extension::Output`].
+    #[serde(rename = "output/read")]
+    OutputRead {
+        /// The cell.
+        cell_id: CellId,
+        /// Where the part begins, in bytes of UTF-8; at the start of a character.
+        offset: u64,
+        /// How much text is kept of this cell, in bytes of UTF-8.
+        total_bytes: u64,
+        /// The part.
+        text: String,
+    },
 }
 
 /// Whether the cell of a wait or terminate was there.
@@ -166,6 +178,9 @@ impl HostMessage {
                 Ok(OperationValue::StoreExported { .. } | OperationValue::StoreImported {}) => {
                     return ExtensionSet::of(Extension::Store);
                 }
+                Ok(OperationValue::OutputRead { .. }) => {
+                    return ExtensionSet::of(Extension::Output);
+                }
                 Ok(_) => None,
                 Err(error) => Some(error),
             },
@@ -185,6 +200,7 @@ impl HostMessage {
             Self::OperationResponse { result, .. } => match result {
                 Ok(OperationValue::WaitCompleted { outcome }) => outcome.response().least_bytes(),
                 Ok(OperationValue::StoreExported { values }) => values_least_bytes(values),
+                Ok(OperationValue::OutputRead { text, .. }) => text.len(),
                 Ok(_) => 0,
                 Err(error) => error.message.len(),
             },
@@ -336,6 +352,7 @@ wire_strings! {
         SessionClosed = "session/closed",
         StoreExported = "store/exported",
         StoreImported = "store/imported",
+        OutputRead = "output/read",
     }
 }
 
@@ -348,6 +365,9 @@ wire_object! {
         cell_id: CellId = "cellId",
         outcome: WaitOutcome = "outcome",
         values: StoreValues = "values",
+        offset: u64 = "offset",
+        total_bytes: u64 = "totalBytes",
+        text: String = "text",
         result: OutputFields = "Result",
         yielded: OutputFields = "Yielded",
         terminated: OutputFields = "Terminated",
@@ -376,6 +396,7 @@ impl TryFrom<ValueFields> for OperationValue {
                 ValueTag::WaitCompleted => &["type", "outcome"],
                 ValueTag::StoreExported => &["type", "values"],
                 ValueTag::StoreImported => &["type"],
+                ValueTag::OutputRead => &["type", "cellId", "offset", "totalBytes", "text"],
             },
         )?;
         Ok(match tag {
@@ -395,6 +416,12 @@ impl TryFrom<ValueFields> for OperationValue {
                 values: required(fields.values, "values", owner)?.0,
             },
             ValueTag::StoreImported => Self::StoreImported {},
+            ValueTag::OutputRead => Self::OutputRead {
+                cell_id: required(fields.cell_id, "cellId", owner)?,
+                offset: required(fields.offset, "offset", owner)?,
+                total_bytes: required(fields.total_bytes, "totalBytes", owner)?,
+                text: required(fields.text, "text", owner)?,
+            },
         })
     }
 }

@@ -16,7 +16,8 @@
 //! [`EncodedFrame::encode`] and [`FrameReader::next_message`], which refuse a message that uses an
 //! extension that was not agreed.
 //! Whatever [`ReadError`] says, and a malformed message like an input that ends inside a frame,
-//! is fatal to the connection; only [`EncodeError`] is not, because nothing was sent.
+//! is fatal to the connection, except [`DecodeError::OutOfRange`]: that request is answered with an
+//! error. [`EncodeError`] is not fatal either, because nothing was sent.
 //!
 //! # Threads
 //! All types are `Send` and `Sync` as far as the reader and writer that they are given are.
@@ -42,14 +43,16 @@ mod host_message;
 mod ids;
 mod limits;
 mod message;
+mod number;
 mod object;
 mod outcome;
 mod reader;
+mod surrogates;
 mod tool;
 mod writer;
 
 pub use client_message::{
-    ClientMessage, DelegateValue, ExecuteRequest, OperationRequest, WaitRequest,
+    ClientMessage, DelegateValue, ExecuteRequest, OperationRequest, OutputTruncation, WaitRequest,
 };
 pub use content::{CellOutput, CellResponse, ContentItem, ImageDetail, Timings};
 pub use enabled_tools::EnabledTools;
@@ -64,7 +67,7 @@ pub use ids::{
     Capability, CapabilitySet, CellId, DelegateRequestId, InvalidValue, ProtocolVersion, RequestId,
     SessionId, SupportedVersions,
 };
-pub use limits::{Limits, MaxOutputTokens};
+pub use limits::{CellExecutionLimits, Limits, MaxOutputTokens, OutputRange};
 pub use message::{DecodeError, MAX_DECODE_ERROR_BYTES, Message, decode};
 pub use outcome::{DelegateError, ErrorCode, ErrorDetails, SideEffects, WireError};
 pub use reader::{FrameReader, ReadError};

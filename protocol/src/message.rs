@@ -5,14 +5,16 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::client_message::DecodedClientMessage;
 use crate::extension::{Extension, ExtensionSet};
-use crate::{AgreedCapabilities, ClientMessage, HostMessage};
+use crate::surrogates::without_lone_surrogates;
+use crate::{AgreedCapabilities, ClientMessage, HostMessage, RequestId};
 
 /// Longest text of a decoding error, in bytes; the rest is cut off, because part of it is the
 /// peer's.
 pub const MAX_DECODE_ERROR_BYTES: usize = 512;
 
-/// Why a payload is not a message: a violation of the protocol by the peer.
+/// Why a payload is not a message: a violation of the protocol by the peer, with one exception.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -28,6 +30,15 @@ pub enum DecodeError {
     /// The message uses an extension that was not agreed.
     #[error("the message needs the capability {}, which was not agreed", .0.name())]
     NotAgreed(Extension),
+    /// A number in a known field of a request is outside the field's range. Unlike the others this
+    /// is no violation: the request is to be answered with an error, and the connection goes on.
+    #[error("{message}")]
+    OutOfRange {
+        /// The request's id.
+        id: RequestId,
+        /// Which number, and what its range is.
+        message: String,
+    },
 }
 
 /// A message of one direction; implemented by [`ClientMessage`] and [`HostMessage`] only.
@@ -36,10 +47,22 @@ pub trait Message: Serialize + for<'de> Deserialize<'de> + sealed::Sealed {}
 impl Message for ClientMessage {}
 impl Message for HostMessage {}
 
-pub(crate) mod sealed {
-    use super::ExtensionSet;
+/// A message that was read.
+pub(crate) enum Decoded<M> {
+    /// It can be acted on.
+    Message(M),
+    /// It is a request with a number outside its range.
+    OutOfRange { id: RequestId, message: String },
+}
 
-    pub trait Sealed {
+pub(crate) mod sealed {
+    use super::{Decoded, ExtensionSet};
+
+    pub trait Sealed: Sized {
+        /// Reads a message of this direction.
+        #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+        fn read(text: &str) -> Result<Decoded<Self>, serde_json::Error>;
+
         /// The extensions that this message uses.
         #[expect(private_interfaces, reason = "nobody outside can name this trait")]
         fn extensions(&self) -> ExtensionSet;
@@ -50,6 +73,11 @@ pub(crate) mod sealed {
 }
 
 impl sealed::Sealed for ClientMessage {
+    #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+    fn read(text: &str) -> Result<Decoded<Self>, serde_json::Error> {
+        serde_json::from_str(text).map(|DecodedClientMessage(decoded)| decoded)
+    }
+
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
     fn extensions(&self) -> ExtensionSet {
         self.extensions()
@@ -62,6 +90,11 @@ impl sealed::Sealed for ClientMessage {
 
 impl sealed::Sealed for HostMessage {
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+    fn read(text: &str) -> Result<Decoded<Self>, serde_json::Error> {
+        serde_json::from_str(text).map(Decoded::Message)
+    }
+
+    #[expect(private_interfaces, reason = "nobody outside can name this trait")]
     fn extensions(&self) -> ExtensionSet {
         self.extensions()
     }
@@ -73,6 +106,7 @@ impl sealed::Sealed for HostMessage {
 
 /// Decodes one payload.
 ///
+/// A lone surrogate in any text becomes U+FFFD.
 /// Raw JSON within the message is checked to be JSON and otherwise left as it is: it is copied
 /// once, out of the payload, and may be nested to any depth and repeat keys.
 ///
@@ -82,7 +116,13 @@ pub fn decode<M: Message>(payload: &[u8], agreed: &AgreedCapabilities) -> Result
     let text = std::str::from_utf8(payload).map_err(|error| DecodeError::NotUtf8 {
         valid_up_to: error.valid_up_to(),
     })?;
-    let message: M = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    let text = without_lone_surrogates(text);
+    let message = match M::read(&text).map_err(|error| malformed(&error))? {
+        Decoded::Message(message) => message,
+        Decoded::OutOfRange { id, message } => {
+            return Err(DecodeError::OutOfRange { id, message });
+        }
+    };
     match agreed.first_missing(message.extensions()) {
         Some(extension) => Err(DecodeError::NotAgreed(extension)),
         None => Ok(message),

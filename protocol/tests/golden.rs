@@ -75,7 +75,40 @@ fn execute(id: i64, request_body: ExecuteRequest) -> ClientMessage {
     )
 }
 
+fn open(
+    cell_execution_limits: Option<CellExecutionLimits>,
+    output_truncation: Option<OutputTruncation>,
+) -> ClientMessage {
+    request(
+        1,
+        OperationRequest::Open {
+            session_id: session(),
+            cell_execution_limits,
+            output_truncation,
+        },
+    )
+}
+
+fn terminate(max_output_tokens: Option<u64>) -> ClientMessage {
+    request(
+        4,
+        OperationRequest::Terminate {
+            session_id: session(),
+            cell_id: cell("1"),
+            max_output_tokens,
+        },
+    )
+}
+
 fn wait(yield_time_ms: Option<u64>) -> ClientMessage {
+    wait_for(yield_time_ms, None, None)
+}
+
+fn wait_for(
+    yield_time_ms: Option<u64>,
+    max_output_tokens: Option<u64>,
+    output_range: Option<OutputRange>,
+) -> ClientMessage {
     let body = WaitRequest {
         cell_id: cell("1"),
         yield_time_ms,
@@ -85,6 +118,8 @@ fn wait(yield_time_ms: Option<u64>) -> ClientMessage {
         OperationRequest::Wait {
             session_id: session(),
             request: body,
+            max_output_tokens,
+            output_range,
         },
     )
 }
@@ -115,11 +150,17 @@ fn client_message(name: &str) -> ClientMessage {
             &["code_mode/limits-v1", "y"],
             &["x", "code_mode/errors-v1"],
         ),
-        "session-open" => request(
-            1,
-            OperationRequest::Open {
-                session_id: session(),
-            },
+        "session-open" => open(None, None),
+        "session-open-limits" => open(
+            Some(CellExecutionLimits {
+                max_yield_time_ms: Some(5_000),
+                max_heap_size_bytes: Some(32 << 20),
+            }),
+            Some(OutputTruncation::Server),
+        ),
+        "session-open-other-values" => open(
+            Some(CellExecutionLimits::default()),
+            Some(OutputTruncation::Client),
         ),
         "session-execute" => execute(
             2,
@@ -188,13 +229,16 @@ fn client_message(name: &str) -> ClientMessage {
         ),
         "session-wait" => wait(Some(50)),
         "session-wait-default" => wait(None),
-        "session-terminate" => request(
-            4,
-            OperationRequest::Terminate {
-                session_id: session(),
-                cell_id: cell("1"),
-            },
-        ),
+        "session-wait-tokens" => wait_for(Some(50), Some(100), None),
+        "session-wait-range" => {
+            let range = OutputRange {
+                offset: 0,
+                max_bytes: 65_536,
+            };
+            wait_for(Some(50), None, Some(range))
+        }
+        "session-terminate" => terminate(None),
+        "session-terminate-tokens" => terminate(Some(0)),
         "session-shutdown" => request(
             5,
             OperationRequest::Shutdown {
@@ -214,6 +258,9 @@ fn client_message(name: &str) -> ClientMessage {
                 values: stored_values(),
             },
         ),
+        "operation-yield" => ClientMessage::OperationYield {
+            id: RequestId::new(2),
+        },
         "operation-cancel" => ClientMessage::OperationCancel {
             id: RequestId::new(2),
         },
@@ -314,6 +361,15 @@ fn host_message(name: &str) -> HostMessage {
             output: output("1", vec![text("hello")], Timings::default()),
             error_text: None,
         })),
+        "initial-result-audio" => {
+            let audio = ContentItem::InputAudio {
+                audio_url: "data:audio/wav;base64,AAAA".to_owned(),
+            };
+            initial(Ok(CellResponse::Result {
+                output: output("1", vec![audio], Timings::default()),
+                error_text: None,
+            }))
+        }
         "initial-result-failed" => {
             let items = vec![
                 text("a\n\u{1}\"é"),
@@ -387,6 +443,15 @@ fn host_message(name: &str) -> HostMessage {
             }),
         ),
         "store-imported" => operation(12, Ok(OperationValue::StoreImported {})),
+        "output-read" => operation(
+            3,
+            Ok(OperationValue::OutputRead {
+                cell_id: cell("1"),
+                offset: 4096,
+                total_bytes: 100_000,
+                text: "more".to_owned(),
+            }),
+        ),
         "operation-error" => operation(5, Err(WireError::new("unknown code-mode session s1"))),
         "operation-error-details" => operation(
             5,
@@ -524,12 +589,7 @@ fn nullable_fields_may_be_left_out() {
 fn raw_json_passes_through_as_it_is() {
     let depth = 10_000;
     let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    for json in [
-        r#"{ "a" : 1.0e+2 , "a":[ ] }"#,
-        "-0.000",
-        r#""\ud800""#,
-        deep.as_str(),
-    ] {
+    for json in [r#"{ "a" : 1.0e+2 , "a":[ ] }"#, "-0.000", deep.as_str()] {
         let payload = format!(
             r#"{{"type":"delegate/response","id":6,"result":{{"status":"ok","value":{{"type":"tool/result","result":{json}}}}}}}"#
         );

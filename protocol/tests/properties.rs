@@ -166,29 +166,72 @@ fn values() -> impl Strategy<Value = BTreeMap<String, RawJson>> {
     btree_map(text(), raw(), 0..4)
 }
 
+fn execution_limits() -> impl Strategy<Value = CellExecutionLimits> {
+    (option::of(any::<u64>()), option::of(any::<u64>())).prop_map(
+        |(max_yield_time_ms, max_heap_size_bytes)| CellExecutionLimits {
+            max_yield_time_ms,
+            max_heap_size_bytes,
+        },
+    )
+}
+
+fn truncation() -> impl Strategy<Value = OutputTruncation> {
+    prop_oneof![
+        Just(OutputTruncation::Client),
+        Just(OutputTruncation::Server)
+    ]
+}
+
+fn output_range() -> impl Strategy<Value = OutputRange> {
+    (any::<u64>(), any::<u64>()).prop_map(|(offset, max_bytes)| OutputRange { offset, max_bytes })
+}
+
 fn operation_request() -> impl Strategy<Value = OperationRequest> {
     prop_oneof![
-        session().prop_map(|session_id| OperationRequest::Open { session_id }),
+        (
+            session(),
+            option::of(execution_limits()),
+            option::of(truncation())
+        )
+            .prop_map(|(session_id, cell_execution_limits, output_truncation)| {
+                OperationRequest::Open {
+                    session_id,
+                    cell_execution_limits,
+                    output_truncation,
+                }
+            }),
         (session(), execute()).prop_map(|(session_id, request)| OperationRequest::Execute {
             session_id,
             request
         }),
-        (session(), cell(), option::of(any::<u64>())).prop_map(
-            |(session_id, cell_id, yield_time_ms)| {
-                let request = WaitRequest {
-                    cell_id,
-                    yield_time_ms,
-                };
-                OperationRequest::Wait {
-                    session_id,
-                    request,
+        (
+            session(),
+            cell(),
+            option::of(any::<u64>()),
+            option::of(any::<u64>()),
+            option::of(output_range())
+        )
+            .prop_map(
+                |(session_id, cell_id, yield_time_ms, max_output_tokens, output_range)| {
+                    let request = WaitRequest {
+                        cell_id,
+                        yield_time_ms,
+                    };
+                    OperationRequest::Wait {
+                        session_id,
+                        request,
+                        max_output_tokens,
+                        output_range,
+                    }
                 }
+            ),
+        (session(), cell(), option::of(any::<u64>())).prop_map(
+            |(session_id, cell_id, max_output_tokens)| OperationRequest::Terminate {
+                session_id,
+                cell_id,
+                max_output_tokens,
             }
         ),
-        (session(), cell()).prop_map(|(session_id, cell_id)| OperationRequest::Terminate {
-            session_id,
-            cell_id
-        }),
         session().prop_map(|session_id| OperationRequest::Shutdown { session_id }),
         session().prop_map(|session_id| OperationRequest::ExportStore { session_id }),
         (session(), values())
@@ -209,6 +252,7 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
         (request_id(), operation_request())
             .prop_map(|(id, request)| ClientMessage::OperationRequest { id, request }),
         request_id().prop_map(|id| ClientMessage::OperationCancel { id }),
+        request_id().prop_map(|id| ClientMessage::OperationYield { id }),
         (delegate_id(), delegate_result)
             .prop_map(|(id, result)| ClientMessage::DelegateResponse { id, result }),
     ]
@@ -225,6 +269,7 @@ fn content_item() -> impl Strategy<Value = ContentItem> {
         text().prop_map(|text| ContentItem::InputText { text }),
         (text(), option::of(detail))
             .prop_map(|(image_url, detail)| ContentItem::InputImage { image_url, detail }),
+        text().prop_map(|audio_url| ContentItem::InputAudio { audio_url }),
     ]
 }
 
@@ -276,6 +321,14 @@ fn operation_value() -> impl Strategy<Value = OperationValue> {
         session().prop_map(|session_id| OperationValue::SessionClosed { session_id }),
         values().prop_map(|values| OperationValue::StoreExported { values }),
         Just(OperationValue::StoreImported {}),
+        (cell(), any::<u64>(), any::<u64>(), text()).prop_map(
+            |(cell_id, offset, total_bytes, text)| OperationValue::OutputRead {
+                cell_id,
+                offset,
+                total_bytes,
+                text,
+            }
+        ),
     ]
 }
 

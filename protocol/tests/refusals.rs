@@ -4,8 +4,8 @@
 mod goldens;
 
 use code_mode_protocol::{
-    AgreedCapabilities, ClientMessage, DecodeError, Extension, HostMessage, MAX_DECODE_ERROR_BYTES,
-    Message, decode,
+    AgreedCapabilities, ClientMessage, DecodeError, DelegateValue, Extension, HostMessage,
+    MAX_DECODE_ERROR_BYTES, Message, decode,
 };
 use goldens::Golden;
 use serde_json::Value;
@@ -32,6 +32,21 @@ fn refused<M: Message>(payload: &str, expected: &str) {
 #[track_caller]
 fn client_refused(payload: &str, expected: &str) {
     refused::<ClientMessage>(payload, expected);
+}
+
+/// Checks that the payload is a request with a number out of range, and that its id is known.
+#[track_caller]
+fn client_out_of_range(payload: &str, expected: &str) {
+    match decode::<ClientMessage>(payload.as_bytes(), &all()) {
+        Err(DecodeError::OutOfRange { id, message }) => {
+            assert_eq!(id.get(), 2, "{payload}");
+            assert!(
+                message.contains(expected),
+                "{payload} gives {message:?}, not {expected:?}"
+            );
+        }
+        other => panic!("{payload} gives {other:?}"),
+    }
 }
 
 #[track_caller]
@@ -185,19 +200,96 @@ fn an_id_that_is_no_signed_64_bit_integer_is_refused() {
 #[test]
 fn max_output_tokens_outside_its_range_is_refused() {
     let expected = "max_output_tokens must be 0 to 2147483647";
-    for tokens in ["2147483648", "4294967296", "18446744073709551615"] {
-        client_refused(&execute("", "null", tokens), expected);
+    for tokens in [
+        "-1",
+        "2147483648",
+        "4294967296",
+        "18446744073709551615",
+        "18446744073709551616",
+    ] {
+        client_out_of_range(&execute("", "null", tokens), expected);
     }
-    for tokens in ["-1", "1.5", "\"1\""] {
+    for tokens in ["1.5", "\"1\""] {
         client_refused(&execute("", "null", tokens), "invalid");
     }
 }
 
 #[test]
 fn a_yield_time_that_is_no_unsigned_integer_is_refused() {
-    for time in ["-1", "0.5", "\"1\"", "18446744073709551616"] {
+    for time in ["-1", "18446744073709551616"] {
+        client_out_of_range(&execute("", time, "null"), "yield_time_ms must be 0 to");
+    }
+    for time in ["0.5", "\"1\""] {
         client_refused(&execute("", time, "null"), "invalid");
     }
+}
+
+#[test]
+fn every_number_of_a_request_that_is_out_of_range_is_an_error_of_that_request() {
+    for (request, expected) in [
+        (
+            r#"{"method":"session/wait","sessionId":"s","request":{"cell_id":"1","yield_time_ms":-1}}"#,
+            "yield_time_ms must",
+        ),
+        (
+            r#"{"method":"session/wait","sessionId":"s","request":{"cell_id":"1"},"maxOutputTokens":-1}"#,
+            "maxOutputTokens must",
+        ),
+        (
+            r#"{"method":"session/wait","sessionId":"s","request":{"cell_id":"1"},"outputRange":{"offset":-1,"maxBytes":1}}"#,
+            "offset must",
+        ),
+        (
+            r#"{"method":"session/terminate","sessionId":"s","cellId":"1","maxOutputTokens":-1}"#,
+            "maxOutputTokens must",
+        ),
+        (
+            r#"{"method":"session/open","sessionId":"s","cellExecutionLimits":{"maxYieldTimeMs":-1}}"#,
+            "maxYieldTimeMs must",
+        ),
+        (
+            r#"{"method":"session/execute","sessionId":"s","request":{"tool_call_id":"c","enabled_tools":[],"source":"1","limits":{"timers":-1}}}"#,
+            "timers must",
+        ),
+    ] {
+        // The id may come last; it is known all the same.
+        client_out_of_range(
+            &format!(r#"{{"type":"operation/request","request":{request},"id":2}}"#),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn a_number_out_of_range_does_not_excuse_anything_else() {
+    client_refused(
+        r#"{"type":"operation/request","id":2,"request":{"method":"session/wait","sessionId":"s","request":{"cell_id":"1","yield_time_ms":-1,"x":1}}}"#,
+        "unknown field",
+    );
+    client_refused(
+        r#"{"type":"operation/request","id":2,"request":{"method":"session/wait","sessionId":"s","request":{"yield_time_ms":-1}}}"#,
+        "missing field `cell_id`",
+    );
+}
+
+#[test]
+fn a_lone_surrogate_in_any_text_is_read_as_the_replacement_character() {
+    let payload = r#"{"type":"delegate/response","id":6,"result":{"status":"ok","value":{"type":"tool/result","result":["\ud800","a\udfffb","\ud83d\ude00"]}}}"#;
+    let message: ClientMessage = decode(payload.as_bytes(), &all()).unwrap();
+    let ClientMessage::DelegateResponse {
+        result: Ok(DelegateValue::ToolResult { result }),
+        ..
+    } = message
+    else {
+        panic!("{message:?}");
+    };
+    assert_eq!(result.get(), r#"["\ufffd","a\ufffdb","\ud83d\ude00"]"#);
+    let payload = r#"{"type":"operation/request","id":1,"request":{"method":"session/open","sessionId":"s\uD800"}}"#;
+    let message: ClientMessage = decode(payload.as_bytes(), &all()).unwrap();
+    let ClientMessage::OperationRequest { request, .. } = message else {
+        panic!("{message:?}");
+    };
+    assert_eq!(request.session_id().as_str(), "s\u{fffd}");
 }
 
 #[test]
@@ -241,7 +333,7 @@ fn a_detail_that_the_contract_does_not_have_is_refused() {
 #[test]
 fn an_item_or_message_of_unknown_type_is_refused() {
     host_refused(
-        &result_item(r#"{"type":"input_audio"}"#),
+        &result_item(r#"{"type":"input_video"}"#),
         "is not a content item's type",
     );
     client_refused(
@@ -463,6 +555,12 @@ const MAY_BE_LEFT_OUT: &[&str] = &[
     "error_text",
     "detail",
     "limits",
+    "cellExecutionLimits",
+    "outputTruncation",
+    "maxYieldTimeMs",
+    "maxHeapSizeBytes",
+    "maxOutputTokens",
+    "outputRange",
     "code_mode_host_duration_ns",
     "result_buffered_for_ns",
 ];

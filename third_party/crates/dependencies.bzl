@@ -37,6 +37,8 @@ DEPENDENCIES = {
     "prost": _crate("0.14"),
     # Reads .proto files, so that no protoc has to be had.
     "protox": _crate("0.9"),
+    # Certificates for tests of TLS, so that no key lies about.
+    "rcgen": _crate("0.14", features = ["pem", "ring"], default_features = False),
     # Line editing and history for the interactive shell. Without its derive macros and custom key bindings.
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Wire types are declared, not parsed by hand.

@@ -421,7 +421,7 @@ async fn completed(session: &OpenSession, request: ExecuteRequest) -> Result<Vec
     }
     let texts = items.into_iter().filter_map(|item| match item {
         ContentItem::Text(text) => Some(text),
-        ContentItem::Image { .. } => None,
+        ContentItem::Image { .. } | ContentItem::Audio { .. } => None,
     });
     Ok(texts.collect())
 }

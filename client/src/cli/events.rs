@@ -199,6 +199,14 @@ impl Reporter {
                 let number = self.images.fetch_add(1, Ordering::Relaxed) + 1;
                 (Stream::Stdout, image_name(number, image_url, *detail))
             }
+            Event::Output {
+                item: ContentItem::Audio { audio_url },
+                ..
+            } => {
+                let (media, size) = data_uri(audio_url);
+                let name = format!("[audio: {media}, {}]", readable_size(size as u64));
+                (Stream::Stdout, name)
+            }
             // JSON events carry the text; people then read the JSON.
             Event::Notification { .. } if self.json => return None,
             Event::Notification { text, .. } => (Stream::Stderr, format!("[notify] {text}")),
@@ -242,6 +250,10 @@ fn json_of(event: &Event) -> Value {
             "event": "image", "cell": cell.as_str(), "image_url": image_url,
             "detail": detail.map(detail_name),
         }),
+        Event::Output {
+            cell,
+            item: ContentItem::Audio { audio_url },
+        } => json!({"event": "audio", "cell": cell.as_str(), "audio_url": audio_url}),
         Event::ToolCall {
             cell,
             call,
@@ -321,10 +333,23 @@ fn detail_name(detail: ImageDetail) -> &'static str {
 
 /// Names an image for people: `[image 1: image/png, 12 KiB, detail high]`.
 fn image_name(number: u64, url: &str, detail: Option<ImageDetail>) -> String {
+    let (media, size) = data_uri(url);
+    let detail = match detail {
+        None => Cow::Borrowed(""),
+        Some(detail) => Cow::Owned(format!(", detail {}", detail_name(detail))),
+    };
+    format!(
+        "[image {number}: {media}, {}{detail}]",
+        readable_size(size as u64)
+    )
+}
+
+/// The media type of a `data:` URI, and how many bytes it holds.
+fn data_uri(url: &str) -> (&str, usize) {
     let data = url
         .strip_prefix("data:")
         .and_then(|rest| rest.split_once(','));
-    let (media, size) = match data {
+    match data {
         None => ("unknown type", url.len()),
         Some((head, body)) => {
             let media = head.split(';').next().filter(|media| !media.is_empty());
@@ -337,15 +362,7 @@ fn image_name(number: u64, url: &str, detail: Option<ImageDetail>) -> String {
             };
             (media.unwrap_or("text/plain"), size)
         }
-    };
-    let detail = match detail {
-        None => Cow::Borrowed(""),
-        Some(detail) => Cow::Owned(format!(", detail {}", detail_name(detail))),
-    };
-    format!(
-        "[image {number}: {media}, {}{detail}]",
-        readable_size(size as u64)
-    )
+    }
 }
 
 /// A size in bytes for people.

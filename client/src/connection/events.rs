@@ -182,12 +182,20 @@ pub(crate) enum HostMessage {
 /// The value of a successful response.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    SessionReady { session: String },
-    Started { cell: String },
+    SessionReady {
+        session: String,
+    },
+    Started {
+        cell: String,
+    },
     Live(CellResponse),
     Missing,
-    SessionClosed { session: String },
+    SessionClosed {
+        session: String,
+    },
     StoreExported(BTreeMap<String, RawJson>),
+    /// What this client never asks for: the answer of no request.
+    NotAskedFor,
     StoreImported,
 }
 

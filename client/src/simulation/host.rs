@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::faults::Fault;
 use super::rng::Rng;
+use crate::convert::OFFERED;
 use crate::process::{Exit, HostOutput, HostProcess, Link};
 
 /// Bytes that the simulated pipes hold; small, so that back-pressure happens.
@@ -190,7 +191,7 @@ impl Host {
         let Ok(Some(ClientMessage::Hello(_))) = hello else {
             return Err(Ended(2));
         };
-        let capabilities = Extension::all_capabilities();
+        let capabilities = Extension::capabilities(&OFFERED);
         let mut version = ProtocolVersion::V1;
         match self.fault {
             Some(Fault::NoGreeting) => {
@@ -215,7 +216,7 @@ impl Host {
             capabilities,
         };
         self.send(ready.clone()).await?;
-        self.agreed = AgreedCapabilities::new(Extension::all_capabilities());
+        self.agreed = AgreedCapabilities::new(Extension::capabilities(&OFFERED));
         match self.fault {
             Some(Fault::GreetTwice) => {
                 self.act();
@@ -355,7 +356,7 @@ impl Host {
 
     async fn begin(&mut self, id: RequestId, request: OperationRequest) -> Work {
         let name = request.session_id().to_string();
-        if let OperationRequest::Open { session_id } = request {
+        if let OperationRequest::Open { session_id, .. } = request {
             if self.sessions.contains_key(&name) {
                 return Err(Ended(2));
             }

@@ -101,6 +101,7 @@ pub fn texts_of(response: &CellResponse) -> Vec<String> {
     let text = |item: &ContentItem| match item {
         ContentItem::Text(text) => text.clone(),
         ContentItem::Image { image_url, .. } => format!("image {image_url}"),
+        ContentItem::Audio { audio_url } => format!("audio {audio_url}"),
     };
     response.content_items.iter().map(text).collect()
 }

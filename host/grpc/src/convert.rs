@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use code_mode_api::waist::Credit;
 use code_mode_api::{
-    CellId, CellResponse, CellStatus, ContentItem, ImageDetail, ToolInvocation, ToolKind,
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, ToolInvocation, ToolKind,
 };
 use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::v1;
+use code_mode_service::truncate;
 
 /// An outcome, and what its event counts for.
 pub(crate) struct Outcome {
@@ -17,9 +18,27 @@ pub(crate) struct Outcome {
     pub(crate) credit: Option<Credit>,
 }
 
+/// The tokens that a session keeps its output within; `None` leaves the output as it is.
+pub(crate) type Tokens = Option<MaxTokens>;
+
+/// How many tokens a request allows; the host's default when it does not say.
+#[derive(Clone, Copy)]
+pub(crate) struct MaxTokens(pub(crate) Option<u64>);
+
 /// An outcome as a message. `duration` is from the receipt of its request.
-pub(crate) fn outcome(response: CellResponse, duration: Duration) -> v1::ExecutionOutcome {
+pub(crate) fn outcome(
+    mut response: CellResponse,
+    tokens: Tokens,
+    duration: Duration,
+) -> v1::ExecutionOutcome {
     use v1::execution_outcome::Outcome;
+    if let Some(MaxTokens(most)) = tokens {
+        let error_text = match &response.status {
+            CellStatus::Completed { error_text } => error_text.as_deref(),
+            CellStatus::Yielded | CellStatus::Terminated => None,
+        };
+        response.content_items = truncate(response.content_items, error_text, most).items;
+    }
     let outcome = match response.status {
         CellStatus::Yielded => Outcome::Yielded(v1::Yielded {}),
         CellStatus::Terminated => Outcome::Terminated(v1::Terminated {}),
@@ -37,16 +56,19 @@ pub(crate) fn outcome(response: CellResponse, duration: Duration) -> v1::Executi
 pub(crate) fn missing(
     cell_id: &CellId,
     reason: String,
+    tokens: Tokens,
     duration: Duration,
 ) -> v1::ExecutionOutcome {
-    v1::ExecutionOutcome {
-        cell_id: cell_id.to_string(),
-        content_items: Vec::new(),
-        outcome: Some(v1::execution_outcome::Outcome::Completed(v1::Completed {
+    let response = CellResponse {
+        cell_id: cell_id.clone(),
+        status: CellStatus::Completed {
             error_text: Some(reason),
-        })),
-        code_mode_host_duration_ns: nanoseconds(duration),
-    }
+        },
+        content_items: Vec::new(),
+        timings: CellTimings::default(),
+        state_lost: None,
+    };
+    outcome(response, tokens, duration)
 }
 
 /// A duration in nanoseconds, or the most that the message holds: 584 years.
@@ -69,6 +91,7 @@ fn item(item: ContentItem) -> v1::ContentItem {
                 })
             }),
         }),
+        ContentItem::Audio { audio_url } => Item::Audio(v1::AudioItem { audio_url }),
     };
     v1::ContentItem { item: Some(item) }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::waist::{Ask, AskId, Sessions};
 use code_mode_api::{
-    CellId, CellResponse, ExecuteRequest, SessionId, SessionOptions, ToolError, WaitRequest,
+    CellId, ExecuteRequest, SessionId, SessionOptions, ToolError, WaitRequest,
 };
 use code_mode_grpc::tonic::codegen::tokio_stream::Stream;
 use code_mode_grpc::tonic::metadata::MetadataValue;
@@ -34,12 +34,6 @@ const BUFFERED_FOR: &str = "codex-code-mode-result-buffered-for-ns";
 /// The header of W3C trace context.
 const TRACEPARENT: &str = "traceparent";
 
-/// Keeps the output of a session within what its client asks for.
-pub trait Truncation: Send + Sync {
-    /// Cuts what is too much out of a response. Without `max_output_tokens` there is a default.
-    fn truncate(&self, response: &mut CellResponse, max_output_tokens: Option<u64>);
-}
-
 /// The service over any sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Door {
@@ -48,7 +42,6 @@ pub struct Door {
 
 struct Inner {
     sessions: Arc<dyn Sessions>,
-    truncation: Option<Arc<dyn Truncation>>,
     registry: Arc<Registry>,
     /// No session is opened any more.
     draining: AtomicBool,
@@ -57,13 +50,11 @@ struct Inner {
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Door {
-    /// A door to these sessions. Without `truncation`, it leaves the output to its clients, and says so
-    /// to one that asks for more.
-    pub fn new(sessions: Arc<dyn Sessions>, truncation: Option<Arc<dyn Truncation>>) -> Self {
+    /// A door to these sessions.
+    pub fn new(sessions: Arc<dyn Sessions>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 sessions,
-                truncation,
                 registry: Registry::new(Arc::default()),
                 draining: AtomicBool::new(false),
             }),
@@ -146,10 +137,11 @@ impl CodeModeHost for Door {
             return Err(Status::unavailable("code-mode host is shutting down"));
         }
         let request = request.into_inner();
-        let options = self.options(&request)?;
-        let agreed = match options.truncation {
-            Some(_) => v1::OutputTruncation::Server,
-            None => v1::OutputTruncation::Unspecified,
+        let options = Self::options(&request)?;
+        let agreed = if options.truncates {
+            v1::OutputTruncation::Server
+        } else {
+            v1::OutputTruncation::Unspecified
         };
         let id = Uuid::new_v4().to_string();
         let word = Arc::new(Word::default());
@@ -429,7 +421,7 @@ impl CodeModeHost for Door {
 }
 
 impl Door {
-    fn options(&self, request: &v1::OpenSessionRequest) -> Result<Options, Status> {
+    fn options(request: &v1::OpenSessionRequest) -> Result<Options, Status> {
         let asked = v1::OutputTruncation::try_from(request.output_truncation)
             .map_err(|_| Status::invalid_argument("unknown code-mode output truncation mode"))?;
         let max_pending_calls = match request.max_pending_delegate_calls {
@@ -448,12 +440,7 @@ impl Door {
             max_yield_time: limits.max_yield_time_ms.map(Duration::from_millis),
             max_heap_bytes: limits.max_heap_size_bytes,
             max_pending_calls,
-            truncation: self
-                .inner
-                .truncation
-                .as_ref()
-                .filter(|_| asked == v1::OutputTruncation::Server)
-                .map(Arc::clone),
+            truncates: asked == v1::OutputTruncation::Server,
         })
     }
 }

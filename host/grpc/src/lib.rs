@@ -42,7 +42,7 @@ mod status;
 mod tokens;
 
 pub use connection::{ConnectionOptions, Served, serve_connection};
-pub use door::{Door, Truncation};
+pub use door::Door;
 pub use metrics::{Counter, Gauge, Metrics};
 pub use peer::Owner;
 pub use tokens::{Tokens, TokensError};

@@ -17,7 +17,6 @@ use crate::asks::{Asker, Asks, Seen};
 use crate::bell::Word;
 use crate::calls::{Calls, Cancelled, ToolAnswer};
 use crate::convert::{self, Outcome};
-use crate::door::Truncation;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::peer::Owner;
@@ -32,8 +31,15 @@ pub(crate) struct Options {
     pub(crate) max_heap_bytes: Option<u64>,
     /// Tool calls that may be unanswered at one time.
     pub(crate) max_pending_calls: usize,
-    /// Keeps the output within its bounds, if the host does that for this session.
-    pub(crate) truncation: Option<Arc<dyn Truncation>>,
+    /// Whether the host keeps the output within the tokens that a request allows.
+    pub(crate) truncates: bool,
+}
+
+impl Options {
+    /// The tokens for the answer to a request that allows so many.
+    fn tokens(&self, most: Option<u64>) -> convert::Tokens {
+        self.truncates.then_some(convert::MaxTokens(most))
+    }
 }
 
 /// One open session.
@@ -311,17 +317,14 @@ impl DoorSession {
             return;
         };
         let outcome = |received: Instant, max_output_tokens: Option<u64>| {
-            let mut response = response;
-            if let Some(truncation) = &self.options.truncation {
-                truncation.truncate(&mut response, max_output_tokens);
-            }
+            let tokens = self.options.tokens(max_output_tokens);
             let ended = !matches!(response.status, CellStatus::Yielded);
             Outcome {
                 buffered_for: response
                     .timings
                     .result_buffered_for
                     .filter(|time| ended && !time.is_zero()),
-                message: convert::outcome(response, received.elapsed()),
+                message: convert::outcome(response, tokens, received.elapsed()),
                 credit: Some(credit),
             }
         };
@@ -361,10 +364,11 @@ impl DoorSession {
             },
             (_, Err(error)) => error,
         };
-        let seen = |cell_id: &CellId, received: Instant| match &error {
+        let seen = |cell_id: &CellId, received: Instant, most: Option<u64>| match &error {
             SessionError::MissingCell { .. } | SessionError::CellFinished { .. } => {
                 let reason = error.to_string();
-                let outcome = convert::missing(cell_id, reason, received.elapsed());
+                let tokens = self.options.tokens(most);
+                let outcome = convert::missing(cell_id, reason, tokens, received.elapsed());
                 Ok(Seen::Missing(outcome))
             }
             SessionError::Cancelled { .. } => Err(status::wait_cancelled()),
@@ -382,15 +386,16 @@ impl DoorSession {
                 }
             }
             Asker::Wait(wait) => {
-                let _ = wait.answer.send(seen(&wait.cell_id, wait.received));
+                let seen = seen(&wait.cell_id, wait.received, wait.max_output_tokens);
+                let _ = wait.answer.send(seen);
             }
             Asker::Terminate {
                 cell_id,
                 received,
+                max_output_tokens,
                 answer,
-                ..
             } => {
-                let _ = answer.send(seen(&cell_id, received));
+                let _ = answer.send(seen(&cell_id, received, max_output_tokens));
             }
             Asker::Nobody | Asker::Shutdown => {}
         }

@@ -74,6 +74,11 @@ pub enum ContentItem {
         /// How closely to look at it, if the script said.
         detail: Option<ImageDetail>,
     },
+    /// Sound as a `data:` URI.
+    Audio {
+        /// The `data:` URI.
+        audio_url: String,
+    },
 }
 
 /// Where a cell stands as of a response.

@@ -471,6 +471,7 @@ fn output_bytes(response: &CellResponse) -> usize {
         .map(|item| match item {
             ContentItem::Text(text) => text.len(),
             ContentItem::Image { image_url, .. } => image_url.len(),
+            ContentItem::Audio { audio_url } => audio_url.len(),
         })
         .sum()
 }

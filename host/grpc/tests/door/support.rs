@@ -268,7 +268,7 @@ pub struct Fixture {
 impl Fixture {
     pub async fn new() -> Self {
         let (opened, sessions) = mpsc::unbounded_channel();
-        let door = Door::new(Arc::new(Played { opened }), None);
+        let door = Door::new(Arc::new(Played { opened }));
         Self {
             served: Served::new(door).await,
             opened: sessions,

@@ -87,6 +87,7 @@ fn item_bytes(item: &ContentItem) -> usize {
         + match item {
             ContentItem::Text(text) => text.len(),
             ContentItem::Image { image_url, .. } => image_url.len(),
+            ContentItem::Audio { audio_url } => audio_url.len(),
         }
 }
 

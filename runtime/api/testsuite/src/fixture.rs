@@ -303,6 +303,7 @@ pub fn texts_of(response: &CellResponse) -> Vec<String> {
         .map(|item| match item {
             ContentItem::Text(text) => text.clone(),
             ContentItem::Image { image_url, detail } => format!("{image_url} {detail:?}"),
+            ContentItem::Audio { audio_url } => audio_url.clone(),
         })
         .collect()
 }

@@ -1,0 +1,22 @@
+//! What the doors of a host have in common, in terms of `runtime/api` alone.
+//!
+//! # Purpose
+//! A host may speak more than one protocol to its clients. What must be the same behind each of
+//! them is here: how output is cut to the tokens that a request allows ([`truncate`]), and where
+//! the text that was cut out is kept for a client that wants to see it after all ([`KeptOutput`]).
+//!
+//! # Limits
+//! A response that is cut holds at most [`MAX_RESPONSE_TEXT_BYTES`] of text. What is kept of a
+//! session's cut output has a bound in bytes that the caller gives.
+
+#![forbid(unsafe_code)]
+
+mod assembly;
+mod bounded;
+mod cut;
+mod kept;
+mod truncation;
+
+pub use bounded::MAX_RESPONSE_TEXT_BYTES;
+pub use kept::{DEFAULT_KEPT_OUTPUT_BYTES, KeptOutput, KeptText};
+pub use truncation::{BYTES_PER_TOKEN, DEFAULT_MAX_OUTPUT_TOKENS, Truncated, truncate};

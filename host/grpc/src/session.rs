@@ -1,6 +1,6 @@
 //! One open session: what its client has asked, and what becomes of its events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,10 @@ pub(crate) struct State {
     pub(crate) calls: Calls,
     cells: HashMap<CellId, CellState>,
     closing: bool,
+    /// What changes have brought about and nobody has done yet; empty but for moments.
+    effects: VecDeque<Effect>,
+    /// Somebody carries effects out.
+    acting: bool,
     /// Told when the session has ended.
     when_closed: Vec<oneshot::Sender<()>>,
 }
@@ -94,6 +98,8 @@ impl DoorSession {
             calls: Calls::new(options.max_pending_calls),
             cells: HashMap::new(),
             closing: false,
+            effects: VecDeque::new(),
+            acting: false,
             when_closed: Vec::new(),
         };
         Self {
@@ -110,25 +116,41 @@ impl DoorSession {
     }
 
     /// Changes the state under its lock, then does what that has brought about.
+    ///
+    /// Effects are carried out one after the other, in the order of the changes: a thread that finds
+    /// another one at it leaves its own to that one.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State, &mut Vec<Effect>) -> T) -> T {
         let mut effects = Vec::new();
-        let value = change(&mut self.lock(), &mut effects);
-        let Some(engine) = self.engine.get() else {
+        let mut state = self.lock();
+        let value = change(&mut state, &mut effects);
+        state.effects.extend(effects);
+        if state.acting {
             return value;
+        }
+        while let Some(effect) = state.effects.pop_front() {
+            state.acting = true;
+            drop(state);
+            self.act(effect);
+            state = self.lock();
+        }
+        state.acting = false;
+        value
+    }
+
+    fn act(&self, effect: Effect) {
+        let Some(engine) = self.engine.get() else {
+            return;
         };
-        for effect in effects {
-            match effect {
-                Effect::Ask(id, ask) => engine.ask(id, ask),
-                Effect::Withdraw(id) => engine.withdraw(id),
-                Effect::Answer((call, result)) => engine.answer(call, result),
-                Effect::Forget => {
-                    if let Some(registry) = self.registry.upgrade() {
-                        registry.forget(&self.id);
-                    }
+        match effect {
+            Effect::Ask(id, ask) => engine.ask(id, ask),
+            Effect::Withdraw(id) => engine.withdraw(id),
+            Effect::Answer((call, result)) => engine.answer(call, result),
+            Effect::Forget => {
+                if let Some(registry) = self.registry.upgrade() {
+                    registry.forget(&self.id);
                 }
             }
         }
-        value
     }
 
     /// Ends the session: its streams and waits end now, its lease when its cells have ended.

@@ -23,11 +23,9 @@ fn host_program() -> String {
 }
 
 fn program(built: Option<&str>, variable: &str) -> String {
-    match (std::env::var(variable), built) {
-        (Ok(path), _) => path,
-        (Err(_), Some(built)) => built.to_owned(),
-        (Err(_), None) => panic!("{variable} does not name the program"),
-    }
+    let named = built.map(str::to_owned);
+    let named = named.or_else(|| std::env::var(variable).ok());
+    named.unwrap_or_else(|| panic!("neither Cargo nor {variable} says where the program is"))
 }
 
 struct Host {

@@ -13,6 +13,7 @@ MEMBERS = {
     "client": "code_mode_client",
     "host": "code_mode_host",
     "host/instructions": "code_mode_instructions",
+    "host/service": "code_mode_service",
     "protocol": "code_mode_protocol",
     "runtime": "code_mode_runtime",
     "runtime/api": "code_mode_api",

@@ -185,6 +185,16 @@ impl Cell {
         self.deliver(state);
     }
 
+    /// Gives the observer of this observation what has come so far, if it still waits.
+    pub(crate) fn yield_observation(self: &Arc<Self>, observation: ObservationId) {
+        let mut state = self.lock();
+        let is_observed = state.observing.as_ref();
+        if is_observed.is_some_and(|observing| observing.id == observation) {
+            self.yield_now(&mut state);
+        }
+        self.deliver(state);
+    }
+
     /// Ends the cell; the observer is called once the V8 thread has ended.
     pub(crate) fn terminate(self: &Arc<Self>, observer: Observer) -> Result<(), SessionError> {
         let mut state = self.lock();

@@ -135,6 +135,14 @@ impl Session {
         }
     }
 
+    /// Ends an observation now, as if its yield time had passed: its observer gets what has come so
+    /// far. Does nothing when the observation is over.
+    pub fn yield_observation(&self, cell: &CellId, observation: ObservationId) {
+        if let Ok(cell) = self.core().find(cell) {
+            cell.yield_observation(observation);
+        }
+    }
+
     /// Ends a cell. The observer, and with it whoever observes the cell, is called once the cell's
     /// V8 thread has ended.
     ///

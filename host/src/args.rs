@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use code_mode_runtime::limits as runtime_limits;
 
-use crate::config::{self, HostConfig};
+use crate::config::{self, HostConfig, V1Timings};
 use crate::listening::{self, Listening};
 
 /// How diagnostics are written to standard error.
@@ -34,7 +34,7 @@ pub struct Args {
     pub command: Command,
     /// How to write diagnostics.
     pub log_format: LogFormat,
-    /// What `--timings` and `--limit` have decided.
+    /// What the environment, `--v1-timings` and `--limit` have decided.
     pub config: HostConfig,
     /// Where to serve, and whom.
     pub listening: Listening,
@@ -46,17 +46,25 @@ pub struct Args {
 pub struct UsageError(pub(crate) String);
 
 impl Args {
-    /// Reads the arguments after the program's name.
+    /// Reads the arguments after the program's name. `timings` is the value of [`V1_TIMINGS`] in the
+    /// environment; an argument goes before it.
     ///
     /// # Errors
-    /// For an argument that is unknown, lacks its value or has a value that makes no sense.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, UsageError> {
+    /// For an argument that is unknown, lacks its value or has a value that makes no sense, and for
+    /// such a value in the environment.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = String>,
+        timings: Option<String>,
+    ) -> Result<Self, UsageError> {
         let mut args = Self {
             command: Command::Serve,
             log_format: LogFormat::Text,
             config: HostConfig::default(),
             listening: Listening::default(),
         };
+        if let Some(timings) = timings {
+            args.config.timings = v1_timings(V1_TIMINGS, &timings)?;
+        }
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let (name, mut inline) = match argument.split_once('=') {
@@ -74,7 +82,8 @@ impl Args {
             match name.as_str() {
                 "--help" | "-h" => args.command = Command::Help,
                 "--version" | "-V" => args.command = Command::Version,
-                "--timings" => args.config.timings = true,
+                "--timings" => args.config.timings = V1Timings::Both,
+                "--v1-timings" => args.config.timings = v1_timings("--v1-timings", &value()?)?,
                 "--insecure" => args.listening.insecure = true,
                 listening if Listening::knows(listening) => {
                     let value = value()?;
@@ -101,6 +110,18 @@ impl Args {
         args.listening = args.listening.finish()?;
         Ok(args)
     }
+}
+
+/// The environment variable that says what `--v1-timings` says, for clients that start the host
+/// themselves and with arguments of their own.
+pub const V1_TIMINGS: &str = "CODE_MODE_V1_TIMINGS";
+
+fn v1_timings(source: &str, name: &str) -> Result<V1Timings, UsageError> {
+    V1Timings::of_name(name).ok_or_else(|| {
+        UsageError(format!(
+            "unknown timings {name:?} in {source}: they are none, duration or both"
+        ))
+    })
 }
 
 /// A bound that `--limit` can set.
@@ -311,6 +332,12 @@ const LIMITS: &[Limit] = &[
         count(config::DEFAULT_OUTGOING_BYTES_HARD),
         |config, value| config.limits.outgoing_bytes_hard = size(value),
     ),
+    or_zero(limit(
+        "kept-output",
+        "bytes per session",
+        count(code_mode_service::DEFAULT_KEPT_OUTPUT_BYTES),
+        |config, value| config.limits.kept_output_bytes = size(value),
+    )),
     limit(
         "stall",
         "ms",
@@ -385,13 +412,16 @@ Options:
     );
     text.push_str(listening::HELP);
     text.push_str(
-        "  --timings               add timings to responses
+        "  --v1-timings WHICH      the timings in responses where the client's hello leaves it open:
+                          none (default), duration or both
+  --timings               the same as --v1-timings both
   --log-format text|json  how diagnostics are written to standard error (default text)
   --limit NAME=VALUE      set a bound; may be given several times
   --help, -h              print this text
   --version, -V           print the versions of the program and of V8
 
 Environment:
+  CODE_MODE_V1_TIMINGS    what --v1-timings says, where that is not given
   RUST_LOG                what to log, for instance info or code_mode_host=debug (default warn);
                           code_mode::timing=debug tells where the time of each cell goes
 

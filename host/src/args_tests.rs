@@ -5,7 +5,7 @@ use pretty_assertions::assert_eq;
 use super::*;
 
 fn parse(arguments: &[&str]) -> Result<Args, UsageError> {
-    Args::parse(arguments.iter().map(|&argument| argument.to_owned()))
+    Args::parse(arguments.iter().map(|&argument| argument.to_owned()), None)
 }
 
 #[track_caller]
@@ -22,7 +22,7 @@ fn no_arguments_mean_serving_with_every_default() {
     let args = parse(&[]).unwrap();
     assert_eq!(args.command, Command::Serve);
     assert_eq!(args.log_format, LogFormat::Text);
-    assert!(!args.config.timings);
+    assert_eq!(args.config.timings, V1Timings::None);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn every_option_is_understood_in_both_spellings() {
         let args = parse(arguments).unwrap();
         assert_eq!(args.command, Command::Serve);
         assert_eq!(args.log_format, LogFormat::Json);
-        assert!(args.config.timings);
+        assert_eq!(args.config.timings, V1Timings::Both);
     }
     assert_eq!(parse(&["-h"]).unwrap().command, Command::Help);
     assert_eq!(parse(&["--version"]).unwrap().command, Command::Version);
@@ -136,6 +136,36 @@ fn zero_switches_off_what_can_be_switched_off_and_nothing_else() {
             zero.is_ok(),
             ["ready-isolates", "answer-spin"].contains(&limit.name),
             "{argument}"
+        );
+    }
+}
+
+#[test]
+fn timings_are_chosen_by_argument_or_by_environment_and_the_argument_goes_first() {
+    let parse = |arguments: &[&str], environment: Option<&str>| {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        let environment = environment.map(str::to_owned);
+        Args::parse(arguments, environment).map(|args| args.config.timings)
+    };
+    let duration = Ok(V1Timings::Duration);
+    assert_eq!(parse(&["--v1-timings", "duration"], None), duration);
+    assert_eq!(parse(&[], Some("duration")), duration);
+    assert_eq!(parse(&["--v1-timings=duration"], Some("both")), duration);
+    assert_eq!(
+        parse(&["--v1-timings=none"], Some("both")),
+        Ok(V1Timings::None)
+    );
+    for (arguments, environment, source) in [
+        (&["--v1-timings=all"][..], None, "--v1-timings"),
+        (&[][..], Some("all"), V1_TIMINGS),
+    ] {
+        let error = parse(arguments, environment).expect_err("the value is unknown");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "unknown timings \"all\" in {source}: they are none, duration or both; see \
+                 code_mode_host --help"
+            )
         );
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_runtime::RuntimeConfig;
+use code_mode_service::DEFAULT_KEPT_OUTPUT_BYTES;
 
 use crate::ServeError;
 
@@ -23,6 +24,10 @@ pub const DEFAULT_REQUESTS_IN_FLIGHT: usize = 256;
 ///
 /// The bounds per cell are the runtime's: `open_tool_calls` and `max_open_notifications`.
 pub const DEFAULT_DELEGATE_CALLS: usize = 8_192;
+
+/// Open delegate calls that the capability `delegate-capacity-4096` promises. A host that the
+/// operator has allowed fewer does not offer it.
+pub const PROMISED_DELEGATE_CALLS: usize = 4_096;
 
 /// Frames that wait to be written. At this many the host stops reading and scripts stop at their
 /// next tool call or notification, until the client has read some.
@@ -89,6 +94,8 @@ pub struct ConnectionLimits {
     pub remembered_sessions: usize,
     /// See [`DEFAULT_CLOSE_DEADLINE`].
     pub close_deadline: Duration,
+    /// Cut output that each session keeps, bytes of UTF-8; see [`DEFAULT_KEPT_OUTPUT_BYTES`].
+    pub kept_output_bytes: usize,
 }
 
 impl Default for ConnectionLimits {
@@ -104,6 +111,7 @@ impl Default for ConnectionLimits {
             remembered_calls: DEFAULT_REMEMBERED_CALLS,
             remembered_sessions: DEFAULT_REMEMBERED_SESSIONS,
             close_deadline: DEFAULT_CLOSE_DEADLINE,
+            kept_output_bytes: DEFAULT_KEPT_OUTPUT_BYTES,
         }
     }
 }
@@ -112,6 +120,34 @@ impl Default for ConnectionLimits {
 /// block.
 pub type FailureHook = Arc<dyn Fn(&ServeError) + Send + Sync>;
 
+/// Which of the timings that the contract tolerates (section *Extensions*) a response carries.
+///
+/// Decoders of the public client differ from age to age: some refuse both, some need the first and
+/// refuse the second. A client that offers `yield-observation` is one of the latter and gets
+/// [`V1Timings::Duration`] whatever the operator says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum V1Timings {
+    /// None: plain V1.
+    #[default]
+    None,
+    /// `code_mode_host_duration_ns`: from the receipt of the request to its answer.
+    Duration,
+    /// That and `result_buffered_for_ns`: how long a finished result waited for its observer.
+    Both,
+}
+
+impl V1Timings {
+    /// The timings of this name, as the command line and the environment give it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "none" => Some(Self::None),
+            "duration" => Some(Self::Duration),
+            "both" => Some(Self::Both),
+            _ => None,
+        }
+    }
+}
+
 /// What the operator decides about a host.
 #[derive(Clone, Default)]
 pub struct HostConfig {
@@ -119,9 +155,8 @@ pub struct HostConfig {
     pub limits: ConnectionLimits,
     /// Bounds of the runtime behind it.
     pub runtime: RuntimeConfig,
-    /// Whether responses carry `code_mode_host_duration_ns` and `result_buffered_for_ns` (contract,
-    /// section *Extensions*). Plain V1 has neither.
-    pub timings: bool,
+    /// Which timings the responses carry where the client's hello leaves that open.
+    pub timings: V1Timings,
     /// Told of the first failure. The process uses it to end itself within [`EXIT_DEADLINE`] even
     /// if the rest of the connection hangs.
     pub on_failure: Option<FailureHook>,

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::field::Empty;
 
 use crate::calls::Calls;
-use crate::config::{ConnectionLimits, FailureHook, HostConfig};
+use crate::config::{ConnectionLimits, FailureHook, HostConfig, V1Timings};
 use crate::direct::DirectOutput;
 use crate::outgoing::{Outgoing, QueueClosed};
 use crate::requests::{InFlight, Requests};
@@ -27,8 +27,8 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Outgoing,
     pub(crate) requests: Requests,
     pub(crate) calls: Calls,
-    /// Whether responses carry timings.
-    pub(crate) timings: bool,
+    /// What the operator says about timings.
+    timings: V1Timings,
     /// Set by the handshake, before anything can be asked.
     agreed: OnceLock<AgreedCapabilities>,
     failure: Mutex<Failure>,
@@ -106,6 +106,22 @@ impl Connection {
         let _ = self.agreed.set(agreed);
     }
 
+    /// Which timings this client gets.
+    pub(crate) fn timings(&self) -> V1Timings {
+        if self.has(Extension::YieldObservation) {
+            V1Timings::Duration
+        } else {
+            self.timings
+        }
+    }
+
+    /// Whether the handshake has found this addition on both sides.
+    fn has(&self, extension: Extension) -> bool {
+        self.agreed
+            .get()
+            .is_some_and(|agreed| agreed.has(extension))
+    }
+
     /// Takes note of a failure; the first one fails the connection.
     pub(crate) fn fail(&self, error: ServeError) {
         if !self.announce(&error) {
@@ -181,7 +197,7 @@ impl Connection {
     /// Answers an execute with `execution/started`; it goes on to owe an initial response. The frame
     /// is queued only: [`Outgoing::flush`] is to follow.
     pub(crate) fn start(&self, id: RequestId, cell_id: CellId) {
-        self.requests.update(id, InFlight::Started);
+        self.requests.update(id, InFlight::Started(None));
         let result = Ok(OperationValue::ExecutionStarted { cell_id });
         match self.encode(&HostMessage::OperationResponse { id, result }) {
             Ok(frame) => dropped(self.outgoing.queue(frame)),
@@ -215,11 +231,11 @@ impl Connection {
             .after_side_effects();
             let error = self.wire_error(refusal);
             self.send(&match request {
-                InFlight::Started => HostMessage::ExecuteInitialResponse {
+                InFlight::Started(_) => HostMessage::ExecuteInitialResponse {
                     id,
                     result: Err(error),
                 },
-                InFlight::Operation | InFlight::Wait { .. } => HostMessage::OperationResponse {
+                InFlight::Operation | InFlight::Wait(_) => HostMessage::OperationResponse {
                     id,
                     result: Err(error),
                 },
@@ -259,11 +275,7 @@ impl Connection {
 
     fn wire_error(&self, refusal: Refusal) -> WireError {
         let error = WireError::new(refusal.message);
-        if !self
-            .agreed
-            .get()
-            .is_some_and(|agreed| agreed.has(Extension::Errors))
-        {
+        if !self.has(Extension::Errors) {
             return error;
         }
         match ErrorCode::new(refusal.code) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use code_mode_api as api;
 use code_mode_protocol as wire;
 
+use crate::config::V1Timings;
+
 /// The runtime's request for a wire request.
 pub(crate) fn execute_request(request: wire::ExecuteRequest) -> api::ExecuteRequest {
     api::ExecuteRequest {
@@ -53,11 +55,11 @@ fn cell_limits(limits: wire::Limits) -> api::CellLimits {
     }
 }
 
-/// The wire's form of a response; `timings` says whether it carries them.
+/// The wire's form of a response.
 pub(crate) fn cell_response(
     response: api::CellResponse,
     cell_id: wire::CellId,
-    timings: bool,
+    timings: wire::Timings,
 ) -> wire::CellResponse {
     let output = wire::CellOutput {
         cell_id,
@@ -66,11 +68,7 @@ pub(crate) fn cell_response(
             .into_iter()
             .map(content_item)
             .collect(),
-        timings: if timings {
-            wire_timings(response.timings)
-        } else {
-            wire::Timings::default()
-        },
+        timings,
     };
     match response.status {
         api::CellStatus::Yielded => wire::CellResponse::Yielded(output),
@@ -81,15 +79,21 @@ pub(crate) fn cell_response(
     }
 }
 
-fn wire_timings(timings: api::CellTimings) -> wire::Timings {
+/// The timings of a response that this client gets. `age` is the time from the receipt of the
+/// request, `buffered` the time that a finished result has waited for it.
+pub(crate) fn timings(
+    which: V1Timings,
+    age: Option<Duration>,
+    buffered: Option<Duration>,
+) -> wire::Timings {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     wire::Timings {
-        code_mode_host_duration_ns: timings.host_duration.map(nanos),
-        result_buffered_for_ns: timings.result_buffered_for.map(nanos),
+        code_mode_host_duration_ns: age.filter(|_| which != V1Timings::None).map(nanos),
+        result_buffered_for_ns: buffered.filter(|_| which == V1Timings::Both).map(nanos),
     }
 }
 
-fn content_item(item: api::ContentItem) -> wire::ContentItem {
+pub(crate) fn content_item(item: api::ContentItem) -> wire::ContentItem {
     match item {
         api::ContentItem::Text(text) => wire::ContentItem::InputText { text },
         api::ContentItem::Image { image_url, detail } => wire::ContentItem::InputImage {
@@ -292,24 +296,19 @@ mod tests {
     }
 
     #[test]
-    fn timings_are_converted_to_nanoseconds() {
-        let response = api::CellResponse {
-            cell_id: api::CellId::new("1"),
-            status: api::CellStatus::Yielded,
-            content_items: Vec::new(),
-            timings: api::CellTimings {
-                host_duration: Some(Duration::from_micros(3)),
-                result_buffered_for: None,
-            },
-            state_lost: None,
-        };
-        let converted = |timings| {
-            cell_response(response.clone(), wire::CellId::new("1").unwrap(), timings)
-                .output()
-                .timings
-        };
-        assert_eq!(converted(true).code_mode_host_duration_ns, Some(3_000));
-        assert_eq!(converted(true).result_buffered_for_ns, None);
-        assert_eq!(converted(false), wire::Timings::default());
+    fn a_client_gets_the_timings_that_it_can_read_in_nanoseconds() {
+        let (age, buffered) = (Duration::from_micros(3), Duration::from_micros(2));
+        for (which, expected) in [
+            (V1Timings::None, (None, None)),
+            (V1Timings::Duration, (Some(3_000), None)),
+            (V1Timings::Both, (Some(3_000), Some(2_000))),
+        ] {
+            let timings = timings(which, Some(age), Some(buffered));
+            let given = (
+                timings.code_mode_host_duration_ns,
+                timings.result_buffered_for_ns,
+            );
+            assert_eq!(given, expected, "{which:?}");
+        }
     }
 }

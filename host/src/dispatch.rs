@@ -19,7 +19,8 @@ use code_mode_runtime::Runtime;
 use crate::calls::{Answer, Answered};
 use crate::config::{MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES};
 use crate::connection::{Connection, Refusal};
-use crate::requests::{BeginError, InFlight};
+use crate::output::{SessionBounds, SessionOutput};
+use crate::requests::{BeginError, InFlight, Observed};
 use crate::session::SessionLink;
 use crate::sessions::{OpenSession, Sessions};
 use crate::{ServeError, convert};
@@ -29,6 +30,10 @@ pub(crate) struct Dispatcher {
     pub(crate) connection: Arc<Connection>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) runtime: Runtime,
+    /// The yield time of a request that does not say.
+    pub(crate) default_yield_time: Duration,
+    /// Bytes of cut output that each session keeps.
+    pub(crate) kept_output_bytes: usize,
 }
 
 impl Dispatcher {
@@ -44,19 +49,32 @@ impl Dispatcher {
                 self.cancel(id);
                 Ok(())
             }
+            ClientMessage::OperationYield { id } => {
+                self.yield_observation(id);
+                Ok(())
+            }
             ClientMessage::DelegateResponse { id, result } => self.delegate_response(id, result),
         }
     }
 
-    fn request(&self, id: RequestId, request: OperationRequest) -> Result<(), ServeError> {
+    /// Answers a request of which a number is out of its range.
+    ///
+    /// # Errors
+    /// When the request's id was used before, which is a violation whatever it asks.
+    pub(crate) fn out_of_range(&self, id: RequestId, message: String) -> Result<(), ServeError> {
+        if self.begin(id)? {
+            let refusal = Refusal::new("invalid-request", message);
+            self.connection.answer(id, Err(refusal));
+        }
+        Ok(())
+    }
+
+    /// Takes a request in; `false` when it was refused because there are too many.
+    fn begin(&self, id: RequestId) -> Result<bool, ServeError> {
         match self.connection.requests.begin(id) {
-            Ok(()) => {}
-            Err(BeginError::InFlight) => {
-                return Err(violation(format!("request id {id} is in flight")));
-            }
-            Err(BeginError::Answered) => {
-                return Err(violation(format!("request id {id} was used before")));
-            }
+            Ok(()) => Ok(true),
+            Err(BeginError::InFlight) => Err(violation(format!("request id {id} is in flight"))),
+            Err(BeginError::Answered) => Err(violation(format!("request id {id} was used before"))),
             Err(BeginError::Full { maximum }) => {
                 let limit = LimitName::RequestsInFlight;
                 let detail = "wait for an answer first".to_owned();
@@ -66,11 +84,23 @@ impl Dispatcher {
                     detail,
                 };
                 self.connection.refuse(id, error.into());
-                return Ok(());
+                Ok(false)
             }
         }
-        if let OperationRequest::Open { session_id } = request {
-            return self.open(id, session_id);
+    }
+
+    fn request(&self, id: RequestId, request: OperationRequest) -> Result<(), ServeError> {
+        if !self.begin(id)? {
+            return Ok(());
+        }
+        if let OperationRequest::Open {
+            session_id,
+            cell_execution_limits,
+            output_truncation,
+        } = request
+        {
+            let bounds = SessionBounds::new(cell_execution_limits, output_truncation);
+            return self.open(id, session_id, bounds);
         }
         let Some(session) = self.sessions.find(request.session_id()) else {
             let session_id = request.session_id();
@@ -85,8 +115,24 @@ impl Dispatcher {
             // Handled above, since only an open needs no session.
             OperationRequest::Open { .. } => {}
             OperationRequest::Execute { request, .. } => self.execute(id, &session, request),
-            OperationRequest::Wait { request, .. } => self.wait(id, &session, &request),
-            OperationRequest::Terminate { cell_id, .. } => Self::terminate(id, &session, &cell_id),
+            OperationRequest::Wait {
+                request,
+                output_range: Some(range),
+                ..
+            } => {
+                let part = session.link.output.read(&request.cell_id, range);
+                self.connection.answer(id, part);
+            }
+            OperationRequest::Wait {
+                request,
+                max_output_tokens,
+                ..
+            } => self.wait(id, &session, &request, max_output_tokens),
+            OperationRequest::Terminate {
+                cell_id,
+                max_output_tokens,
+                ..
+            } => Self::terminate(id, &session, &cell_id, max_output_tokens),
             OperationRequest::Shutdown { session_id } => self.shutdown(id, session_id),
             OperationRequest::ExportStore { .. } => {
                 let exported = session.session.export_store();
@@ -102,13 +148,18 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn open(&self, id: RequestId, session_id: SessionId) -> Result<(), ServeError> {
+    fn open(
+        &self,
+        id: RequestId,
+        session_id: SessionId,
+        bounds: SessionBounds,
+    ) -> Result<(), ServeError> {
         if self.sessions.was_used(&session_id) {
             return Err(violation(format!(
                 "session id {session_id} was used before"
             )));
         }
-        let opened = self.try_open(&session_id);
+        let opened = self.try_open(&session_id, bounds);
         self.connection.answer(
             id,
             opened.map(|()| OperationValue::SessionReady { session_id }),
@@ -116,22 +167,31 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn try_open(&self, session_id: &SessionId) -> Result<(), Refusal> {
+    fn try_open(&self, session_id: &SessionId, bounds: SessionBounds) -> Result<(), Refusal> {
         check_length("sessionId", session_id.as_str(), MAX_SESSION_ID_BYTES)?;
         let api_id = api::SessionId::new(session_id.as_str());
-        let link = SessionLink::new(Arc::clone(&self.connection), session_id.clone());
+        let output = SessionOutput::new(&bounds, self.kept_output_bytes);
+        let link = SessionLink::new(Arc::clone(&self.connection), session_id.clone(), output);
         let link = Arc::new(link);
         let session = self.runtime.open(api_id, Arc::clone(&link) as _)?;
-        self.sessions
-            .insert(session_id.clone(), OpenSession { session, link });
+        let open = OpenSession {
+            session,
+            link,
+            bounds,
+        };
+        self.sessions.insert(session_id.clone(), open);
         Ok(())
     }
 
     fn execute(&self, id: RequestId, open: &OpenSession, request: ExecuteRequest) {
+        let max_tokens = request.max_output_tokens.map(|tokens| tokens.get().into());
         let tool_call_id = request.tool_call_id.as_str();
         let admitted =
             check_length("tool_call_id", tool_call_id, MAX_TOOL_CALL_ID_BYTES).and_then(|()| {
-                let request = convert::execute_request(request);
+                let mut request = convert::execute_request(request);
+                let bounds = &open.bounds;
+                request.yield_time = bounds.yield_time(request.yield_time, self.default_yield_time);
+                request.limits.heap_bytes = bounds.heap_bytes(request.limits.heap_bytes);
                 open.session
                     .admit(request)
                     .map_err(|error| self.name_holders(error).into())
@@ -150,7 +210,16 @@ impl Dispatcher {
         self.connection.start(id, cell_id);
         // What the cell does from here on is queued behind its execution/started, which is written
         // while the cell's thread wakes up.
-        admitted.start(open.link.first_observer(id));
+        let cell_id = admitted.id().clone();
+        let observation = admitted.start(open.link.first_observer(id, max_tokens));
+        let observed = Observed {
+            session: open.session.clone(),
+            cell_id,
+            observation,
+        };
+        // Without effect when the cell has answered meanwhile.
+        let started = InFlight::Started(Some(observed));
+        self.connection.requests.update(id, started);
         self.connection.outgoing.flush();
     }
 
@@ -173,33 +242,35 @@ impl Dispatcher {
         }
     }
 
-    fn wait(&self, id: RequestId, open: &OpenSession, request: &WaitRequest) {
+    fn wait(
+        &self,
+        id: RequestId,
+        open: &OpenSession,
+        request: &WaitRequest,
+        max_tokens: Option<u64>,
+    ) {
         let cell_id = api::CellId::new(request.cell_id.as_str());
         let yield_time = request.yield_time_ms.map(Duration::from_millis);
-        match open
-            .session
-            .observe(&cell_id, yield_time, open.link.wait_observer(id))
-        {
+        let yield_time = open.bounds.yield_time(yield_time, self.default_yield_time);
+        let observer = open.link.wait_observer(id, max_tokens);
+        match open.session.observe(&cell_id, yield_time, observer) {
             Ok(observation) => {
-                let session = open.session.clone();
-                let wait = InFlight::Wait {
-                    session,
+                let wait = InFlight::Wait(Observed {
+                    session: open.session.clone(),
                     cell_id,
                     observation,
-                };
+                });
                 self.connection.requests.update(id, wait);
             }
-            Err(error) => open.link.answer_wait(id, Err(error)),
+            Err(error) => open.link.answer_wait(id, Err(error), max_tokens),
         }
     }
 
-    fn terminate(id: RequestId, open: &OpenSession, cell_id: &CellId) {
+    fn terminate(id: RequestId, open: &OpenSession, cell_id: &CellId, max_tokens: Option<u64>) {
         let cell_id = api::CellId::new(cell_id.as_str());
-        if let Err(error) = open
-            .session
-            .terminate(&cell_id, open.link.wait_observer(id))
-        {
-            open.link.answer_wait(id, Err(error));
+        let observer = open.link.wait_observer(id, max_tokens);
+        if let Err(error) = open.session.terminate(&cell_id, observer) {
+            open.link.answer_wait(id, Err(error), max_tokens);
         }
     }
 
@@ -215,17 +286,27 @@ impl Dispatcher {
 
     fn cancel(&self, id: RequestId) {
         match self.connection.requests.get(id) {
-            Some(InFlight::Wait {
-                session,
-                cell_id,
-                observation,
-            }) => {
-                session.detach(&cell_id, observation);
+            Some(InFlight::Wait(observed)) => {
+                observed
+                    .session
+                    .detach(&observed.cell_id, observed.observation);
             }
             // An execute that has started is answered; a terminate or shutdown cannot be undone.
-            Some(InFlight::Operation | InFlight::Started) => {}
+            Some(InFlight::Operation | InFlight::Started(_)) => {}
             // Answered, forgotten or never used.
             None => {}
+        }
+    }
+
+    fn yield_observation(&self, id: RequestId) {
+        match self.connection.requests.get(id) {
+            Some(InFlight::Wait(observed) | InFlight::Started(Some(observed))) => {
+                observed
+                    .session
+                    .yield_observation(&observed.cell_id, observed.observation);
+            }
+            // It observes nothing.
+            Some(InFlight::Operation | InFlight::Started(None)) | None => {}
         }
     }
 
@@ -271,7 +352,7 @@ pub(crate) fn close_session(
 ) {
     let sessions = Arc::clone(sessions);
     let session_id = session_id.clone();
-    let OpenSession { session, link } = open.clone();
+    let OpenSession { session, link, .. } = open.clone();
     open.session.begin_shutdown(Box::new(move || {
         link.shut_down(Box::new(move || {
             sessions.closed(&session_id);

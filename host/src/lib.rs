@@ -52,6 +52,7 @@ mod frames;
 mod listening;
 mod logging;
 mod outgoing;
+mod output;
 pub mod process;
 mod requests;
 mod serve;
@@ -66,7 +67,7 @@ pub use config::{
     DEFAULT_OUTGOING_BYTES_HARD, DEFAULT_OUTGOING_FRAMES, DEFAULT_REMEMBERED_CALLS,
     DEFAULT_REMEMBERED_REQUESTS, DEFAULT_REMEMBERED_SESSIONS, DEFAULT_REQUESTS_IN_FLIGHT,
     DEFAULT_STALL_DEADLINE, EXIT_DEADLINE, FailureHook, HostConfig, MAX_SESSION_ID_BYTES,
-    MAX_TOOL_CALL_ID_BYTES,
+    MAX_TOOL_CALL_ID_BYTES, PROMISED_DELEGATE_CALLS, V1Timings,
 };
 pub use error::ServeError;
 pub use serve::serve;

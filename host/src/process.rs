@@ -27,7 +27,8 @@ const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
 
 /// Runs the program with the process's arguments and gives its exit status.
 pub fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let timings = std::env::var(args::V1_TIMINGS).ok();
+    let args = match Args::parse(std::env::args().skip(1), timings) {
         Ok(args) => args,
         Err(error) => {
             complain(&error.to_string());

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use code_mode_api::CellId;
 use code_mode_protocol::RequestId;
@@ -32,17 +33,26 @@ pub(crate) enum InFlight {
     /// It will be answered with an `operation/response`, and nothing can be undone.
     Operation,
     /// It observes a cell; a cancellation detaches it.
-    Wait {
-        /// The session of the cell.
-        session: Session,
-        /// The cell.
-        cell_id: CellId,
-        /// The observation.
-        observation: ObservationId,
-    },
+    Wait(Observed),
     /// An execute that has been answered with `execution/started` and owes an
-    /// `execute/initialResponse`.
-    Started,
+    /// `execute/initialResponse`. It observes its cell as soon as that runs.
+    Started(Option<Observed>),
+}
+
+/// The observation of a cell that a request stands for.
+#[derive(Clone)]
+pub(crate) struct Observed {
+    /// The session of the cell.
+    pub(crate) session: Session,
+    /// The cell.
+    pub(crate) cell_id: CellId,
+    /// The observation.
+    pub(crate) observation: ObservationId,
+}
+
+struct Entry {
+    request: InFlight,
+    received: Instant,
 }
 
 /// The requests of one connection.
@@ -52,7 +62,7 @@ pub(crate) struct Requests {
 }
 
 struct State {
-    in_flight: HashMap<RequestId, InFlight>,
+    in_flight: HashMap<RequestId, Entry>,
     answered: Tombstones<RequestId>,
 }
 
@@ -84,33 +94,49 @@ impl Requests {
                 maximum: self.max_in_flight,
             });
         }
-        state.in_flight.insert(id, InFlight::Operation);
+        let entry = Entry {
+            request: InFlight::Operation,
+            received: Instant::now(),
+        };
+        state.in_flight.insert(id, entry);
         Ok(())
     }
 
     /// Says more about a request, if it is still in flight.
     pub(crate) fn update(&self, id: RequestId, request: InFlight) {
         if let Some(entry) = self.lock().in_flight.get_mut(&id) {
-            *entry = request;
+            entry.request = request;
         }
     }
 
     /// Takes a request out to answer it; `None` if it has been answered.
     pub(crate) fn finish(&self, id: RequestId) -> Option<InFlight> {
         let mut state = self.lock();
-        let request = state.in_flight.remove(&id)?;
+        let entry = state.in_flight.remove(&id)?;
         state.answered.bury(id);
-        Some(request)
+        Some(entry.request)
     }
 
     /// What is known about a request in flight.
     pub(crate) fn get(&self, id: RequestId) -> Option<InFlight> {
-        self.lock().in_flight.get(&id).cloned()
+        let state = self.lock();
+        state.in_flight.get(&id).map(|entry| entry.request.clone())
+    }
+
+    /// How long ago a request in flight was received.
+    pub(crate) fn age(&self, id: RequestId) -> Option<Duration> {
+        let state = self.lock();
+        state
+            .in_flight
+            .get(&id)
+            .map(|entry| entry.received.elapsed())
     }
 
     /// Takes every request out to answer it.
     pub(crate) fn finish_all(&self) -> Vec<(RequestId, InFlight)> {
-        self.lock().in_flight.drain().collect()
+        let mut state = self.lock();
+        let all = state.in_flight.drain();
+        all.map(|(id, entry)| (id, entry.request)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_protocol::{
-    Extension, FrameReader, HelloError, HostMessage, HostOffer, RejectReason, SupportedVersions,
-    decode_hello, negotiate,
+    DecodeError, Extension, FrameReader, HelloError, HostMessage, HostOffer, ReadError,
+    RejectReason, SupportedVersions, decode_hello, negotiate,
 };
 use code_mode_runtime::{Runtime, Supervisor};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::PROMISED_DELEGATE_CALLS;
 use crate::connection::Connection;
 use crate::direct::DirectOutput;
 use crate::dispatch::{Dispatcher, close_session};
@@ -67,6 +68,7 @@ where
     let read_task = tokio::spawn({
         let (connection, sessions) = (Arc::clone(&connection), Arc::clone(&sessions));
         let runtime = config.runtime.clone();
+        let kept_output_bytes = config.limits.kept_output_bytes;
         async move {
             let mut reader = FrameReader::new(reader);
             match shake_hands(&mut reader, &connection).await? {
@@ -75,11 +77,14 @@ where
                     // V8 is set up in the background, so the answer to the hello is not held up.
                     let supervisor = Arc::clone(&connection) as Arc<dyn Supervisor>;
                     let handle = tokio::runtime::Handle::current();
+                    let default_yield_time = runtime.default_yield_time;
                     let runtime = Runtime::new(runtime, handle, Some(supervisor))?;
                     let dispatcher = Dispatcher {
                         connection,
                         sessions,
                         runtime,
+                        default_yield_time,
+                        kept_output_bytes,
                     };
                     read_messages(&mut reader, &dispatcher).await
                 }
@@ -124,7 +129,7 @@ async fn shake_hands<R: AsyncRead + Unpin>(
     };
     let offer = HostOffer {
         versions: SupportedVersions::v1(),
-        capabilities: Extension::all_capabilities(),
+        capabilities: Extension::capabilities(&offered(connection)),
     };
     match negotiate(&hello, &offer) {
         Ok(agreement) => {
@@ -140,6 +145,16 @@ async fn shake_hands<R: AsyncRead + Unpin>(
     }
 }
 
+/// What this host has: everything, but it promises no more open delegate calls than its operator
+/// allows.
+fn offered(connection: &Connection) -> Vec<Extension> {
+    let holds_promise = connection.calls.max_open() >= PROMISED_DELEGATE_CALLS;
+    Extension::ALL
+        .into_iter()
+        .filter(|extension| *extension != Extension::DelegateCapacity || holds_promise)
+        .collect()
+}
+
 async fn read_messages<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
     dispatcher: &Dispatcher,
@@ -148,9 +163,13 @@ async fn read_messages<R: AsyncRead + Unpin>(
     let agreed = connection.agreed();
     loop {
         connection.outgoing.room().await;
-        match reader.next_message(&agreed).await? {
-            Some(message) => dispatcher.dispatch(message)?,
-            None => return Ok(ReadEnd::EndOfInput),
+        match reader.next_message(&agreed).await {
+            Ok(Some(message)) => dispatcher.dispatch(message)?,
+            Ok(None) => return Ok(ReadEnd::EndOfInput),
+            Err(ReadError::Malformed(DecodeError::OutOfRange { id, message })) => {
+                dispatcher.out_of_range(id, message)?;
+            }
+            Err(error) => return Err(error.into()),
         }
     }
 }

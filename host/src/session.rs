@@ -1,6 +1,7 @@
 //! One session of the connection: forwards its cells' events to the client, in their order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, Notification, RawJson,
@@ -16,7 +17,9 @@ use tokio::sync::oneshot;
 
 use crate::calls::Answer;
 use crate::closing::{Closing, WhenOver};
+use crate::config::V1Timings;
 use crate::connection::{Connection, Refusal};
+use crate::output::SessionOutput;
 use crate::{ServeError, convert};
 
 /// What the events of a session's cells go through.
@@ -28,46 +31,68 @@ pub(crate) struct SessionLink {
     connection: Arc<Connection>,
     session_id: wire::SessionId,
     pub(crate) closing: Closing,
+    /// What is done to output on its way.
+    pub(crate) output: SessionOutput,
 }
 
 impl SessionLink {
-    pub(crate) fn new(connection: Arc<Connection>, session_id: wire::SessionId) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        session_id: wire::SessionId,
+        output: SessionOutput,
+    ) -> Self {
         Self {
             connection,
             session_id,
             closing: Closing::default(),
+            output,
         }
     }
 
     /// What takes the answer of a wait or a terminate.
-    pub(crate) fn wait_observer(self: &Arc<Self>, id: RequestId) -> Observer {
+    pub(crate) fn wait_observer(
+        self: &Arc<Self>,
+        id: RequestId,
+        max_tokens: Option<u64>,
+    ) -> Observer {
         let link = Arc::clone(self);
-        Box::new(move |result| link.answer_wait(id, result))
+        Box::new(move |result| link.answer_wait(id, result, max_tokens))
     }
 
     /// What takes the first response of a cell.
-    pub(crate) fn first_observer(self: &Arc<Self>, id: RequestId) -> Observer {
+    pub(crate) fn first_observer(
+        self: &Arc<Self>,
+        id: RequestId,
+        max_tokens: Option<u64>,
+    ) -> Observer {
         let link = Arc::clone(self);
-        Box::new(move |result| link.answer_first(id, result))
+        Box::new(move |result| link.answer_first(id, result, max_tokens))
     }
 
     /// Answers a wait or a terminate.
-    pub(crate) fn answer_wait(&self, id: RequestId, result: Result<CellResponse, SessionError>) {
+    pub(crate) fn answer_wait(
+        &self,
+        id: RequestId,
+        result: Result<CellResponse, SessionError>,
+        max_tokens: Option<u64>,
+    ) {
         let closes = self.closes(&result);
         let missing = |cell_id: &CellId, error: &SessionError| {
+            let error_text = error.to_string();
+            let items = self.output.of_missing(&error_text, max_tokens);
             Some(OperationValue::WaitCompleted {
                 outcome: WaitOutcome::MissingCell(wire::CellResponse::Result {
                     output: wire::CellOutput {
                         cell_id: self.wire_cell(cell_id)?,
-                        content_items: Vec::new(),
-                        timings: wire::Timings::default(),
+                        content_items: items.into_iter().map(convert::content_item).collect(),
+                        timings: self.timings(id, Some(Duration::ZERO)),
                     },
-                    error_text: Some(error.to_string()),
+                    error_text: Some(error_text),
                 }),
             })
         };
         let answer = match result {
-            Ok(response) => match self.response(response) {
+            Ok(response) => match self.response(id, response, max_tokens) {
                 Some(response) => Ok(OperationValue::WaitCompleted {
                     outcome: WaitOutcome::LiveCell(response),
                 }),
@@ -86,10 +111,15 @@ impl SessionLink {
         self.send_closed_if(closes);
     }
 
-    fn answer_first(&self, id: RequestId, result: Result<CellResponse, SessionError>) {
+    fn answer_first(
+        &self,
+        id: RequestId,
+        result: Result<CellResponse, SessionError>,
+        max_tokens: Option<u64>,
+    ) {
         let closes = self.closes(&result);
         let answer = match result {
-            Ok(response) => match self.response(response) {
+            Ok(response) => match self.response(id, response, max_tokens) {
                 Some(response) => Ok(response),
                 None => return,
             },
@@ -137,13 +167,24 @@ impl SessionLink {
         }
     }
 
-    fn response(&self, response: CellResponse) -> Option<wire::CellResponse> {
+    /// The wire's form of a request's response.
+    fn response(
+        &self,
+        id: RequestId,
+        mut response: CellResponse,
+        max_tokens: Option<u64>,
+    ) -> Option<wire::CellResponse> {
         let cell_id = self.wire_cell(&response.cell_id)?;
-        Some(convert::cell_response(
-            response,
-            cell_id,
-            self.connection.timings,
-        ))
+        self.output.cut(&mut response, max_tokens);
+        let timings = self.timings(id, response.timings.result_buffered_for);
+        Some(convert::cell_response(response, cell_id, timings))
+    }
+
+    fn timings(&self, id: RequestId, buffered: Option<Duration>) -> wire::Timings {
+        match self.connection.timings() {
+            V1Timings::None => wire::Timings::default(),
+            which => convert::timings(which, self.connection.requests.age(id), buffered),
+        }
     }
 
     /// A cell's id for the wire. `None` fails the connection: the runtime gives no empty ids.

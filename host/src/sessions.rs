@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use code_mode_protocol::SessionId;
 use code_mode_runtime::Session;
 
+use crate::output::SessionBounds;
 use crate::session::SessionLink;
 use crate::tombstones::Tombstones;
 
@@ -17,6 +18,7 @@ const MAX_HOLDERS_BYTES: usize = 2_048;
 pub(crate) struct OpenSession {
     pub(crate) session: Session,
     pub(crate) link: Arc<SessionLink>,
+    pub(crate) bounds: SessionBounds,
 }
 
 /// The sessions of one connection: open, being shut down, and remembered.

@@ -188,11 +188,8 @@ impl Cell {
     /// Gives the observer of this observation what has come so far, if it still waits.
     pub(crate) fn yield_observation(self: &Arc<Self>, observation: ObservationId) {
         let mut state = self.lock();
-        if state
-            .observing
-            .as_ref()
-            .is_some_and(|observing| observing.id == observation)
-        {
+        let is_observed = state.observing.as_ref();
+        if is_observed.is_some_and(|observing| observing.id == observation) {
             self.yield_now(&mut state);
         }
         self.deliver(state);

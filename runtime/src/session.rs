@@ -135,7 +135,8 @@ impl Session {
         }
     }
 
-    /// Makes an observation give what has come so far. Does nothing when the observation is over.
+    /// Ends an observation now, as if its yield time had passed: its observer gets what has come so
+    /// far. Does nothing when the observation is over.
     pub fn yield_observation(&self, cell: &CellId, observation: ObservationId) {
         if let Ok(cell) = self.core().find(cell) {
             cell.yield_observation(observation);

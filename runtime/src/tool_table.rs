@@ -1,5 +1,6 @@
 //! The tools of one cell, under the names that its script uses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use code_mode_api::{LimitName, SessionError, ToolDefinition, script_name};
@@ -7,18 +8,21 @@ use code_mode_api::{LimitName, SessionError, ToolDefinition, script_name};
 /// The tools of one cell by normalised name.
 pub(crate) struct ToolTable {
     tools: Arc<[ToolDefinition]>,
+    /// What scripts call each tool: its normalised name, or its full name where several tools have
+    /// the same normalised one.
     names: Vec<String>,
     /// The indices of `names` in the order of the names: cheaper to make than a map, and few scripts
     /// look up many tools.
     by_name: Vec<usize>,
+    /// The names that several tools would have, with those tools and what each is called instead.
+    shared: BTreeMap<String, Vec<(usize, String)>>,
 }
 
 impl ToolTable {
     /// Checks and indexes the tools of a request.
     ///
     /// # Errors
-    /// [`SessionError::Limit`], or [`SessionError::InvalidRequest`] when two tools have the same
-    /// normalised name (`javascript-surface.md`, section *Tools*).
+    /// [`SessionError::Limit`].
     pub(crate) fn new(
         tools: Arc<[ToolDefinition]>,
         max_tools: usize,
@@ -39,28 +43,23 @@ impl ToolTable {
                 detail: format!("the request has {bytes}"),
             });
         }
-        let names: Vec<String> = tools.iter().map(|tool| script_name(&tool.name)).collect();
+        let mut names: Vec<String> = tools.iter().map(|tool| script_name(&tool.name)).collect();
         let mut by_name: Vec<usize> = (0..names.len()).collect();
         by_name.sort_by_key(|index| names.get(*index));
-        for pair in by_name.windows(2) {
-            let name = |index: &usize| names.get(*index);
-            let tool = |index: &usize| tools.get(*index).map_or("", |tool| &tool.name);
-            if let [first, second] = pair
-                && let Some(same) = name(first).filter(|same| Some(*same) == name(second))
-            {
-                return Err(SessionError::InvalidRequest {
-                    message: format!(
-                        "the tools {:?} and {:?} would both be tools.{same}; rename one",
-                        tool(first),
-                        tool(second),
-                    ),
-                });
+        let shared = shared_names(&tools, &names, &by_name);
+        if !shared.is_empty() {
+            for (index, full_name) in shared.values().flatten() {
+                if let Some(name) = names.get_mut(*index) {
+                    full_name.clone_into(name);
+                }
             }
+            by_name.sort_by_key(|index| names.get(*index));
         }
         Ok(Self {
             tools,
             names,
             by_name,
+            shared,
         })
     }
 
@@ -69,7 +68,7 @@ impl ToolTable {
         self.tools.get(index)
     }
 
-    /// The index of the tool of this normalised name.
+    /// The index of the tool that scripts call so.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         let name_of = |index: &usize| self.names.get(*index).map_or("", String::as_str);
         let at = self
@@ -78,15 +77,67 @@ impl ToolTable {
         self.by_name.get(at.ok()?).copied()
     }
 
-    /// The normalised names, in the order of the request.
+    /// What calling a name throws that stands for several tools; `None` for any other name.
+    pub(crate) fn shared(&self, name: &str) -> Option<String> {
+        let tools = self.shared.get(name)?;
+        let full = |(index, full_name): &(usize, String)| {
+            let name = self.tools.get(*index).map_or("", |tool| &tool.name);
+            format!("{name:?} as tools[{full_name:?}]")
+        };
+        let tools: Vec<String> = tools.iter().map(full).collect();
+        Some(format!(
+            "tools.{name} stands for more than one tool; call {}",
+            tools.join(" or ")
+        ))
+    }
+
+    /// The names that several tools would have.
+    pub(crate) fn shared_names(&self) -> impl Iterator<Item = &str> {
+        self.shared.keys().map(String::as_str)
+    }
+
+    /// What scripts call the tools, in the order of the request.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The tools with their normalised names, in the order of the request.
+    /// The tools with what scripts call them, in the order of the request.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &ToolDefinition)> {
         self.names.iter().map(String::as_str).zip(self.tools.iter())
     }
+}
+
+/// The names that several tools have, with what each of these is called instead: its full name or,
+/// where that is no other name, its namespace and its name.
+fn shared_names(
+    tools: &[ToolDefinition],
+    names: &[String],
+    by_name: &[usize],
+) -> BTreeMap<String, Vec<(usize, String)>> {
+    let name = |index: &usize| names.get(*index).map_or("", String::as_str);
+    let groups = by_name.chunk_by(|first, second| name(first) == name(second));
+    let mut shared = BTreeMap::new();
+    for group in groups.filter(|group| group.len() > 1) {
+        let full_name = |index: &usize| tools.get(*index).map_or("", |tool| &tool.name);
+        let entries = group.iter().map(|index| {
+            let full = full_name(index);
+            let same = group.iter().filter(|other| full_name(other) == full);
+            let is_own = same.count() == 1 && full != name(index);
+            let tool = tools.get(*index);
+            let full = match tool {
+                Some(tool) if !is_own => {
+                    let namespace = tool.tool_name.namespace.as_deref().unwrap_or("");
+                    format!("{namespace}.{}", tool.tool_name.name)
+                }
+                _ => full.to_owned(),
+            };
+            (*index, full)
+        });
+        if let Some(first) = group.first() {
+            shared.insert(name(first).to_owned(), entries.collect());
+        }
+    }
+    shared
 }
 
 fn definition_bytes(tool: &ToolDefinition) -> usize {

@@ -25,6 +25,10 @@ declare function image(
   detail?: Detail,
 ): void;
 type Detail = \"auto\" | \"low\" | \"high\" | \"original\";
+/** Adds sound: a base64 data: URI, an object with audio_url, or an MCP audio block. */
+declare function audio(audio: string | { audio_url: string } | { type: \"audio\"; data: string; mimeType: string }): void;
+/** Adds one MCP content block, or an iterable of them. */
+declare function content(block: object | Iterable<object>): void;
 /** Adds a generated image and, if given, its hint as text. */
 declare function generatedImage(result: { image_url: string; output_hint?: string }): void;
 /** Keeps a JSON value for later execs of this session. */
@@ -37,6 +41,10 @@ declare function notify(value: unknown): void;
 declare function yield_control(): void;
 /** Ends the script with success at once. */
 declare function exit(): never;
+/** Promises in the order in which they settle: index (a Map's key), status, and value or reason. */
+declare function as_settled(promises: Iterable<unknown> | Map<unknown, unknown>): AsyncGenerator<any>;
+/** Calls emit with each of them and awaits it. */
+declare function stream_settled(promises: Iterable<unknown> | Map<unknown, unknown>, emit: (result: any) => unknown): Promise<void>;
 declare function setTimeout(callback: () => void, milliseconds?: number): number;
 declare function clearTimeout(timer: number): void;
 /** The tools below. */

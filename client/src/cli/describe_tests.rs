@@ -75,12 +75,16 @@ fn every_global_of_scripts_is_described() {
     for global in [
         "text",
         "image",
+        "audio",
+        "content",
         "generatedImage",
         "store",
         "load",
         "notify",
         "yield_control",
         "exit",
+        "as_settled",
+        "stream_settled",
         "setTimeout",
         "clearTimeout",
     ] {

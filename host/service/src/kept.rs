@@ -13,9 +13,32 @@ pub const DEFAULT_KEPT_OUTPUT_BYTES: usize = 8 << 20;
 /// The cut output of one session's cells.
 #[derive(Debug)]
 pub struct KeptOutput {
-    cells: VecDeque<(CellId, String)>,
+    /// Those that something is kept of; what was kept longest stands first.
+    cells: VecDeque<Kept>,
     bytes: usize,
     max_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    cell: CellId,
+    text: String,
+    /// Whether the cell's last response is part of it.
+    is_whole: bool,
+}
+
+impl Kept {
+    /// Adds the text of a further response, as far as there is room.
+    fn add(&mut self, text: &str, max_bytes: usize) {
+        if text.is_empty() {
+            return;
+        }
+        if !self.text.is_empty() && self.text.len() < max_bytes {
+            self.text.push('\n');
+        }
+        let room = max_bytes - self.text.len();
+        self.text.push_str(&text[..text.floor_char_boundary(room)]);
+    }
 }
 
 /// A part of what is kept of a cell.
@@ -39,36 +62,39 @@ impl KeptOutput {
         }
     }
 
-    /// Keeps the text of a response that was cut, after what is kept of the cell already.
-    pub fn keep(&mut self, cell: &CellId, text: &str) {
-        if self.max_bytes == 0 || text.is_empty() {
+    /// Keeps the text of a response that was cut, after what is kept of the cell already. After the
+    /// cell's last response there is nothing more to keep: that one may be given to two observers.
+    pub fn keep(&mut self, cell: &CellId, text: &str, is_last: bool) {
+        let index = self.cells.iter().position(|kept| kept.cell == *cell);
+        let kept = index.and_then(|index| self.cells.remove(index));
+        let mut kept = kept.unwrap_or_else(|| Kept {
+            cell: cell.clone(),
+            text: String::new(),
+            is_whole: false,
+        });
+        self.bytes -= kept.text.len();
+        if !kept.is_whole {
+            kept.add(text, self.max_bytes);
+            kept.is_whole = is_last;
+        }
+        if kept.text.is_empty() {
             return;
         }
-        let mut kept = match self.cells.iter().position(|(id, _)| id == cell) {
-            Some(index) => self.cells.remove(index).map(|(_, kept)| kept),
-            None => None,
-        }
-        .unwrap_or_default();
-        self.bytes -= kept.len();
-        if !kept.is_empty() && kept.len() < self.max_bytes {
-            kept.push('\n');
-        }
-        let room = self.max_bytes - kept.len();
-        kept.push_str(&text[..text.floor_char_boundary(room)]);
-        while self.bytes + kept.len() > self.max_bytes {
-            let Some((_, oldest)) = self.cells.pop_front() else {
+        while self.bytes + kept.text.len() > self.max_bytes {
+            let Some(oldest) = self.cells.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.len();
+            self.bytes -= oldest.text.len();
         }
-        self.bytes += kept.len();
-        self.cells.push_back((cell.clone(), kept));
+        self.bytes += kept.text.len();
+        self.cells.push_back(kept);
     }
 
     /// At most `max_bytes` of what is kept of a cell, from the first character at or after
     /// `offset`; `None` when nothing is kept of it.
     pub fn read(&self, cell: &CellId, offset: u64, max_bytes: u64) -> Option<KeptText<'_>> {
-        let (_, kept) = self.cells.iter().find(|(id, _)| id == cell)?;
+        let kept = self.cells.iter().find(|kept| kept.cell == *cell)?;
+        let kept = kept.text.as_str();
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let offset = kept.ceil_char_boundary(size(offset).min(kept.len()));
         let end = kept.floor_char_boundary(offset.saturating_add(size(max_bytes)));
@@ -99,7 +125,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_by_ranges_that_split_no_character() {
         let mut kept = KeptOutput::new(100);
-        kept.keep(&CellId::new("1"), "a€b");
+        kept.keep(&CellId::new("1"), "a€b", false);
         assert_eq!(read(&kept, "1", 0, 100), Some(("a€b".to_owned(), 0, 5)));
         assert_eq!(read(&kept, "1", 0, 3), Some(("a".to_owned(), 0, 5)));
         assert_eq!(read(&kept, "1", 2, 9), Some(("b".to_owned(), 4, 5)));
@@ -113,9 +139,9 @@ mod tests {
     #[test]
     fn the_responses_of_a_cell_are_kept_one_after_the_other() {
         let mut kept = KeptOutput::new(100);
-        kept.keep(&CellId::new("1"), "one");
-        kept.keep(&CellId::new("2"), "other");
-        kept.keep(&CellId::new("1"), "two");
+        kept.keep(&CellId::new("1"), "one", false);
+        kept.keep(&CellId::new("2"), "other", false);
+        kept.keep(&CellId::new("1"), "two", false);
         assert_eq!(read(&kept, "1", 0, 99), Some(("one\ntwo".to_owned(), 0, 7)));
         assert_eq!(kept.bytes, 12);
     }
@@ -124,19 +150,30 @@ mod tests {
     fn at_the_bound_what_was_kept_longest_goes_first_and_a_long_text_loses_its_end() {
         let mut kept = KeptOutput::new(10);
         for cell in ["1", "2", "3"] {
-            kept.keep(&CellId::new(cell), "12345");
+            kept.keep(&CellId::new(cell), "12345", false);
         }
         assert_eq!(read(&kept, "1", 0, 9), None);
         assert_eq!(read(&kept, "3", 0, 9), Some(("12345".to_owned(), 0, 5)));
-        kept.keep(&CellId::new("3"), "67890");
+        kept.keep(&CellId::new("3"), "67890", false);
         assert_eq!(read(&kept, "2", 0, 9), None);
         assert_eq!(
             read(&kept, "3", 0, 99),
             Some(("12345\n6789".to_owned(), 0, 10))
         );
-        kept.keep(&CellId::new("4"), "€€€€€");
+        kept.keep(&CellId::new("4"), "€€€€€", false);
         assert_eq!(read(&kept, "4", 0, 99), Some(("€€€".to_owned(), 0, 9)));
         assert_eq!(kept.bytes, 9);
-        KeptOutput::new(0).keep(&CellId::new("1"), "nothing");
+        let mut none = KeptOutput::new(0);
+        none.keep(&CellId::new("1"), "nothing", false);
+        assert_eq!(read(&none, "1", 0, 9), None);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_cell_after_its_last_response() {
+        let mut kept = KeptOutput::new(100);
+        kept.keep(&CellId::new("1"), "end", true);
+        kept.keep(&CellId::new("1"), "end", true);
+        assert_eq!(read(&kept, "1", 0, 99), Some(("end".to_owned(), 0, 3)));
+        assert_eq!(kept.bytes, 3);
     }
 }

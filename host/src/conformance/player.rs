@@ -94,7 +94,7 @@ where
         message,
     };
     player.close().await.map_err(at)?;
-    while player.next().await.map_err(at)?.is_some() {}
+    while player.next(tolerance).await.map_err(at)?.is_some() {}
     expect_status(true, end).await.map_err(at)
 }
 
@@ -150,9 +150,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Player<R, W> {
 
     async fn expect(&mut self, expected: &[Value]) -> Result<(), String> {
         let mut open: Vec<&Value> = expected.iter().collect();
+        // A rule about timings is held to them.
+        let tolerance = if expected.iter().any(mentions_timings) {
+            Tolerance::Strict
+        } else {
+            self.tolerance
+        };
         while !open.is_empty() {
             let actual = self
-                .next()
+                .next(tolerance)
                 .await?
                 .ok_or_else(|| format!("the host closed, expected {}", short(open[0])))?;
             let mut differences = Vec::new();
@@ -177,7 +183,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Player<R, W> {
     }
 
     async fn expect_end(&mut self) -> Result<(), String> {
-        match self.next().await? {
+        match self.next(self.tolerance).await? {
             None => Ok(()),
             Some(frame) => Err(format!(
                 "the host sent {}, expected it to close",
@@ -187,12 +193,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Player<R, W> {
     }
 
     /// The host's next frame; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Value>, String> {
+    async fn next(&mut self, tolerance: Tolerance) -> Result<Option<Value>, String> {
         within("the host's next frame", read_frame(&mut self.reader))
             .await?
             .map(|frame| {
                 let mut frame = frame?;
-                if self.tolerance == Tolerance::Timings {
+                if tolerance == Tolerance::Timings {
                     remove_timings(&mut frame);
                 }
                 Some(frame)
@@ -223,6 +229,12 @@ async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option<Valu
     serde_json::from_slice(&payload)
         .map(Some)
         .map_err(|error| format!("the host sent what is not JSON: {error}"))
+}
+
+/// Whether a frame that is expected has timings in it.
+fn mentions_timings(expected: &Value) -> bool {
+    let text = expected.to_string();
+    TIMINGS.iter().any(|name| text.contains(name))
 }
 
 /// Removes the timings where the contract tolerates them and nowhere else.

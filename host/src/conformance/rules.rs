@@ -3,7 +3,7 @@
 use super::{SyntaxError, Transcript};
 
 /// The transcripts by file, in the order of the contract.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     (
         "handshake",
         include_str!("../../conformance/handshake.transcript"),
@@ -24,6 +24,14 @@ const FILES: [(&str, &str); 6] = [
     (
         "cancel",
         include_str!("../../conformance/cancel.transcript"),
+    ),
+    (
+        "capabilities",
+        include_str!("../../conformance/capabilities.transcript"),
+    ),
+    (
+        "helpers",
+        include_str!("../../conformance/helpers.transcript"),
     ),
 ];
 

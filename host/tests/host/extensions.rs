@@ -1,6 +1,6 @@
 //! What both sides must have listed, and what a start-up flag adds.
 
-use code_mode_host::HostConfig;
+use code_mode_host::{HostConfig, PROMISED_DELEGATE_CALLS, V1Timings};
 use serde_json::Value;
 
 use crate::support::{Client, PIPE_BYTES, check, run};
@@ -128,7 +128,7 @@ fn errors_carry_a_code_and_whether_the_script_may_have_acted() {
 }
 
 /// The first response of a cell that ends at once, as it is on the wire.
-fn first_response(timings: bool) -> Value {
+fn first_response(timings: V1Timings) -> Value {
     run(async {
         let mut client = Client::new(
             HostConfig {
@@ -146,15 +146,114 @@ fn first_response(timings: bool) -> Value {
 
 #[test]
 fn timings_are_sent_only_when_the_operator_says_so() {
-    let plain = first_response(false);
-    let members: Vec<&String> = plain.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["cell_id", "content_items", "error_text"]);
-    let timed = first_response(true);
-    assert!(
-        timed["code_mode_host_duration_ns"]
-            .as_u64()
-            .is_some_and(|ns| ns > 0),
-        "{timed}"
+    let members = |timings| {
+        let response = first_response(timings);
+        let members = response.as_object().unwrap().clone();
+        for name in ["code_mode_host_duration_ns", "result_buffered_for_ns"] {
+            assert!(members.get(name).is_none_or(Value::is_u64), "{response}");
+        }
+        let mut names: Vec<String> = members.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    };
+    let plain = ["cell_id", "content_items", "error_text"];
+    assert_eq!(members(V1Timings::None), plain);
+    assert_eq!(
+        members(V1Timings::Duration),
+        ["cell_id", "code_mode_host_duration_ns", "content_items", "error_text"]
     );
-    assert!(timed["result_buffered_for_ns"].is_u64(), "{timed}");
+    assert_eq!(
+        members(V1Timings::Both),
+        [
+            "cell_id",
+            "code_mode_host_duration_ns",
+            "content_items",
+            "error_text",
+            "result_buffered_for_ns"
+        ]
+    );
+}
+
+/// What the hello says goes before what the operator says: such a client refuses the other field.
+#[test]
+fn a_client_that_offers_yield_observation_gets_the_duration_alone() {
+    for timings in [V1Timings::None, V1Timings::Duration, V1Timings::Both] {
+        check(
+            HostConfig {
+                timings,
+                ..HostConfig::default()
+            },
+            r#"
+            ready yield-observation
+            open s1
+            execute 1 s1 text(1)
+            started 1 1
+            < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Result":{"cell_id":"1","content_items":[{"type":"input_text","text":"1"}],"error_text":null,"code_mode_host_duration_ns":"$integer"}}}}
+            closed s1 1
+            "#,
+        );
+    }
+}
+
+/// The dialect of the CLI's versions 0.153 to 0.157, which the hello does not give away.
+#[test]
+fn the_operator_can_have_the_duration_sent_where_the_hello_leaves_it_open() {
+    check(
+        HostConfig {
+            timings: V1Timings::Duration,
+            ..HostConfig::default()
+        },
+        r#"
+        ready session-cell-execution-resource-limits
+        open s1
+        execute 1 s1 text(1)
+        started 1 1
+        < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Result":{"cell_id":"1","content_items":[{"type":"input_text","text":"1"}],"error_text":null,"code_mode_host_duration_ns":"$integer"}}}}
+        closed s1 1
+        > {"type":"operation/request","id":2,"request":{"method":"session/wait","sessionId":"s1","request":{"cell_id":"9","yield_time_ms":1}}}
+        < {"type":"operation/response","id":2,"result":{"status":"ok","value":{"type":"wait/completed","outcome":{"MissingCell":{"Result":{"cell_id":"9","content_items":[],"error_text":"$text","code_mode_host_duration_ns":"$integer"}}}}}}
+        "#,
+    );
+}
+
+/// A host whose operator allows fewer open calls does not promise more.
+#[test]
+fn the_delegate_capacity_is_offered_only_where_it_is_there() {
+    let mut config = HostConfig::default();
+    check(config.clone(), "ready delegate-capacity-4096");
+    config.limits.delegate_calls = PROMISED_DELEGATE_CALLS - 1;
+    check(
+        config,
+        r#"
+        > {"type":"connection/hello","supportedVersions":[1],"requiredCapabilities":[],"optionalCapabilities":["delegate-capacity-4096"]}
+        < {"type":"connection/ready","selectedVersion":1,"capabilities":[]}
+        "#,
+    );
+}
+
+/// At its bound, kept output loses what was kept longest.
+#[test]
+fn kept_output_is_bounded() {
+    let mut config = HostConfig::default();
+    config.limits.kept_output_bytes = 8;
+    check(
+        config,
+        r#"
+        ready bounded-output-v1 code_mode/output-v1
+        > {"type":"operation/request","id":1,"request":{"method":"session/open","sessionId":"s1","outputTruncation":"server"}}
+        < {"type":"operation/response","id":1,"result":{"status":"ok","value":{"type":"session/ready","sessionId":"s1"}}}
+        > {"type":"operation/request","id":2,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"text('12345')","yield_time_ms":null,"max_output_tokens":0}}}
+        started 2 1
+        < {"type":"execute/initialResponse","id":2,"result":"$any"}
+        closed s1 1
+        > {"type":"operation/request","id":3,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"text('1234567890')","yield_time_ms":null,"max_output_tokens":0}}}
+        started 3 2
+        < {"type":"execute/initialResponse","id":3,"result":"$any"}
+        closed s1 2
+        > {"type":"operation/request","id":4,"request":{"method":"session/wait","sessionId":"s1","request":{"cell_id":"1","yield_time_ms":1},"outputRange":{"offset":0,"maxBytes":100}}}
+        < {"type":"operation/response","id":4,"result":{"status":"error","message":"$contains:cell 1"}}
+        > {"type":"operation/request","id":5,"request":{"method":"session/wait","sessionId":"s1","request":{"cell_id":"2","yield_time_ms":1},"outputRange":{"offset":0,"maxBytes":100}}}
+        < {"type":"operation/response","id":5,"result":{"status":"ok","value":{"type":"output/read","cellId":"2","offset":0,"totalBytes":8,"text":"12345678"}}}
+        "#,
+    );
 }

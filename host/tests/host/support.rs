@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use code_mode_host::V1Timings;
 use code_mode_host::conformance::{End, Mismatch, Tolerance, Transcript, play};
 use code_mode_host::{HostConfig, ServeError, serve};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ pub fn check(config: HostConfig, steps: &str) {
 
 /// Plays a transcript against a host in this process.
 pub fn play_here(config: HostConfig, transcript: &Transcript) -> Result<(), Mismatch> {
-    let tolerance = if config.timings {
+    let tolerance = if config.timings != V1Timings::None {
         Tolerance::Timings
     } else {
         Tolerance::Strict

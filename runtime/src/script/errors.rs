@@ -36,8 +36,9 @@ pub(crate) fn with_hint(
     source: &str,
     is_syntax_error: bool,
 ) -> String {
-    let hint = hints::hint(&text, source, &state.tools, is_syntax_error);
+    // What a script throws may be long; the hint is looked for in what is left of it.
     let text = clipped(text);
+    let hint = hints::hint(&text, source, &state.tools, is_syntax_error);
     match hint {
         Some(hint) => format!("{text}\nHint: {hint}"),
         None => text,

@@ -2,7 +2,7 @@
 
 use super::callback::Thrown;
 use super::state::ScriptState;
-use super::{control, output, stored, tools};
+use super::{audio, content, control, output, settled, stored, tools};
 
 /// Globals of V8 that scripts do not get: no shared memory, no WebAssembly, no console.
 const REMOVED: [&str; 4] = ["console", "Atomics", "SharedArrayBuffer", "WebAssembly"];
@@ -15,15 +15,19 @@ pub(crate) fn helper_names() -> impl Iterator<Item = &'static str> {
     FUNCTION_NAMES.into_iter().chain([TOOLS, ALL_TOOLS])
 }
 
-const FUNCTION_NAMES: [&str; 10] = [
+const FUNCTION_NAMES: [&str; 14] = [
     "text",
     "image",
+    "audio",
+    "content",
     "generatedImage",
     "store",
     "load",
     "notify",
     "yield_control",
     "exit",
+    "as_settled",
+    "stream_settled",
     "setTimeout",
     "clearTimeout",
 ];
@@ -35,12 +39,16 @@ fn make_function<'s>(
     let builder = match name {
         "text" => v8::Function::builder(output::text).length(1),
         "image" => v8::Function::builder(output::image).length(2),
+        "audio" => v8::Function::builder(audio::audio).length(1),
+        "content" => v8::Function::builder(content::content).length(1),
         "generatedImage" => v8::Function::builder(output::generated_image).length(1),
         "store" => v8::Function::builder(stored::store).length(2),
         "load" => v8::Function::builder(stored::load).length(1),
         "notify" => v8::Function::builder(output::notify).length(1),
         "yield_control" => v8::Function::builder(control::yield_control),
         "exit" => v8::Function::builder(control::exit),
+        "as_settled" => v8::Function::builder(settled::as_settled).length(1),
+        "stream_settled" => v8::Function::builder(settled::stream_settled).length(2),
         "setTimeout" => v8::Function::builder(control::set_timeout).length(2),
         "clearTimeout" => v8::Function::builder(control::clear_timeout).length(1),
         _ => return None,

@@ -1,5 +1,7 @@
 //! What to do about an error that models often make.
 
+use code_mode_api::script_name;
+
 use super::modules;
 use crate::tool_table::ToolTable;
 
@@ -8,6 +10,9 @@ const MAX_NAMES: usize = 3;
 
 /// Tools that are compared with a name that is not there.
 const MAX_COMPARED: usize = 512;
+
+/// Characters of a name that are compared.
+const MAX_COMPARED_CHARACTERS: usize = 128;
 
 /// A hint for this error text, if the case is a known one.
 pub(crate) fn hint(
@@ -46,16 +51,12 @@ fn missing_tool(line: &str) -> Option<&str> {
 }
 
 fn nearest(name: &str, tools: &ToolTable) -> String {
+    let name = lowercase(name);
     let mut names: Vec<(usize, &str)> = tools
         .names()
         .iter()
         .take(MAX_COMPARED)
-        .map(|tool| {
-            (
-                distance(&name.to_lowercase(), &tool.to_lowercase()),
-                tool.as_str(),
-            )
-        })
+        .map(|tool| (distance(&name, &lowercase(tool)), tool.as_str()))
         .collect();
     if names.is_empty() {
         return "this cell has no tools".to_owned();
@@ -64,7 +65,10 @@ fn nearest(name: &str, tools: &ToolTable) -> String {
     let names: Vec<String> = names
         .iter()
         .take(MAX_NAMES)
-        .map(|(_, name)| format!("tools.{name}"))
+        .map(|(_, name)| match script_name(name) == **name {
+            true => format!("tools.{name}"),
+            false => format!("tools[{name:?}]"),
+        })
         .collect();
     format!(
         "the nearest tools are {}; ALL_TOOLS lists all of them",
@@ -72,11 +76,17 @@ fn nearest(name: &str, tools: &ToolTable) -> String {
     )
 }
 
+/// As much of a name as is compared, in lower case.
+fn lowercase(name: &str) -> String {
+    let start = name.chars().take(MAX_COMPARED_CHARACTERS);
+    start.flat_map(char::to_lowercase).collect()
+}
+
 /// The number of single-character changes between two names.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(128).collect();
+    let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(128).enumerate() {
+    for (i, x) in a.chars().enumerate() {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, y) in row.iter_mut().skip(1).zip(&b) {

@@ -3,17 +3,19 @@
 use code_mode_api::{LimitName, RawJson};
 use serde_json::value::RawValue;
 
+use super::bigints;
 use super::callback::Thrown;
 use super::strings::{self, new_string};
 use crate::cell::StopCause;
 use crate::limits::MAX_JSON_DEPTH;
 
-/// `JSON.stringify` as the context had it before any script ran. `None` for what JSON leaves out.
+/// `JSON.stringify` as the context had it before any script ran, except that a bigint is written as
+/// the integer it is. `None` for what JSON leaves out.
 pub(crate) fn stringify<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     value: v8::Local<'s, v8::Value>,
 ) -> Result<Option<v8::Local<'s, v8::String>>, Thrown> {
-    let text = v8::json::stringify(scope, value).ok_or(Thrown::Pending)?;
+    let text = bigints::stringify(scope, value)?;
     // V8 gives the text `undefined` where JavaScript's function gives the value; as JSON text it
     // cannot stand for anything else.
     const UNDEFINED: &str = "undefined";

@@ -1,7 +1,10 @@
 //! Everything that touches V8: one thread, one isolate, one context, one script.
 
+mod audio;
+mod bigints;
 mod buffers;
 mod callback;
+mod content;
 mod control;
 mod errors;
 mod event_loop;
@@ -13,6 +16,7 @@ mod modules;
 mod output;
 mod readable;
 mod rejections;
+mod settled;
 mod state;
 mod stored;
 mod strings;

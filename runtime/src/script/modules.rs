@@ -93,9 +93,9 @@ fn find<'s>(
     let module_name = string(scope, &name)?;
     let module = match name.as_str() {
         TOOLS => {
-            let mut exports = Vec::with_capacity(state.tools.names().len());
-            for tool in state.tools.names() {
-                exports.push(string(scope, tool)?);
+            let mut exports = Vec::new();
+            for name in tools::callable_names(&state) {
+                exports.push(string(scope, name)?);
             }
             v8::Module::create_synthetic_module(scope, module_name, &exports, export_tools)
         }
@@ -136,9 +136,9 @@ fn export_tools<'s>(
     // SAFETY: V8 calls this on the isolate's thread with the module's context.
     v8::callback_scope!(unsafe scope, context);
     let state = ScriptState::of(scope)?;
-    for (index, name) in state.tools.names().iter().enumerate() {
-        let function = tools::tool_function(scope, &state, index);
-        let function = throw_error(scope, function)?;
+    for name in tools::callable_names(&state) {
+        let function = tools::named_function(scope, &state, name);
+        let function = throw_error(scope, function)??;
         let name = v8::String::new(scope, name)?;
         module.set_synthetic_module_export(scope, name, function.into())?;
     }

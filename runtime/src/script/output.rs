@@ -100,7 +100,7 @@ pub(crate) fn notify<'s>(
 }
 
 /// A value as `text` shows it.
-fn printed<'s>(
+pub(super) fn printed<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     value: v8::Local<'s, v8::Value>,
     limit: LimitName,
@@ -118,25 +118,25 @@ fn printed<'s>(
     Ok(text)
 }
 
-fn add_text(state: &Rc<ScriptState>, text: String) -> Result<(), Thrown> {
+pub(super) fn add_text(state: &Rc<ScriptState>, text: String) -> Result<(), Thrown> {
     let size = text.len();
     add(state, ContentItem::Text(text), size)
 }
 
-fn add(state: &Rc<ScriptState>, item: ContentItem, size: usize) -> Result<(), Thrown> {
+pub(super) fn add(state: &Rc<ScriptState>, item: ContentItem, size: usize) -> Result<(), Thrown> {
     let added = state.cell.output(item, size);
     added.map_err(|(limit, maximum)| Thrown::Stop(StopCause::Limit(limit, maximum)))
 }
 
 /// An image that a script gives.
-struct Image {
+pub(super) struct Image {
     url: String,
     detail: ImageDetail,
 }
 
 impl Image {
     /// Takes an image in any of the forms that `image` knows.
-    fn of<'s>(
+    pub(super) fn of<'s>(
         scope: &mut v8::PinScope<'s, '_>,
         value: v8::Local<'s, v8::Value>,
         misuse: &str,
@@ -194,8 +194,13 @@ impl Image {
         Ok(Self { url, detail })
     }
 
-    fn add(self, state: &Rc<ScriptState>) -> Result<(), Thrown> {
-        let size = self.url.len();
+    /// Bytes that the image takes of the cell's output.
+    pub(super) fn size(&self) -> usize {
+        self.url.len()
+    }
+
+    pub(super) fn add(self, state: &Rc<ScriptState>) -> Result<(), Thrown> {
+        let size = self.size();
         add(
             state,
             ContentItem::Image {
@@ -224,7 +229,7 @@ fn detail_of<'s>(
     }
 }
 
-fn property<'s>(
+pub(super) fn property<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     object: v8::Local<'s, v8::Object>,
     name: &str,

@@ -21,14 +21,18 @@ pub(crate) fn make_tools_object<'s>(
             .getter(get_tool)
             .query(query_tool)
             .enumerator(enumerate_tools)
-            // What the object or its prototype has goes first, so a tool that a script has looked at
-            // before is an ordinary property, and `tools.toString` is the usual one.
+            // What the object has goes first, so a tool that a script has looked at before is an
+            // ordinary property.
             .flags(
                 v8::PropertyHandlerFlags::NON_MASKING
                     | v8::PropertyHandlerFlags::ONLY_INTERCEPT_STRINGS,
             ),
     );
-    template.new_instance(scope)
+    // A tool may be called `toString` or `constructor`, so nothing is inherited.
+    let tools = template.new_instance(scope)?;
+    let null = v8::null(scope);
+    tools.set_prototype(scope, null.into())?;
+    Some(tools)
 }
 
 fn get_tool<'s>(
@@ -39,10 +43,9 @@ fn get_tool<'s>(
 ) -> v8::Intercepted {
     let mut intercepted = v8::Intercepted::kNo;
     guarded(scope, |scope, state| {
-        let Some(tool) = find(scope, state, name) else {
+        let Some(function) = function_of(scope, state, name)? else {
             return Ok(());
         };
-        let function = tool_function(scope, state, tool)?;
         args.holder()
             .create_data_property(scope, name, function.into())
             .ok_or(Thrown::Pending)?;
@@ -61,7 +64,7 @@ fn query_tool<'s>(
 ) -> v8::Intercepted {
     let mut intercepted = v8::Intercepted::kNo;
     guarded(scope, |scope, state| {
-        if find(scope, state, name).is_some() {
+        if is_callable(scope, state, name) {
             result.set_int32(v8::PropertyAttribute::NONE.as_u32() as i32);
             intercepted = v8::Intercepted::kYes;
         }
@@ -77,7 +80,7 @@ fn enumerate_tools<'s>(
 ) {
     guarded(scope, |scope, state| {
         let mut names: Vec<v8::Local<v8::Value>> = Vec::with_capacity(state.tools.names().len());
-        for name in state.tools.names() {
+        for name in callable_names(state) {
             names.push(string(scope, name)?.into());
         }
         result.set(v8::Array::new_with_elements(scope, &names));
@@ -85,13 +88,68 @@ fn enumerate_tools<'s>(
     });
 }
 
-fn find(
+/// Every name that can be looked up: those of the tools, and those that several would have.
+pub(crate) fn callable_names(state: &ScriptState) -> impl Iterator<Item = &str> {
+    let names = state.tools.names().iter().map(String::as_str);
+    names.chain(state.tools.shared_names())
+}
+
+fn is_callable(
     scope: &v8::PinScope<'_, '_>,
     state: &ScriptState,
     name: v8::Local<'_, v8::Name>,
-) -> Option<usize> {
-    let name = v8::Local::<v8::String>::try_from(name).ok()?;
-    state.tools.find(&name.to_rust_string_lossy(scope))
+) -> bool {
+    let Ok(name) = v8::Local::<v8::String>::try_from(name) else {
+        return false;
+    };
+    let name = name.to_rust_string_lossy(scope);
+    state.tools.find(&name).is_some() || state.tools.shared(&name).is_some()
+}
+
+fn function_of<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &Rc<ScriptState>,
+    name: v8::Local<'s, v8::Name>,
+) -> Result<Option<v8::Local<'s, v8::Function>>, Thrown> {
+    let Ok(name) = v8::Local::<v8::String>::try_from(name) else {
+        return Ok(None);
+    };
+    let name = name.to_rust_string_lossy(scope);
+    named_function(scope, state, &name)
+}
+
+/// The function that a script finds under a name.
+pub(crate) fn named_function<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &Rc<ScriptState>,
+    name: &str,
+) -> Result<Option<v8::Local<'s, v8::Function>>, Thrown> {
+    // The name that several tools would have goes before a tool that has it by itself: a script
+    // that means another one must not reach that unawares.
+    if state.tools.shared(name).is_some() {
+        let data = string(scope, name)?;
+        let function = v8::Function::builder(call_shared)
+            .data(data.into())
+            .constructor_behavior(v8::ConstructorBehavior::Throw)
+            .build(scope);
+        return function.map(Some).ok_or(Thrown::Pending);
+    }
+    let tool = state.tools.find(name);
+    tool.map(|tool| tool_function(scope, state, tool))
+        .transpose()
+}
+
+/// What a name does that stands for several tools.
+fn call_shared<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    args: v8::FunctionCallbackArguments<'s>,
+    _result: v8::ReturnValue<'s, v8::Value>,
+) {
+    guarded(scope, |scope, state| {
+        let name = args.data().to_rust_string_lossy(scope);
+        let message = state.tools.shared(&name).unwrap_or(name);
+        Err(Thrown::Type(message))
+    });
 }
 
 /// The function that calls a tool; made once per cell and tool.

@@ -19,6 +19,7 @@ mod fixture;
 mod life_cycle;
 mod no_tools;
 mod output;
+mod public_helpers;
 mod store;
 mod surface;
 mod tools;
@@ -29,6 +30,7 @@ pub use errors::*;
 pub use life_cycle::*;
 pub use no_tools::NoTools;
 pub use output::*;
+pub use public_helpers::*;
 pub use store::*;
 pub use surface::*;
 pub use tools::*;
@@ -75,7 +77,15 @@ macro_rules! suite {
             tool_calls_run_concurrently_and_are_numbered
             missing_tools_get_v8s_error_and_the_nearest_names
             all_tools_lists_normalised_names
-            tools_with_one_normalised_name_are_refused
+            tools_with_one_normalised_name_are_reached_by_their_full_names
+            tools_may_have_the_names_of_builtins
+            audio_takes_every_documented_form
+            content_takes_blocks_and_iterables_of_them
+            promises_come_in_the_order_in_which_they_settle
+            settled_helpers_work_after_every_global_is_overwritten
+            bigints_are_written_as_the_integers_they_are
+            errors_are_shown_with_what_caused_them
+            large_collections_are_shown_in_part
             input_that_json_cannot_hold_throws
             open_calls_are_cancelled_when_the_cell_ends
             stored_values_are_shared_between_cells

@@ -84,10 +84,10 @@ pub async fn circular_and_throwing_values_throw_catchable_errors(make: MakeProvi
         try { text(o) } catch (e) { text(e.constructor === TypeError); text(e.message.includes('circular')) }
         try { text({ get a() { throw 'thrown' } }) } catch (e) { text(e) }
         try { text({ toJSON() { throw new RangeError('r') } }) } catch (e) { text(e.name) }
-        try { text([1n]) } catch (e) { text(e.name) }
+        text([1n]);
     ";
     let texts = fixture.texts(source).await;
-    assert_eq!(texts, ["true", "true", "thrown", "RangeError", "TypeError"]);
+    assert_eq!(texts, ["true", "true", "thrown", "RangeError", "[1]"]);
     fixture.end().await;
 }
 

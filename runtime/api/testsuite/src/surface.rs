@@ -11,8 +11,9 @@ pub async fn removed_globals_are_absent_and_helpers_present(make: MakeProvider) 
         const absent = ['console', 'Atomics', 'SharedArrayBuffer', 'WebAssembly', 'fetch',
             'require', 'process', 'Deno', 'Buffer', 'performance', 'queueMicrotask'];
         text(absent.filter(name => name in globalThis));
-        const present = ['text', 'image', 'generatedImage', 'store', 'load', 'notify',
-            'yield_control', 'exit', 'setTimeout', 'clearTimeout'];
+        const present = ['text', 'image', 'audio', 'content', 'generatedImage', 'store', 'load',
+            'notify', 'yield_control', 'exit', 'as_settled', 'stream_settled', 'setTimeout',
+            'clearTimeout'];
         text(present.filter(name => typeof globalThis[name] !== 'function'));
         text(typeof tools + Array.isArray(ALL_TOOLS) + typeof Intl);
     ";

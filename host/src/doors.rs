@@ -97,8 +97,8 @@ async fn run(
     listening: Listening,
     stdio: Option<Stdio>,
 ) -> Result<Ended, String> {
-    let mut terminated =
-        signal(SignalKind::terminate()).map_err(|error| format!("Failed to hear SIGTERM: {error}"))?;
+    let mut terminated = signal(SignalKind::terminate())
+        .map_err(|error| format!("Failed to hear SIGTERM: {error}"))?;
     let hook = exit_in_time();
     let drain = CancellationSignal::new();
     let end = CancellationSignal::new();
@@ -222,7 +222,11 @@ async fn listen(
     let options = TcpOptions { tls, tokens };
     for address in &listening.tcp {
         let listener = bind(*address).await?;
-        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        let scheme = if options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         announce(listening, &format!("{scheme}://{}", address_of(&listener)?))?;
         let task = serve_tcp(served.clone(), listener, options.clone(), drain.clone());
         listeners.spawn(task);
@@ -239,7 +243,12 @@ async fn listen(
         let where_it_is = format!("metrics at http://{}/metrics", address_of(&listener)?);
         complain(&where_it_is);
         let metrics = Arc::clone(served.door().metrics());
-        tokio::spawn(serve_metrics(listener, metrics, runtime_metrics, end.clone()));
+        tokio::spawn(serve_metrics(
+            listener,
+            metrics,
+            runtime_metrics,
+            end.clone(),
+        ));
     }
     Ok(())
 }

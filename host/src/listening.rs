@@ -151,7 +151,8 @@ impl Listening {
 }
 
 /// The part of `--help` about all this.
-pub(crate) const HELP: &str = "  --listen stdio          serve frames of V1 on standard input and output (the default)
+pub(crate) const HELP: &str =
+    "  --listen stdio          serve frames of V1 on standard input and output (the default)
   --listen grpc+stdio://  serve gRPC on standard input and output
   --listen grpc://IP:PORT serve gRPC on TCP; port 0 picks one, and standard output says which
   --listen grpc+unix:///PATH
@@ -221,10 +222,7 @@ mod tests {
         refused(&[open], reason);
         refused(&[open, certificate, key], reason);
         refused(&[open, ("--token-file", "t")], reason);
-        refused(
-            &[certificate],
-            "--tls-cert and --tls-key belong together",
-        );
+        refused(&[certificate], "--tls-cert and --tls-key belong together");
         let safe = listening(&[open, certificate, key, ("--token-file", "t")]);
         assert!(safe.is_ok_and(|safe| safe.tls.is_some()));
         let mut insecure = Listening {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use code_mode_api::CancellationSignal;
 use code_mode_grpc::MAX_MESSAGE_BYTES;
@@ -26,6 +26,7 @@ use crate::limits::{
 };
 use crate::peer::Owner;
 use crate::tokens::Tokens;
+use crate::watched::Watched;
 
 /// What every connection of a host serves: the door, and whether the host is healthy.
 #[derive(Clone)]
@@ -71,10 +72,10 @@ pub struct ConnectionOptions {
     pub drain: CancellationSignal,
 }
 
-/// Serves one connection until it has ended.
+/// Serves one connection until it has ended: also when the client is gone without a word.
 ///
 /// # Errors
-/// When the connection breaks, or the client breaks the rules of HTTP/2.
+/// When the client breaks the rules of HTTP/2 or does not answer.
 pub async fn serve_connection<IO>(
     served: &Served,
     io: IO,
@@ -96,13 +97,15 @@ where
         http.keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     }
+    let gone = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Watched::new(io, Arc::clone(&gone)));
     let drain = options.drain.clone();
     let requests = Requests {
         served: served.clone(),
         options: Arc::new(options),
         held: Arc::default(),
     };
-    let mut connection = pin!(http.serve_connection(TokioIo::new(io), requests));
+    let mut connection = pin!(http.serve_connection(io, requests));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {
@@ -111,6 +114,9 @@ where
         }
     };
     metrics.connections.down();
+    if gone.load(Ordering::Acquire) {
+        return Ok(());
+    }
     ended
 }
 

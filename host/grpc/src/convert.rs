@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use code_mode_api::waist::Credit;
 use code_mode_api::{
-    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, ToolInvocation, ToolKind,
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, ToolInvocation,
+    ToolKind,
 };
 use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::v1;

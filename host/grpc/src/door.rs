@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use code_mode_api::waist::{Ask, AskId, Sessions};
-use code_mode_api::{
-    CellId, ExecuteRequest, SessionId, SessionOptions, ToolError, WaitRequest,
-};
+use code_mode_api::{CellId, ExecuteRequest, SessionId, SessionOptions, ToolError, WaitRequest};
 use code_mode_grpc::tonic::codegen::tokio_stream::Stream;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Request, Response, Status};

@@ -40,6 +40,7 @@ mod remembered;
 mod session;
 mod status;
 mod tokens;
+mod watched;
 
 pub use connection::{ConnectionOptions, Served, serve_connection};
 pub use door::Door;

@@ -4,11 +4,14 @@ use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use serde_json::{Value, json};
 
-/// One thing that came of a call, and the id in it that later steps may need.
+/// One thing that came of a call, and the ids in it that later steps may need.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) line: String,
+    /// Of a session or a tool call.
     pub(super) id: Option<String>,
+    /// Of a notification.
+    pub(super) note: Option<String>,
 }
 
 impl Said {
@@ -16,13 +19,14 @@ impl Said {
         Self {
             line: line.into(),
             id: None,
+            note: None,
         }
     }
 
     fn with(line: impl Into<String>, id: String) -> Self {
         Self {
-            line: line.into(),
             id: Some(id),
+            ..Self::of(line)
         }
     }
 }
@@ -51,10 +55,13 @@ pub(super) fn session_event(event: v1::SessionEvent) -> Said {
             Said::with(agreed, opened.session_id)
         }
         Some(Event::ToolCallCancelled(_)) => Said::of("call-cancelled"),
-        Some(Event::Notification(note)) => Said::with(
-            format!("notification {} {} {} {}", note.execution_id, note.cell_id, note.call_id, note.text),
-            note.notification_id,
-        ),
+        Some(Event::Notification(note)) => Said {
+            note: Some(note.notification_id),
+            ..Said::of(format!(
+                "notification {} {} {} {}",
+                note.execution_id, note.cell_id, note.call_id, note.text
+            ))
+        },
         Some(Event::NotificationCancelled(_)) => Said::of("notification-cancelled"),
         Some(Event::CellClosed(closed)) => Said::of(format!(
             "closed {} {} calls={}",
@@ -67,9 +74,10 @@ pub(super) fn session_event(event: v1::SessionEvent) -> Said {
 pub(super) fn execute_event(event: v1::ExecuteEvent) -> Said {
     use v1::execute_event::Event;
     match event.event {
-        Some(Event::Started(started)) => {
-            Said::of(format!("started {} {}", started.execution_id, started.cell_id))
-        }
+        Some(Event::Started(started)) => Said::of(format!(
+            "started {} {}",
+            started.execution_id, started.cell_id
+        )),
         Some(Event::Outcome(of)) => Said::of(outcome(of)),
         None => Said::of("an unknown event"),
     }
@@ -87,7 +95,11 @@ pub(super) fn wait_response(response: v1::WaitResponse) -> Said {
 pub(super) fn tool_call(call: v1::ToolCall) -> Said {
     let name = call.tool_name.unwrap_or_default();
     let namespace = name.namespace.map(|space| space + "/").unwrap_or_default();
-    let kind = if call.tool_kind == 2 { "freeform" } else { "function" };
+    let kind = if call.tool_kind == 2 {
+        "freeform"
+    } else {
+        "function"
+    };
     let input = call.input_json.map_or_else(
         || "-".to_owned(),
         |input| String::from_utf8_lossy(&input).into_owned(),

@@ -26,8 +26,10 @@ pub struct Mismatch {
 /// A call whose lines the transcript can read.
 struct Feed {
     lines: mpsc::UnboundedReceiver<Said>,
-    /// The id that came last.
+    /// The id that came last of a session or call.
     id: Option<String>,
+    /// The id that came last of a notification.
+    note: Option<String>,
     task: JoinHandle<()>,
 }
 
@@ -66,17 +68,28 @@ async fn play_step(
             text,
         } => {
             let words = Words::new(words, text, |name| {
-                let id = feeds.get(name).and_then(|feed| feed.id.clone());
+                let id = match name.strip_suffix(".note") {
+                    Some(name) => feeds.get(name).and_then(|feed| feed.note.clone()),
+                    None => feeds.get(name).and_then(|feed| feed.id.clone()),
+                };
                 id.ok_or_else(|| format!("nothing that {name} has said has an id"))
             })?;
             let (lines, feed) = mpsc::unbounded_channel();
-            let call = call(host.client(), host.channel.clone(), verb, name, words, lines);
+            let call = call(
+                host.client(),
+                host.channel.clone(),
+                verb,
+                name,
+                words,
+                lines,
+            );
             let played = timeout(GUARD, call)
                 .await
                 .map_err(|_| format!("{name} got no answer"))??;
             let feed = Feed {
                 lines: feed,
                 id: None,
+                note: None,
                 task: tokio::spawn(played),
             };
             feeds.insert(name.clone(), feed);
@@ -94,7 +107,9 @@ async fn play_step(
             if matches(line, &said) {
                 Ok(())
             } else {
-                Err(format!("expected {name} to say {line:?}, and it said {said:?}"))
+                Err(format!(
+                    "expected {name} to say {line:?}, and it said {said:?}"
+                ))
             }
         }
         StepKind::ExpectSet { name, lines } => {
@@ -125,9 +140,8 @@ async fn next(feeds: &mut HashMap<String, Feed>, name: &str) -> Result<String, S
         .await
         .map_err(|_| format!("{name} said nothing for {} s", GUARD.as_secs()))?
         .ok_or_else(|| format!("{name} says nothing more"))?;
-    if said.id.is_some() {
-        feed.id = said.id;
-    }
+    feed.id = said.id.or(feed.id.take());
+    feed.note = said.note.or(feed.note.take());
     Ok(said.line)
 }
 

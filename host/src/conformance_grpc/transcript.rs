@@ -159,7 +159,11 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), rules.len());
         for rule in &rules {
-            assert!(!rule.says.is_empty() && !rule.steps.is_empty(), "{}", rule.rule);
+            assert!(
+                !rule.says.is_empty() && !rule.steps.is_empty(),
+                "{}",
+                rule.rule
+            );
         }
     }
 }

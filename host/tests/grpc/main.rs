@@ -19,7 +19,10 @@ const GUARD: Duration = Duration::from_secs(30);
 
 /// A program of this package: Cargo and Bazel say where it is.
 fn host_program() -> String {
-    program(option_env!("CARGO_BIN_EXE_code_mode_host"), "CODE_MODE_HOST")
+    program(
+        option_env!("CARGO_BIN_EXE_code_mode_host"),
+        "CODE_MODE_HOST",
+    )
 }
 
 fn program(built: Option<&str>, variable: &str) -> String {
@@ -76,7 +79,9 @@ impl Host {
         std::thread::spawn(move || {
             if ended.recv_timeout(GUARD).is_err() {
                 // A host that hangs is killed, which the status shows.
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+                let _ = Command::new("kill")
+                    .args(["-KILL", &pid.to_string()])
+                    .status();
             }
         });
         let status = self.child.wait().expect("it can be waited for");
@@ -127,9 +132,22 @@ fn the_built_program_keeps_every_rule_of_grpc() {
         "{table}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(table.contains("cells/result") && table.ends_with(", 0 differ\n"), "{table}");
-    let wrong = run(&["--host", &host_program(), "--rule", "health", "--", "--nonsense"]);
-    assert!(wrong.is_ok_and(|output| output.status.code() == Some(0)), "no rule was played");
+    assert!(
+        table.contains("cells/result") && table.ends_with(", 0 differ\n"),
+        "{table}"
+    );
+    let wrong = run(&[
+        "--host",
+        &host_program(),
+        "--rule",
+        "health",
+        "--",
+        "--nonsense",
+    ]);
+    assert!(
+        wrong.is_ok_and(|output| output.status.code() == Some(0)),
+        "no rule was played"
+    );
     let broken = run(&["--host", "/bin/true", "--rule", "sessions/health"]);
     assert!(broken.is_ok_and(|output| output.status.code() != Some(0)));
 }
@@ -172,7 +190,11 @@ fn sigterm_lets_a_running_cell_end_and_opens_nothing_new() {
             }],
             ..Default::default()
         };
-        let mut events = client.execute(execute).await.expect("it starts").into_inner();
+        let mut events = client
+            .execute(execute)
+            .await
+            .expect("it starts")
+            .into_inner();
         let call = calls.message().await.expect("no error").expect("a call");
         host.terminate();
         assert_eq!(status().await, 2, "it serves no more");
@@ -218,7 +240,11 @@ fn sigterm_ends_a_cell_whose_time_is_over() {
             source: "for (;;) {}".to_owned(),
             ..Default::default()
         };
-        let mut events = client.execute(execute).await.expect("it starts").into_inner();
+        let mut events = client
+            .execute(execute)
+            .await
+            .expect("it starts")
+            .into_inner();
         assert!(events.message().await.expect("no error").is_some());
         host.terminate();
         while events.message().await.is_ok_and(|event| event.is_some()) {}
@@ -270,13 +296,23 @@ fn metrics_count_what_was_done() {
 fn what_cannot_be_listened_on_is_said() {
     for (arguments, reason) in [
         (&["--listen", "grpc://0.0.0.0:0"][..], "beyond this machine"),
-        (&["--listen", "grpc+unix:///nowhere/x"], "Failed to listen on /nowhere/x"),
+        (
+            &["--listen", "grpc+unix:///nowhere/x"],
+            "Failed to listen on /nowhere/x",
+        ),
         (
             &["--listen", "grpc://127.0.0.1:0", "--token-file", "/nowhere"],
             "Failed to read the tokens from /nowhere",
         ),
         (
-            &["--listen", "grpc://127.0.0.1:0", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"],
+            &[
+                "--listen",
+                "grpc://127.0.0.1:0",
+                "--tls-cert",
+                "/nowhere",
+                "--tls-key",
+                "/nowhere",
+            ],
             "Failed to read the certificate from /nowhere",
         ),
     ] {

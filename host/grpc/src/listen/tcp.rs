@@ -59,7 +59,8 @@ pub async fn serve_tcp(
             None => connections.serve(slot, async move { Some((stream, connection)) }),
             Some(tls) => {
                 let acceptor = TlsAcceptor::from(tls.config());
-                let shaken = async move { Some((shake_hands(acceptor, stream).await?, connection)) };
+                let shaken =
+                    async move { Some((shake_hands(acceptor, stream).await?, connection)) };
                 connections.serve(slot, shaken);
             }
         }

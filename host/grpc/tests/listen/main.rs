@@ -73,7 +73,10 @@ async fn a_request_of_a_browser_is_refused() {
     let mut client = CodeModeHostClient::new(plain(address).await);
     let request = open("origin", "http://example.org");
     let refused = client.get_process_metrics(request).await;
-    assert_eq!(refused.expect_err("is refused").code(), Code::PermissionDenied);
+    assert_eq!(
+        refused.expect_err("is refused").code(),
+        Code::PermissionDenied
+    );
     let refused = client
         .get_process_metrics(v1::GetProcessMetricsRequest {})
         .await;
@@ -93,9 +96,15 @@ async fn only_who_shows_a_token_gets_in_and_reaches_what_that_token_opened() {
     let address = tcp(&fixture, options).await;
     let mut client = CodeModeHostClient::new(plain(address).await);
     let refused = client.open_session(v1::OpenSessionRequest::default()).await;
-    assert_eq!(refused.expect_err("is refused").code(), Code::Unauthenticated);
+    assert_eq!(
+        refused.expect_err("is refused").code(),
+        Code::Unauthenticated
+    );
     let refused = client.open_session(bearer("a-token-that-is-none")).await;
-    assert_eq!(refused.expect_err("is refused").code(), Code::Unauthenticated);
+    assert_eq!(
+        refused.expect_err("is refused").code(),
+        Code::Unauthenticated
+    );
     let opened = client.open_session(bearer(TOKEN)).await;
     let mut lease = opened.expect("it opens").into_inner();
     let event = lease.message().await.expect("no error").expect("an event");
@@ -136,7 +145,9 @@ async fn shake_hands(address: SocketAddr, trusted: CertificateDer<'static>) -> i
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").expect("is a name");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
     let (_, connection) = stream.get_ref();
     Ok(connection.alpn_protocol().unwrap_or_default().to_vec())
 }
@@ -146,13 +157,18 @@ async fn a_certificate_that_was_renewed_is_used_from_the_next_connection_on() {
     let fixture = Fixture::new().await;
     let folder = tempfile::tempdir().expect("a folder");
     let first = certificate(folder.path());
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let (cert, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
     let options = TcpOptions {
         tls: Some(Arc::new(Tls::read(&cert, &key).expect("they are good"))),
         tokens: None,
     };
     let address = tcp(&fixture, options).await;
-    let spoken = shake_hands(address, first.clone()).await.expect("is trusted");
+    let spoken = shake_hands(address, first.clone())
+        .await
+        .expect("is trusted");
     assert_eq!(spoken, b"h2");
     fs::write(&cert, "no certificate").expect("is written");
     let spoken = shake_hands(address, first.clone()).await;
@@ -188,10 +204,21 @@ async fn a_unix_socket_serves_its_own_user_and_is_gone_with_its_listener() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let listener = bind_unix(&path, false).expect("it listens");
-    let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+    let mode = fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(matches!(bind_unix(&path, false), Err(UnixError::Taken { .. })));
-    let serving = serve_unix(fixture.served.clone(), listener, Vec::new(), fixture.drain.clone());
+    assert!(matches!(
+        bind_unix(&path, false),
+        Err(UnixError::Taken { .. })
+    ));
+    let serving = serve_unix(
+        fixture.served.clone(),
+        listener,
+        Vec::new(),
+        fixture.drain.clone(),
+    );
     let serving = tokio::spawn(serving);
     let channel = Endpoint::from_static("http://code-mode-host")
         .connect_with_connector(Socket(Arc::from(path.clone())))
@@ -215,13 +242,22 @@ async fn a_socket_that_a_dead_process_left_is_replaced_and_a_file_is_not() {
     drop(std::os::unix::net::UnixListener::bind(&path).expect("it listens"));
     assert!(path.exists());
     drop(bind_unix(&path, true).expect("it is replaced"));
-    let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+    let mode = fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o666);
     let file = folder.path().join("file");
     fs::write(&file, "").expect("is written");
-    assert!(matches!(bind_unix(&file, false), Err(UnixError::Taken { .. })));
+    assert!(matches!(
+        bind_unix(&file, false),
+        Err(UnixError::Taken { .. })
+    ));
     let nowhere = folder.path().join("nowhere/socket");
-    assert!(matches!(bind_unix(&nowhere, false), Err(UnixError::Bind { .. })));
+    assert!(matches!(
+        bind_unix(&nowhere, false),
+        Err(UnixError::Bind { .. })
+    ));
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
@@ -244,7 +280,10 @@ async fn the_page_of_metrics_is_there_and_nothing_else() {
     let serving = tokio::spawn(serve_metrics(listener, metrics, more, end.clone()));
     let page = get(address, "/metrics").await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
-    assert!(page.contains("\ncode_mode_grpc_sessions 1\n") && page.ends_with("more 1\n"), "{page}");
+    assert!(
+        page.contains("\ncode_mode_grpc_sessions 1\n") && page.ends_with("more 1\n"),
+        "{page}"
+    );
     assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
     end.cancel();
     serving.await.expect("no panic");

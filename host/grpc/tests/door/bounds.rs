@@ -5,7 +5,6 @@ use std::task::{Context, Waker};
 use code_mode_api::waist::MINIMUM_EVENT_BYTES;
 use code_mode_grpc::MAX_MESSAGE_BYTES;
 use code_mode_grpc::tonic::{Code, Request};
-use code_mode_grpc::v1;
 use code_mode_host_grpc::limits::{MAX_HEADER_BYTES, MAX_ID_BYTES, MAX_SUBSCRIPTIONS};
 
 use crate::support::{Fixture, OUTBOX_BYTES, completed, refusal, started};

@@ -378,7 +378,7 @@ impl SessionDelegate for Delegate {
     fn make_room(&self, cell_id: &CellId, bytes: usize) {
         IS_CELLS_OWN.set(true);
         if let Some(cell) = self.0.cell(cell_id) {
-            // A cell that was stopped speaks into the void for as long as it still runs.
+            // A cell that was stopped is not heard any more, for as long as it still runs.
             let _ = cell.outbox.wait_for_room(bytes);
         }
     }
@@ -426,6 +426,11 @@ impl Delegate {
             let error = ToolError::new("the cell is closed");
             return Box::pin(std::future::ready(Err(error)));
         };
+        if cell.outbox.is_stopped() {
+            // It did not wait for room, and V8 may take a moment to stop it.
+            let error = ToolError::new("the cell was told to stop");
+            return Box::pin(std::future::ready(Err(error)));
+        }
         let (answer, answered) = oneshot::channel();
         let call = {
             let mut state = self.0.lock();

@@ -154,6 +154,11 @@ impl Outbox {
         self.budget.wake_all();
     }
 
+    /// Whether the cell has been told to stop: it has nothing to say any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     /// Takes the turn to take events; `None` while somebody else has it, or there are no events.
     pub fn take(self: &Arc<Self>) -> Option<Taking> {
         let mut state = self.lock();

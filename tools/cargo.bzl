@@ -13,9 +13,11 @@ MEMBERS = {
     "client": "code_mode_client",
     "client/cli": "code_mode_cli",
     "host": "code_mode_host",
+    "host/grpc": "code_mode_host_grpc",
     "host/instructions": "code_mode_instructions",
     "host/service": "code_mode_service",
     "protocol": "code_mode_protocol",
+    "protocol/grpc": "code_mode_grpc",
     "runtime": "code_mode_runtime",
     "runtime/api": "code_mode_api",
     "runtime/api/benchsuite": "code_mode_benchsuite",
@@ -43,13 +45,14 @@ def _dependency_lines(section, labels):
 def _list(values):
     return "[{}]".format(", ".join(["\"{}\"".format(value) for value in values]))
 
-def cargo_package_manifest(name, deps, dev_deps, binaries, benches):
+def cargo_package_manifest(name, deps, dev_deps, build_deps, binaries, benches):
     """Declares the text of one member's Cargo.toml.
 
     Args:
         name: the target's name.
         deps: the labels that the library and the binaries depend on.
         dev_deps: those that only tests and benches depend on.
+        build_deps: those that only the build script depends on; Cargo finds the script itself.
         binaries: a dict from each binary's name to its source file.
         benches: the stems of the files in `benches/`.
     """
@@ -63,6 +66,7 @@ def cargo_package_manifest(name, deps, dev_deps, binaries, benches):
         "publish = false",
     ]
     lines += _dependency_lines("dependencies", deps)
+    lines += _dependency_lines("build-dependencies", build_deps)
     lines += _dependency_lines("dev-dependencies", dev_deps)
     for binary, path in binaries.items():
         if path == "src/bin/{}.rs".format(binary) or (path == "src/main.rs" and binary == MEMBERS[folder]):

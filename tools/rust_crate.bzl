@@ -1,5 +1,6 @@
 """The one macro that makes a Rust package."""
 
+load("@rules_rust//cargo:defs.bzl", "cargo_build_script")
 load("@rules_rust//rust:defs.bzl", "rust_binary", "rust_doc_test", "rust_library", "rust_test")
 load(":cargo.bzl", "MEMBERS", "cargo_package_manifest")
 load(":lints.bzl", "lint_flags")
@@ -13,6 +14,7 @@ def rust_crate(
         name,
         deps = [],
         dev_deps = [],
+        build_deps = [],
         binaries = {},
         binary_deps = [],
         binary_data = [],
@@ -29,6 +31,7 @@ def rust_crate(
     * each of `binaries`, over the library and its dependencies;
     * `:host_unit_test`, `:host_doc_test`, and `:NAME_test` for each `tests/NAME.rs` or `tests/NAME/main.rs`; any other
       folder in `tests/` holds modules that those share;
+    * `:host_build_script`, from `build.rs` if there is one, which runs before the library is compiled;
     * `:FILE_bench`, a plain binary, for each `benches/FILE.rs`;
     * `:host_fmt_test` and `:host_clippy_test`, over all of the above;
     * `:cargo_manifest`, the text of the package's Cargo.toml.
@@ -40,6 +43,7 @@ def rust_crate(
         name: the last part of the package's folder.
         deps: labels of the libraries that the package uses: `@crates//:NAME` or another member, as `//protocol`.
         dev_deps: labels of those that only tests and benches use.
+        build_deps: labels of those that only the build script uses.
         binaries: a dict from each binary's name to its source file, which is not part of the library.
         binary_deps: labels of those that only the binaries use. Cargo cannot say so; its library has them too.
         binary_data: files and programs that the binaries look for beside themselves.
@@ -70,12 +74,27 @@ def rust_crate(
         version = native.module_version(),
     )
 
+    # What it writes is the library's alone, so no other target names it.
+    build_script = native.glob(["build.rs"], allow_empty = True)
+    if build_script:
+        cargo_build_script(
+            name = name + "_build_script",
+            srcs = build_script,
+            crate_root = build_script[0],
+            data = library_data,
+            deps = build_deps,
+            edition = "2024",
+            pkg_name = crate,
+            rustc_flags = flags,
+            version = common["version"],
+        )
+
     rust_library(
         name = name,
         srcs = library_srcs,
         compile_data = library_data,
         crate_name = crate,
-        deps = deps,
+        deps = deps + [name + "_build_script" for _ in build_script],
         visibility = visibility,
         **common
     )
@@ -141,7 +160,7 @@ def rust_crate(
         name = name + "_fmt_test",
         size = "small",
         srcs = native.glob(["**/*.rs"]),
-        roots = ["src/lib.rs"] + binaries.values() + test_roots + native.glob(["benches/*.rs"], allow_empty = True),
+        roots = ["src/lib.rs"] + build_script + binaries.values() + test_roots + native.glob(["benches/*.rs"], allow_empty = True),
     )
     clippy_test(
         name = name + "_clippy_test",
@@ -153,6 +172,7 @@ def rust_crate(
         name = "cargo_manifest",
         benches = benches,
         binaries = binaries,
+        build_deps = build_deps,
         deps = deps + binary_deps,
         dev_deps = dev_deps,
     )

@@ -5,6 +5,7 @@ use std::time::Duration;
 use code_mode_runtime::{Confinement, limits as runtime_limits};
 
 use crate::config::{self, HostConfig, V1Timings};
+use crate::listening::{self, Listening};
 
 /// How diagnostics are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum CellMode {
 /// What the command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Serve one connection over standard input and output.
+    /// Serve clients.
     Serve,
     /// Print how to use the program.
     Help,
@@ -48,12 +49,14 @@ pub struct Args {
     pub confinement: Confinement,
     /// What the environment, `--v1-timings` and `--limit` have decided.
     pub config: HostConfig,
+    /// Where to serve, and whom.
+    pub listening: Listening,
 }
 
 /// A command line that cannot be understood; the message says what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; see code_mode_host --help")]
-pub struct UsageError(String);
+pub struct UsageError(pub(crate) String);
 
 impl Args {
     /// Reads the arguments after the program's name. `timings` is the value of [`V1_TIMINGS`] in the
@@ -72,6 +75,7 @@ impl Args {
             cells: CellMode::Forks,
             confinement: Confinement::BestEffort,
             config: HostConfig::default(),
+            listening: Listening::default(),
         };
         if let Some(timings) = timings {
             args.config.timings = v1_timings(V1_TIMINGS, &timings)?;
@@ -95,14 +99,11 @@ impl Args {
                 "--version" | "-V" => args.command = Command::Version,
                 "--timings" => args.config.timings = V1Timings::Both,
                 "--v1-timings" => args.config.timings = v1_timings("--v1-timings", &value()?)?,
-                "--listen" => match value()?.as_str() {
-                    "stdio" | "stdio://" => {}
-                    other => {
-                        return Err(UsageError(format!(
-                            "cannot listen on {other:?}: the only transport is stdio"
-                        )));
-                    }
-                },
+                "--insecure" => args.listening.insecure = true,
+                listening if Listening::knows(listening) => {
+                    let value = value()?;
+                    args.listening.set(&name, &value)?;
+                }
                 "--log-format" => {
                     args.log_format = match value()?.as_str() {
                         "text" => LogFormat::Text,
@@ -144,6 +145,7 @@ impl Args {
                 return Err(UsageError(format!("{name} takes no value")));
             }
         }
+        args.listening = args.listening.finish()?;
         Ok(args)
     }
 }
@@ -439,13 +441,16 @@ fn set_limit(config: &mut HostConfig, text: &str) -> Result<(), UsageError> {
 /// The text of `--help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "Runs JavaScript cells for one client, over the wire protocol V1.
+        "Runs JavaScript cells for its clients, over the wire protocol V1 or gRPC.
 
 Usage: code_mode_host [OPTIONS]
 
 Options:
-  --listen stdio          serve standard input and output (the default)
-  --cells forks|threads   where cells run: each in a process of its own (the default), or on a thread of
+",
+    );
+    text.push_str(listening::HELP);
+    text.push_str(
+        "  --cells forks|threads   where cells run: each in a process of its own (the default), or on a thread of
                           the host, where a script that breaks V8 ends the host
   --confine HOW           what the process of a cell gives up: best-effort is all that this kernel can take
                           (the default), strict runs no cell where the kernel lacks something, none is for

@@ -107,7 +107,7 @@ fn what_makes_no_sense_is_a_usage_error() {
     refused(&["--listen"], "--listen needs a value");
     refused(
         &["--listen", "tcp://1"],
-        "cannot listen on \"tcp://1\": the only transport is stdio",
+        "cannot listen on \"tcp://1\": it is stdio, grpc+stdio://, grpc://IP:PORT or grpc+unix:///PATH",
     );
     refused(
         &["--log-format", "xml"],

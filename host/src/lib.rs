@@ -6,7 +6,8 @@
 //! It is the only place that knows both the wire ([`code_mode_protocol`]) and V8's runtime, and the
 //! two sets of types are converted here by hand.
 //! [`process`] is the program around it: arguments, standard streams, exit status.
-//! [`conformance`] holds transcripts of the contract's rules and plays them against any V1 host.
+//! [`conformance`] and [`conformance_grpc`] hold transcripts of the contracts' rules and play them
+//! against any host.
 //!
 //! # Life cycle
 //! Handshake, then requests until the client closes its side (clean: sessions are shut down, cells
@@ -40,12 +41,15 @@ mod calls;
 mod closing;
 mod config;
 pub mod conformance;
+pub mod conformance_grpc;
 mod connection;
 mod convert;
 mod direct;
 mod dispatch;
+mod doors;
 mod error;
 mod frames;
+mod listening;
 mod logging;
 mod outgoing;
 mod output;

@@ -1,4 +1,5 @@
-//! The program `code_mode_host`: one connection over standard input and output.
+//! The program `code_mode_host`: one connection over standard input and output, or the listeners that
+//! its command line names.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,14 +11,14 @@ use tracing::Level;
 use crate::args::{self, Args, CellMode, Command};
 use crate::serve::serve_directly;
 use crate::stdio::Stdio;
-use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, logging};
+use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, doors, logging};
 
 /// Exit status after a clean end of input.
-const EXIT_SUCCESS: u8 = 0;
+pub(crate) const EXIT_SUCCESS: u8 = 0;
 /// Exit status after a failure of the connection.
-const EXIT_FAILURE: u8 = 1;
+pub(crate) const EXIT_FAILURE: u8 = 1;
 /// Exit status when the program cannot do what it was asked.
-const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// Freed memory that each heap of the allocator keeps for the next payload instead of giving it back,
 /// in bytes; the page faults of fresh memory take up to a fifth of the time of a payload of 1 MiB.
@@ -47,7 +48,11 @@ pub fn main() -> ExitCode {
                 Ok(cells) => {
                     let mut config = args.config;
                     config.runtime.cells = cells;
-                    serve_stdio(config)
+                    if args.listening.is_frames_only() {
+                        serve_stdio(config)
+                    } else {
+                        doors::serve(config, args.listening)
+                    }
                 }
                 Err(error) => {
                     complain(&format!(
@@ -108,7 +113,7 @@ fn allow_descriptors() {
 }
 
 #[expect(unsafe_code, reason = "the allocator is set by its C interface only")]
-fn keep_freed_memory() {
+pub(crate) fn keep_freed_memory() {
     // SAFETY: mallopt takes two integers and only sets the allocator's parameters, under its lock.
     let kept = unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_HEAP_BYTES) == 1
@@ -168,7 +173,7 @@ fn tokio_runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// Says the reason of the first failure, and ends the process in time whatever hangs.
-fn exit_in_time() -> FailureHook {
+pub(crate) fn exit_in_time() -> FailureHook {
     Arc::new(|error: &ServeError| {
         if tracing::enabled!(Level::ERROR) {
             tracing::error!(%error, "the connection failed");
@@ -194,7 +199,7 @@ fn exit_in_time() -> FailureHook {
 /// Ends the process without the destructors of V8, whose threads may still be at work: setting V8
 /// up when the connection is over that soon, or in a cell that could not be stopped.
 #[expect(unsafe_code, reason = "the standard library's exit runs destructors")]
-fn exit_now(status: u8) -> ! {
+pub(crate) fn exit_now(status: u8) -> ! {
     // SAFETY: `_exit` has no precondition; it ends the process at once. Nothing is buffered: frames
     // are written by then, and standard error has no buffer.
     unsafe { libc::_exit(libc::c_int::from(status)) }
@@ -224,7 +229,7 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 /// Says why the program does not do what it was asked.
-fn complain(message: &str) {
+pub(crate) fn complain(message: &str) {
     // A standard error that is gone leaves nobody to tell.
     let _ = writeln!(io::stderr(), "code_mode_host: {message}");
 }

@@ -278,7 +278,7 @@ impl SessionDelegate for SessionLink {
         answered(self.call(Answer::Notification(sender), request), receiver)
     }
 
-    fn room(&self) -> Option<BoxFuture<'static, ()>> {
+    fn room(&self, _cell_id: &CellId) -> Option<BoxFuture<'static, ()>> {
         if self.connection.outgoing.has_room() {
             return None;
         }

@@ -207,7 +207,7 @@ impl Cell {
             }
         }
         state.terminators.push(observer);
-        drop(state);
+        self.deliver(state);
         self.mailbox.ring();
         self.watch(Instant::now());
         Ok(())
@@ -217,7 +217,7 @@ impl Cell {
     pub(crate) fn stop(self: &Arc<Self>, cause: StopCause) {
         let mut state = self.lock();
         self.stop_locked(&mut state, cause);
-        drop(state);
+        self.deliver(state);
         self.mailbox.ring();
         self.watch(Instant::now());
     }
@@ -226,6 +226,7 @@ impl Cell {
         if state.stop.is_none() {
             state.stop = Some(cause);
             state.stopped_at = Some(Instant::now());
+            state.events.push_back(Event::Stopping);
         }
         if let Some(reach) = &state.reach {
             reach.stop();
@@ -337,9 +338,16 @@ impl Cell {
         self.lock().calls.len()
     }
 
-    /// What resolves when the embedder has room for more of what this cell says; `None` when it has.
+    /// What resolves when the embedder has room for more of what this cell says; `None` when it has. For
+    /// the task of a process.
     pub(crate) fn room(&self) -> Option<BoxFuture<'static, ()>> {
-        self.delegate.room()
+        self.delegate.room(&self.id)
+    }
+
+    /// Waits until the embedder has room for so many bytes more. For the cell's own thread, which holds
+    /// no lock then.
+    pub(crate) fn make_room(&self, bytes: usize) {
+        self.delegate.make_room(&self.id, bytes);
     }
 
     /// Says that the script runs no more: open tool calls are cancelled.

@@ -37,6 +37,7 @@ mod store;
 mod supervisor;
 mod threads;
 mod timing;
+mod waist;
 mod watchdog;
 
 pub use backend::{Cells, Forked};
@@ -46,6 +47,7 @@ pub use config::RuntimeConfig;
 pub use runtime::{Runtime, RuntimeStartError};
 pub use session::{AdmittedCell, Session};
 pub use supervisor::{RuntimeFailure, Supervisor};
+pub use waist::{CELL_OUTBOX_BYTES, SESSION_EVENT_BYTES};
 
 #[cfg(test)]
 #[path = "faults_tests.rs"]

@@ -144,6 +144,16 @@ impl Session {
         }
     }
 
+    /// Why a cell that its caller does not know cannot be observed.
+    pub(crate) fn why_not(&self, cell: &CellId) -> SessionError {
+        match self.core().find(cell) {
+            Err(error) => error,
+            Ok(_) => SessionError::CellFinished {
+                cell_id: cell.clone(),
+            },
+        }
+    }
+
     /// Ends a cell. The observer, and with it whoever observes the cell, is called once the cell's
     /// V8 thread has ended.
     ///

@@ -35,6 +35,12 @@ DEPENDENCIES = {
     "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # The trait of a request's body, to count the bytes that a client makes the host hold.
+    "http-body": _crate("1"),
+    # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
+    "hyper": _crate("1", features = ["http1", "http2", "server"], default_features = False),
+    # The ties between hyper and tokio.
+    "hyper-util": _crate("0.1", features = ["tokio"], default_features = False),
     # The kernel's Landlock: files, sockets and signals that a process gives up for good.
     "landlock": _crate("0.4"),
     # Process groups, resource limits, signals and inherited descriptors: what std does not offer.
@@ -51,6 +57,12 @@ DEPENDENCIES = {
     "pretty_assertions": _crate("1"),
     # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.
     "proptest": _crate("1", features = ["std"], default_features = False),
+    # The encoding of gRPC's messages.
+    "prost": _crate("0.14"),
+    # Reads .proto files, so that no protoc has to be had.
+    "protox": _crate("0.9"),
+    # Certificates for tests of TLS, so that no key lies about.
+    "rcgen": _crate("0.14", features = ["pem", "ring"], default_features = False),
     # Line editing and history for the interactive shell. Without its derive macros and custom key bindings.
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
@@ -63,6 +75,8 @@ DEPENDENCIES = {
     "serde_json": _crate("1", features = ["float_roundtrip", "raw_value"]),
     # The word that was probably meant. clap brings it along.
     "strsim": _crate("0.11"),
+    # Comparing secrets in a time that does not depend on them.
+    "subtle": _crate("2", default_features = False),
     # Private folders and files that vanish with their owner.
     "tempfile": _crate("3"),
     # How wide the terminal is. clap brings it along.
@@ -83,14 +97,26 @@ DEPENDENCIES = {
         "test-util",
         "time",
     ]),
+    # TLS 1.3 for listeners beyond loopback. One provider: ring's build needs nothing but a C compiler.
+    "tokio-rustls": _crate("0.26", features = ["ring"], default_features = False),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.
     "toml": _crate("1", features = ["parse", "serde", "std"], default_features = False),
+    # gRPC: the calls of the service and of its clients. The transport is hyper's.
+    "tonic": _crate("0.14", features = ["channel", "codegen"], default_features = False),
+    # The standard health service.
+    "tonic-health": _crate("0.14", default_features = False),
+    # Ties prost's messages to tonic's calls.
+    "tonic-prost": _crate("0.14"),
+    # Compiles the contract's messages and calls.
+    "tonic-prost-build": _crate("0.14", default_features = False),
     # Diagnostics with fields, off stdout.
     "tracing": _crate("0.1"),
     # Where the diagnostics go: stderr, as text or JSON, filtered. Without colours.
     "tracing-subscriber": _crate("0.3", features = ["env-filter", "fmt", "json", "std"], default_features = False),
+    # Ids that nobody can guess.
+    "uuid": _crate("1", features = ["v4"]),
     # V8 itself; third_party/v8 builds it, in the configuration that these features tell the crate.
     "v8": _crate("=152.2.0", features = V8_CRATE_FEATURES),
 }

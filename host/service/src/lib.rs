@@ -5,6 +5,12 @@
 //! them is here: how output is cut to the tokens that a request allows ([`truncate`]), and where
 //! the text that was cut out is kept for a client that wants to see it after all ([`KeptOutput`]).
 //!
+//! # Life cycle
+//! Nothing here lives longer than one response, except [`KeptOutput`], which lives with its session.
+//!
+//! # Threads
+//! There is none here; every value belongs to whoever has it.
+//!
 //! # Limits
 //! A response that is cut holds at most [`MAX_RESPONSE_TEXT_BYTES`] of text. What is kept of a
 //! session's cut output has a bound in bytes that the caller gives.

@@ -58,6 +58,27 @@ impl ToolError {
 /// then run by the session; it is dropped soon after `cancel` fires, because the cell has ended or
 /// no longer waits.
 pub trait SessionDelegate: Send + Sync + 'static {
+    /// Called on the cell's own thread before it calls a tool or notifies, with the bytes of the input
+    /// or text: the one place where a delegate may make the script wait. It returns when
+    /// [`cell_stopping`](Self::cell_stopping) comes. Never called for a cell in a process of its own, for
+    /// which there is [`room`](Self::room).
+    fn make_room(&self, cell_id: &CellId, bytes: usize) {
+        let _ = (cell_id, bytes);
+    }
+
+    /// What resolves when there is room for more of what this cell says, or the cell was told to stop;
+    /// `None`, as by default, when there is. A cell in a process of its own is not heard until then, and
+    /// waits once its stream is full.
+    fn room(&self, cell_id: &CellId) -> Option<BoxFuture<'static, ()>> {
+        let _ = cell_id;
+        None
+    }
+
+    /// Says that the cell was told to stop; called on any thread, and maybe more than once.
+    fn cell_stopping(&self, cell_id: &CellId) {
+        let _ = cell_id;
+    }
+
     /// Runs a tool and gives its result, or the error that rejects the script's promise.
     fn invoke_tool(
         &self,
@@ -72,13 +93,6 @@ pub trait SessionDelegate: Send + Sync + 'static {
         notification: Notification,
         cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>>;
-
-    /// What resolves when the embedder has room for more calls and notifications; `None`, as by default,
-    /// when it has. A cell in a process of its own is not heard until then, so that it waits as one does
-    /// that runs on a thread and is blocked in [`invoke_tool`](Self::invoke_tool).
-    fn room(&self) -> Option<BoxFuture<'static, ()>> {
-        None
-    }
 
     /// Says that nothing more about this cell will follow.
     fn cell_closed(&self, session_id: &SessionId, cell_id: &CellId) {

@@ -11,6 +11,9 @@
 //! [`CodeModeSession::wait`], until a response says [`CellStatus::Completed`] or
 //! [`CellStatus::Terminated`]. [`CodeModeSession::shutdown`] ends the session.
 //!
+//! Below these traits lies the [`waist`], which has no futures: the runtime and the process client
+//! implement it, and whatever serves sessions to a client consumes it.
+//!
 //! # Threads
 //! Every trait object is `Send + Sync`. Futures may be polled on any thread and dropped at any time.
 //!
@@ -24,6 +27,7 @@ mod limits;
 mod request;
 mod response;
 mod session;
+pub mod waist;
 
 pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
 pub use error::{SessionError, SideEffects};

@@ -211,6 +211,7 @@ impl Cell {
                 return call.cancel();
             }
             Event::Observed(observer, result) => observer(result),
+            Event::Stopping => self.delegate.cell_stopping(&self.id),
             Event::Closed => self.delegate.cell_closed(&self.session_id, &self.id),
             Event::Gone => self.let_go(),
             Event::Failed(failure) => self.runtime.fail(failure),

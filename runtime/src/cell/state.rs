@@ -38,6 +38,8 @@ pub(super) enum Event {
     FireCancel(CancellationSignal),
     Cancel(Arc<DelegateCall>),
     Observed(Observer, Result<CellResponse, SessionError>),
+    /// The cell was told to stop: its thread is not to wait for the embedder any more.
+    Stopping,
     Closed,
     /// The V8 thread is gone; the session and the runtime let go of the cell.
     Gone,

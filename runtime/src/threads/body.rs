@@ -178,11 +178,13 @@ impl World for ThreadWorld {
 
     fn call(&self, call: ToolCall) {
         if let Some(tool) = self.tools.get(call.tool) {
+            self.cell.make_room(call.input.len());
             self.cell.invoke(call, tool);
         }
     }
 
     fn notify(&self, call: u64, text: String) -> Result<(), Bound> {
+        self.cell.make_room(text.len());
         self.cell.notify(call, text)
     }
 

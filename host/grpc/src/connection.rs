@@ -1,0 +1,199 @@
+//! One connection: HTTP/2 over any stream, with its bounds, and what every request must show.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use code_mode_api::CancellationSignal;
+use code_mode_grpc::MAX_MESSAGE_BYTES;
+use code_mode_grpc::tonic::Status;
+use code_mode_grpc::tonic::body::Body;
+use code_mode_grpc::tonic::codegen::{Service as _, http};
+use code_mode_grpc::tonic_health::pb::health_server::HealthServer;
+use code_mode_grpc::tonic_health::server::{HealthReporter, HealthService};
+use code_mode_grpc::v1::code_mode_host_server::{CodeModeHostServer, SERVICE_NAME};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::body::CountedBody;
+use crate::door::Door;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS,
+    STREAM_SEND_BYTES, STREAM_WINDOW_BYTES,
+};
+use crate::peer::Owner;
+use crate::tokens::Tokens;
+use crate::watched::Watched;
+
+/// What every connection of a host serves: the door, and whether the host is healthy.
+#[derive(Clone)]
+pub struct Served {
+    door: Door,
+    health: HealthReporter,
+}
+
+impl Served {
+    /// Serves a door, and says that it is healthy.
+    pub async fn new(door: Door) -> Self {
+        let health = HealthReporter::new();
+        let serving = code_mode_grpc::tonic_health::ServingStatus::Serving;
+        health.set_service_status(SERVICE_NAME, serving).await;
+        Self { door, health }
+    }
+
+    /// The door.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Tells everybody who asks that the host takes no new work, and takes none.
+    pub async fn drain(&self) {
+        let not_serving = code_mode_grpc::tonic_health::ServingStatus::NotServing;
+        self.health.set_service_status("", not_serving).await;
+        self.health
+            .set_service_status(SERVICE_NAME, not_serving)
+            .await;
+        self.door.drain();
+    }
+}
+
+/// How one connection is served.
+pub struct ConnectionOptions {
+    /// Who speaks, unless each request shows a token.
+    pub owner: Owner,
+    /// The tokens, one of which each request must show.
+    pub tokens: Option<Arc<Tokens>>,
+    /// Whether the host asks a silent client whether it is there.
+    pub keepalive: bool,
+    /// Fires when the client is to open no more streams; those that it has go on.
+    pub drain: CancellationSignal,
+}
+
+/// Serves one connection until it has ended: also when the client is gone without a word.
+///
+/// # Errors
+/// When the client breaks the rules of HTTP/2 or does not answer.
+pub async fn serve_connection<IO>(
+    served: &Served,
+    io: IO,
+    options: ConnectionOptions,
+) -> Result<(), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let metrics = Arc::clone(served.door.metrics());
+    metrics.connections.up();
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(STREAM_SEND_BYTES);
+    if options.keepalive {
+        http.keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    }
+    let gone = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Watched::new(io, Arc::clone(&gone)));
+    let drain = options.drain.clone();
+    let requests = Requests {
+        served: served.clone(),
+        options: Arc::new(options),
+        held: Arc::default(),
+    };
+    let mut connection = pin!(http.serve_connection(io, requests));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    metrics.connections.down();
+    if gone.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    ended
+}
+
+/// The requests of one connection.
+struct Requests {
+    served: Served,
+    options: Arc<ConnectionOptions>,
+    /// Request bytes that are held for the connection.
+    held: Arc<AtomicUsize>,
+}
+
+type Answered = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Status>> + Send>>;
+
+impl hyper::service::Service<http::Request<Incoming>> for Requests {
+    type Response = http::Response<Body>;
+    type Error = Status;
+    type Future = Answered;
+
+    fn call(&self, mut request: http::Request<Incoming>) -> Answered {
+        let owner = match self.admit(request.headers()) {
+            Ok(owner) => owner,
+            Err(status) => {
+                self.served.door.metrics().requests_refused.add_one();
+                return answer(status);
+            }
+        };
+        request.extensions_mut().insert(owner);
+        let request = request.map(|body| CountedBody::new(body, Arc::clone(&self.held)));
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        if service == SERVICE_NAME {
+            let mut server = CodeModeHostServer::new(self.served.door.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES);
+            infallible(server.call(request))
+        } else if service == HEALTH_NAME {
+            let mut server = HealthServer::new(HealthService::from_health_reporter(
+                self.served.health.clone(),
+            ));
+            infallible(server.call(request))
+        } else {
+            answer(Status::unimplemented(""))
+        }
+    }
+}
+
+const HEALTH_NAME: &str = "grpc.health.v1.Health";
+
+impl Requests {
+    /// Who asks, or why nothing is done.
+    fn admit(&self, headers: &http::HeaderMap) -> Result<Owner, Status> {
+        // Only browsers say where a page came from, and no page has business here.
+        if headers.contains_key(http::header::ORIGIN) {
+            return Err(Status::permission_denied(
+                "requests of browsers are refused",
+            ));
+        }
+        match &self.options.tokens {
+            None => Ok(self.options.owner.clone()),
+            Some(tokens) => tokens
+                .owner(headers.get(http::header::AUTHORIZATION))
+                .ok_or_else(|| Status::unauthenticated("a valid bearer token is required")),
+        }
+    }
+}
+
+fn answer(status: Status) -> Answered {
+    Box::pin(std::future::ready(Ok(status.into_http())))
+}
+
+fn infallible<F>(future: F) -> Answered
+where
+    F: Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send + 'static,
+{
+    Box::pin(async move {
+        match future.await {
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
+        }
+    })
+}

@@ -1,0 +1,34 @@
+//! Errors in the terms of gRPC.
+
+use code_mode_api::SessionError;
+use code_mode_grpc::tonic::Status;
+
+/// The status for what a session refuses or loses.
+pub(crate) fn of_session_error(error: &SessionError) -> Status {
+    let message = error.to_string();
+    match error {
+        SessionError::MissingCell { .. }
+        | SessionError::CellFinished { .. }
+        | SessionError::ShutDown { .. } => Status::not_found(message),
+        SessionError::BusyObserver { .. } => Status::failed_precondition(message),
+        SessionError::DuplicateSession { .. } => Status::already_exists(message),
+        SessionError::Limit { .. } => Status::resource_exhausted(message),
+        SessionError::InvalidRequest { .. } => Status::invalid_argument(message),
+        SessionError::Cancelled { .. } => Status::cancelled(message),
+        SessionError::CellLost { .. } | SessionError::RuntimeLost { .. } => {
+            Status::aborted(message)
+        }
+        SessionError::StartFailed { .. } => Status::unavailable(message),
+        _ => Status::internal(message),
+    }
+}
+
+/// The status of a wait that its client has taken back, or whose session was closed.
+pub(crate) fn wait_cancelled() -> Status {
+    Status::cancelled("code-mode wait was cancelled")
+}
+
+/// The status for a session that is not there, or not for this client.
+pub(crate) fn unknown_session(id: &str) -> Status {
+    Status::not_found(format!("unknown code-mode session {id}"))
+}

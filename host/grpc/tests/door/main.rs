@@ -1,0 +1,7 @@
+//! The door as a client sees it: a real client over an in-memory connection, sessions that a test plays.
+
+mod bounds;
+mod calls;
+mod cells;
+mod sessions;
+mod support;

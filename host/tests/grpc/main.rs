@@ -1,0 +1,325 @@
+//! The built program with its gRPC listeners, as its clients and operators have it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use code_mode_grpc::tonic::Code;
+use code_mode_grpc::tonic::transport::{Channel, Endpoint};
+use code_mode_grpc::tonic_health::pb::HealthCheckRequest;
+use code_mode_grpc::tonic_health::pb::health_client::HealthClient;
+use code_mode_grpc::v1;
+use code_mode_grpc::v1::code_mode_host_client::CodeModeHostClient;
+use code_mode_grpc::v1::execute_event::Event;
+use code_mode_grpc::v1::execution_outcome::Outcome;
+
+/// How long a host may take to end.
+const GUARD: Duration = Duration::from_secs(30);
+
+/// A program of this package: Cargo and Bazel say where it is.
+fn host_program() -> String {
+    program(
+        option_env!("CARGO_BIN_EXE_code_mode_host"),
+        "CODE_MODE_HOST",
+    )
+}
+
+fn program(built: Option<&str>, variable: &str) -> String {
+    let named = built.map(str::to_owned);
+    let named = named.or_else(|| std::env::var(variable).ok());
+    named.unwrap_or_else(|| panic!("neither Cargo nor {variable} says where the program is"))
+}
+
+struct Host {
+    child: Child,
+    /// The lines of standard output that were read: one for each address.
+    places: Vec<String>,
+}
+
+impl Host {
+    /// Starts a host that announces so many places.
+    fn start(arguments: &[&str], places: usize) -> Self {
+        let mut child = Command::new(host_program())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let stdout = child.stdout.as_mut().expect("it has one");
+        let lines = BufReader::new(stdout).lines().take(places);
+        let places = lines.collect::<Result<_, _>>().expect("they are text");
+        Self { child, places }
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.places[0].clone())
+            .expect("is an address")
+            .connect()
+            .await
+            .expect("it connects")
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// The exit status, once it has ended.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let mut stderr = self.child.stderr.take().expect("it has one");
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).map(|_| text)
+        });
+        let (sender, ended) = std::sync::mpsc::channel();
+        let pid = self.child.id();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(GUARD).is_err() {
+                // A host that hangs is killed, which the status shows.
+                let _ = Command::new("kill")
+                    .args(["-KILL", &pid.to_string()])
+                    .status();
+            }
+        });
+        let status = self.child.wait().expect("it can be waited for");
+        // The watch may be over.
+        let _ = sender.send(());
+        let text = reader.join().expect("no panic").expect("is text");
+        (status.code(), text)
+    }
+}
+
+fn tokio() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("tokio starts")
+}
+
+fn finish(arguments: &[&str]) -> Output {
+    let mut command = Command::new(host_program());
+    let command = command.args(arguments).stdin(Stdio::null());
+    command.output().expect("the host starts")
+}
+
+/// Opens a session and gives its lease and id.
+async fn open(
+    client: &mut CodeModeHostClient<Channel>,
+) -> (code_mode_grpc::tonic::Streaming<v1::SessionEvent>, String) {
+    let opened = client.open_session(v1::OpenSessionRequest::default()).await;
+    let mut lease = opened.expect("it opens").into_inner();
+    let event = lease.message().await.expect("no error").expect("an event");
+    match event.event {
+        Some(v1::session_event::Event::Opened(opened)) => (lease, opened.session_id),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_built_program_keeps_every_rule_of_grpc() {
+    let runner = program(
+        option_env!("CARGO_BIN_EXE_conformance_grpc"),
+        "CODE_MODE_CONFORMANCE_GRPC",
+    );
+    let run = |arguments: &[&str]| Command::new(&runner).args(arguments).output();
+    let output = run(&["--host", &host_program()]).expect("the runner starts");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{table}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        table.contains("cells/result") && table.ends_with(", 0 differ\n"),
+        "{table}"
+    );
+    let wrong = run(&[
+        "--host",
+        &host_program(),
+        "--rule",
+        "health",
+        "--",
+        "--nonsense",
+    ]);
+    assert!(
+        wrong.is_ok_and(|output| output.status.code() == Some(0)),
+        "no rule was played"
+    );
+    let broken = run(&["--host", "/bin/true", "--rule", "sessions/health"]);
+    assert!(broken.is_ok_and(|output| output.status.code() != Some(0)));
+}
+
+#[test]
+fn sigterm_lets_a_running_cell_end_and_opens_nothing_new() {
+    let host = Host::start(&["--listen", "grpc://127.0.0.1:0", "--drain", "600"], 1);
+    assert!(host.places[0].starts_with("http://127.0.0.1:"));
+    tokio().block_on(async {
+        let channel = host.channel().await;
+        let mut client = CodeModeHostClient::new(channel.clone());
+        let mut health = HealthClient::new(channel.clone());
+        let watched = health.watch(HealthCheckRequest::default()).await;
+        let mut watched = watched.expect("it is watched").into_inner();
+        let mut status = async || {
+            let status = watched.message().await.expect("no error");
+            status.expect("it goes on").status
+        };
+        assert_eq!(status().await, 1);
+        let (mut lease, session_id) = open(&mut client).await;
+        let subscribe = v1::SubscribeToToolCallsRequest {
+            session_id: session_id.clone(),
+            tool_names: Vec::new(),
+        };
+        let subscribed = client.subscribe_to_tool_calls(subscribe).await;
+        let mut calls = subscribed.expect("it subscribes").into_inner();
+        let execute = v1::ExecuteRequest {
+            session_id: session_id.clone(),
+            execution_id: "e".to_owned(),
+            tool_call_id: "call".to_owned(),
+            source: "await tools.a(); text('done')".to_owned(),
+            enabled_tools: vec![v1::ToolDefinition {
+                name: "a".to_owned(),
+                tool_name: Some(v1::ToolName {
+                    name: "a".to_owned(),
+                    namespace: None,
+                }),
+                kind: 1,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut events = client
+            .execute(execute)
+            .await
+            .expect("it starts")
+            .into_inner();
+        let call = calls.message().await.expect("no error").expect("a call");
+        host.terminate();
+        assert_eq!(status().await, 2, "it serves no more");
+        let complete = v1::CompleteToolCallRequest {
+            session_id,
+            invocation_id: call.invocation_id,
+            outcome: Some(v1::complete_tool_call_request::Outcome::Succeeded(
+                v1::ToolCallSucceeded {
+                    output_json: "1".into(),
+                },
+            )),
+        };
+        let again = client.open_session(v1::OpenSessionRequest::default()).await;
+        assert_eq!(again.expect_err("it drains").code(), Code::Unavailable);
+        let completed = client.complete_tool_call(complete).await;
+        completed.expect("a running cell gets its answers");
+        let mut last = None;
+        while let Ok(Some(event)) = events.message().await {
+            last = event.event;
+        }
+        let Some(Event::Outcome(outcome)) = last else {
+            panic!("{last:?}");
+        };
+        assert_eq!(
+            outcome.outcome,
+            Some(Outcome::Completed(v1::Completed { error_text: None }))
+        );
+        while lease.message().await.is_ok_and(|event| event.is_some()) {}
+    });
+    assert_eq!(host.ended().0, Some(0));
+}
+
+#[test]
+fn sigterm_ends_a_cell_whose_time_is_over() {
+    let host = Host::start(&["--listen", "grpc://127.0.0.1:0", "--drain", "0"], 1);
+    tokio().block_on(async {
+        let mut client = CodeModeHostClient::new(host.channel().await);
+        let (mut lease, session_id) = open(&mut client).await;
+        let execute = v1::ExecuteRequest {
+            session_id,
+            execution_id: "e".to_owned(),
+            tool_call_id: "call".to_owned(),
+            source: "for (;;) {}".to_owned(),
+            ..Default::default()
+        };
+        let mut events = client
+            .execute(execute)
+            .await
+            .expect("it starts")
+            .into_inner();
+        assert!(events.message().await.expect("no error").is_some());
+        host.terminate();
+        while events.message().await.is_ok_and(|event| event.is_some()) {}
+        while lease.message().await.is_ok_and(|event| event.is_some()) {}
+    });
+    assert_eq!(host.ended().0, Some(0));
+}
+
+#[test]
+fn a_client_that_closes_standard_input_ends_the_host() {
+    let host = Host::start(&["--listen", "grpc+stdio://"], 0);
+    assert_eq!(host.ended(), (Some(0), String::new()));
+}
+
+#[test]
+fn standard_input_ends_the_other_listeners_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("s");
+    let listen = format!("grpc+unix://{}", socket.display());
+    let host = Host::start(&["--listen", "grpc+stdio://", "--listen", &listen], 0);
+    let (status, said) = host.ended();
+    assert_eq!(status, Some(0));
+    assert!(said.contains(&listen), "{said}");
+    assert!(!socket.exists());
+}
+
+#[test]
+fn metrics_count_what_was_done() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("it has one").to_string();
+    drop(free);
+    let arguments = ["--listen", "grpc://127.0.0.1:0", "--metrics", &address];
+    let host = Host::start(&arguments, 1);
+    tokio().block_on(async {
+        let mut client = CodeModeHostClient::new(host.channel().await);
+        let _lease = open(&mut client).await;
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("is sent");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("is read");
+        assert!(page.contains("\ncode_mode_grpc_sessions 1\n"), "{page}");
+        assert!(page.contains("\ncode_mode_v8_threads "), "{page}");
+    });
+    host.terminate();
+    assert_eq!(host.ended().0, Some(0));
+}
+
+#[test]
+fn what_cannot_be_listened_on_is_said() {
+    for (arguments, reason) in [
+        (&["--listen", "grpc://0.0.0.0:0"][..], "beyond this machine"),
+        (
+            &["--listen", "grpc+unix:///nowhere/x"],
+            "Failed to listen on /nowhere/x",
+        ),
+        (
+            &["--listen", "grpc://127.0.0.1:0", "--token-file", "/nowhere"],
+            "Failed to read the tokens from /nowhere",
+        ),
+        (
+            &[
+                "--listen",
+                "grpc://127.0.0.1:0",
+                "--tls-cert",
+                "/nowhere",
+                "--tls-key",
+                "/nowhere",
+            ],
+            "Failed to read the certificate from /nowhere",
+        ),
+    ] {
+        let refused = finish(arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(refused.stdout.is_empty());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains(reason), "{said}");
+    }
+}

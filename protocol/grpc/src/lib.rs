@@ -1,0 +1,36 @@
+//! The second contract of a code-mode host, `codex.code_mode.v1`, over gRPC.
+//!
+//! # Purpose
+//! The messages and calls of [`v1`] are compiled from `proto/codex/code_mode/v1/code_mode.proto`,
+//! which is the contract; nothing generated is kept. The crate holds nothing else: whoever serves or
+//! asks converts these types by hand, as with the frames of V1.
+//!
+//! # Life cycle
+//! `OpenSession` leases a session for as long as its stream is read; `SubscribeToToolCalls` takes the
+//! calls of its scripts; `Execute` runs one; `Wait`, `YieldObservation`, `CancelWait` and `Terminate`
+//! follow its cell; `CompleteToolCall` and `AcknowledgeNotification` answer it.
+//!
+//! # Order
+//! Each stream keeps its order; between streams there is none. A cancellation may come before its
+//! call, and `cell_closed` before the outcome is read: `ToolCall.sequence` and
+//! `CellClosed.final_tool_call_sequence` let a client sort that out.
+//!
+//! # Limits
+//! A message has [`MAX_MESSAGE_BYTES`] at most, in either direction.
+
+/// The largest message, in bytes: as the largest frame of V1.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// The messages, and the service as client and server see it.
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated: the contract's comments stand in its .proto file"
+)]
+pub mod v1 {
+    tonic::include_proto!("codex.code_mode.v1");
+}
+
+pub use prost;
+pub use tonic;
+pub use tonic_health;

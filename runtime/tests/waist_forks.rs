@@ -1,0 +1,7 @@
+//! The waist over the runtime, with cells in processes of their own.
+
+#[path = "cases/waist.rs"]
+mod cases;
+mod support;
+
+const FORKED: bool = true;

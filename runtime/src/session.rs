@@ -220,7 +220,10 @@ impl Session {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        self.core.close(None);
+        // Its cells know the session only for as long as it lives, and the last of them gives its id
+        // and its place back.
+        let core = Arc::clone(&self.core);
+        self.core.close(Some(Box::new(move || drop(core))));
     }
 }
 

@@ -283,7 +283,7 @@ impl CodeModeHost for Door {
         };
         let ask = session.change(|state, effects| {
             let ask = state.asks.begin(Asker::Execute(execute))?;
-            effects.push(Effect::Ask(ask, Ask::Execute(asked)));
+            effects.push(Effect::ask(ask, Ask::Execute(asked)));
             Ok::<_, Status>(ask)
         })?;
         // From here on, whoever drops the stream, or this future, lets go of the execute.
@@ -326,7 +326,7 @@ impl CodeModeHost for Door {
         };
         let ask = session.change(|state, effects| {
             let ask = state.asks.begin(Asker::Wait(wait))?;
-            effects.push(Effect::Ask(ask, Ask::Wait(asked)));
+            effects.push(Effect::ask(ask, Ask::Wait(asked)));
             Ok::<_, Status>(ask)
         })?;
         let mut withdraw = WithdrawOnDrop {
@@ -360,7 +360,7 @@ impl CodeModeHost for Door {
             };
             if let Some(observed) = observed {
                 let ask = state.asks.begin_own(Asker::Nobody);
-                effects.push(Effect::Ask(ask, Ask::Yield { ask: observed }));
+                effects.push(Effect::ask(ask, Ask::Yield { ask: observed }));
                 // It has no answer.
                 state.asks.end(ask);
             }
@@ -404,7 +404,7 @@ impl CodeModeHost for Door {
                 max_output_tokens: request.max_output_tokens,
                 answer,
             })?;
-            effects.push(Effect::Ask(ask, Ask::Terminate { cell_id }));
+            effects.push(Effect::ask(ask, Ask::Terminate { cell_id }));
             Ok::<_, Status>(())
         })?;
         answer_of(seen.await)
@@ -469,7 +469,7 @@ fn abandon(session: &DoorSession, ask: AskId) {
         execute.abandoned = true;
         if let Some(cell_id) = execute.cell_id.clone() {
             let ask = state.asks.begin_own(Asker::Nobody);
-            effects.push(Effect::Ask(ask, Ask::Terminate { cell_id }));
+            effects.push(Effect::ask(ask, Ask::Terminate { cell_id }));
         }
     });
 }

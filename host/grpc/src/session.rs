@@ -78,10 +78,16 @@ struct CellState {
 
 /// What is to be done once the lock is released, since it may ring the bell.
 pub(crate) enum Effect {
-    Ask(AskId, Ask),
+    Ask(AskId, Box<Ask>),
     Withdraw(AskId),
     Answer(ToolAnswer),
     Forget,
+}
+
+impl Effect {
+    pub(crate) fn ask(id: AskId, ask: Ask) -> Self {
+        Self::Ask(id, Box::new(ask))
+    }
 }
 
 impl DoorSession {
@@ -142,7 +148,7 @@ impl DoorSession {
             return;
         };
         match effect {
-            Effect::Ask(id, ask) => engine.ask(id, ask),
+            Effect::Ask(id, ask) => engine.ask(id, *ask),
             Effect::Withdraw(id) => engine.withdraw(id),
             Effect::Answer((call, result)) => engine.answer(call, result),
             Effect::Forget => {
@@ -163,7 +169,7 @@ impl DoorSession {
             state.closing = true;
             let askers = state.asks.end_all();
             let ask = state.asks.begin_own(Asker::Shutdown);
-            effects.push(Effect::Ask(ask, Ask::Shutdown));
+            effects.push(Effect::ask(ask, Ask::Shutdown));
             (askers, state.calls.close())
         });
         for mailbox in subscriptions {
@@ -261,7 +267,7 @@ impl DoorSession {
             state.cells.insert(cell_id.clone(), cell);
             if abandoned && !state.closing {
                 let ask = state.asks.begin_own(Asker::Nobody);
-                effects.push(Effect::Ask(ask, Ask::Terminate { cell_id }));
+                effects.push(Effect::ask(ask, Ask::Terminate { cell_id }));
             }
         });
     }

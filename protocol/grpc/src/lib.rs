@@ -10,6 +10,9 @@
 //! calls of its scripts; `Execute` runs one; `Wait`, `YieldObservation`, `CancelWait` and `Terminate`
 //! follow its cell; `CompleteToolCall` and `AcknowledgeNotification` answer it.
 //!
+//! # Threads
+//! There is none here; every value belongs to whoever has it.
+//!
 //! # Order
 //! Each stream keeps its order; between streams there is none. A cancellation may come before its
 //! call, and `cell_closed` before the outcome is read: `ToolCall.sequence` and

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellLimits, CellResponse, CellStatus, LimitName, SessionError, SessionOptions,
+    CellLimits, CellResponse, CellStatus, LimitName, SessionError, SessionId, SessionOptions,
 };
 use code_mode_runtime::{AdmittedCell, RuntimeConfig, limits};
 use code_mode_testsuite::{Call, Fixture, json, tool, within};
@@ -586,6 +586,40 @@ async fn sessions_are_bounded_and_their_ids_are_not_shared() {
     second.end().await;
     fixture.another().await.end().await;
     fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_session_gives_its_id_and_its_place_back_when_its_cells_have_ended() {
+    let provider = runtime(
+        RuntimeConfig {
+            max_sessions: 1,
+            ..RuntimeConfig::default()
+        },
+        None,
+    );
+    let id = SessionId::new("again");
+    for _ in 0..3 {
+        let session = within(async {
+            loop {
+                match provider.open(id.clone(), Arc::new(Undelivering)) {
+                    Ok(session) => break session,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await;
+        let cell = session
+            .admit(Fixture::request("for (;;);"))
+            .expect("it is admitted");
+        let (sender, ended) = tokio::sync::oneshot::channel();
+        cell.start(Box::new(move |response| {
+            sender.send(response).expect("the test waits")
+        }));
+        drop(session);
+        let response = within(ended).await.expect("an answer");
+        let response = response.expect("a response");
+        assert_eq!(response.status, CellStatus::Terminated);
+    }
 }
 
 #[test]

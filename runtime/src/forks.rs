@@ -4,7 +4,7 @@
 //! that says what it should not is killed. What a cell had said up to then is kept, however it ended.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
@@ -22,6 +22,13 @@ use crate::timing;
 
 /// How much longer than [`MAX_ERROR_TEXT_BYTES`] an error text with its hint may be, bytes.
 const HINT_BYTES: usize = 64 << 10;
+
+/// How long the process of a cell that has ended well is left alone: to end it takes a processor away that
+/// whoever waits for the result may need just then.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// How much longer the task of a cell stays awake for its process than a cell does for a tool.
+const AWAKE_FACTOR: u32 = 4;
 
 /// The processes of one runtime's cells.
 pub(crate) struct Forks {
@@ -83,15 +90,17 @@ impl Forks {
         let Job { cell, tools, .. } = job;
         let _span = timing::cell(&cell);
         let end = conversation.listen(&cell, &tools).await;
-        // Nothing that it might still do is wanted.
+        let linger = match &end {
+            End::Script(_) if cell.stop_cause().is_none() => LINGER,
+            _ => Duration::ZERO,
+        };
         let link = Arc::clone(&conversation.link);
-        link.process().kill();
         cell.script_ended();
         conversation.writes.commit();
         // The result does not wait for the process to be gone, unless how it went is the result.
         let mut exit = None;
         {
-            let reaped = link.reap();
+            let reaped = part(&link, linger);
             let settled = settled(&cell);
             tokio::pin!(reaped, settled);
             loop {
@@ -103,7 +112,7 @@ impl Forks {
             }
         }
         if exit.is_none() && matches!(end, End::Silence) {
-            exit = Some(link.reap().await);
+            exit = Some(part(&link, linger).await);
         }
         let error_text = match cell.stop_cause() {
             Some(StopCause::Limit(limit, maximum)) => Some(limit_text(limit, maximum)),
@@ -122,12 +131,21 @@ impl Forks {
         };
         cell.finished(error_text);
         if exit.is_none()
-            && let Err(error) = link.reap().await
+            && let Err(error) = part(&link, linger).await
         {
             tracing::warn!(%error, "the process of a cell was not reaped");
         }
         cell.body_ended();
     }
+}
+
+/// Ends a process after a while, and reaps it. Nothing that it might still do is wanted.
+async fn part(link: &Link, linger: Duration) -> std::io::Result<Exit> {
+    if !linger.is_zero() {
+        tokio::time::sleep(linger).await;
+    }
+    link.process().kill();
+    link.reap().await
 }
 
 /// Resolves when the cell is to be stopped.
@@ -232,7 +250,8 @@ impl Conversation {
             .value_bytes
             .max(limits.output_bytes)
             .max(limits.stored_value_bytes);
-        reader.set_bounds(longest, cell.runtime.config.answer_spin);
+        // A short script takes longer than a fast tool.
+        reader.set_bounds(longest, AWAKE_FACTOR * cell.runtime.config.answer_spin);
         let stored = cell.store.snapshot();
         let few = cell.store.bytes() <= RUN_STORE_BYTES;
         cell.mailbox.deliver_to(&link);
@@ -269,7 +288,7 @@ impl Conversation {
     async fn listen(&mut self, cell: &Arc<Cell>, tools: &ToolTable) -> End {
         loop {
             // While the script waits for a tool, whoever answers needs the processor more.
-            let soon = cell.open_calls() == 0;
+            let soon = cell.open_calls() == 0 && cell.runtime.has_idle_processors();
             let message = match self.reader.next(&self.link, soon).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return End::Silence,

@@ -1,6 +1,7 @@
 //! The runtime: what all sessions share.
 
 use std::collections::HashSet;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,6 +51,8 @@ pub(crate) struct RuntimeCore {
     active: AtomicUsize,
     /// Cells admitted whose V8 thread has not ended.
     threads: AtomicUsize,
+    /// Processors of the machine that this process may use.
+    processors: usize,
     sessions: Mutex<HashSet<SessionId>>,
     next_session: AtomicU64,
 }
@@ -82,6 +85,7 @@ impl Runtime {
             supervisor,
             active: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
+            processors: std::thread::available_parallelism().map_or(1, NonZero::get),
             sessions: Mutex::default(),
             next_session: AtomicU64::new(1),
         });
@@ -197,6 +201,11 @@ impl RuntimeCore {
             return Err(refuse("ended cells are still being disposed of; try again"));
         }
         Ok(())
+    }
+
+    /// Whether fewer cells run than there are processors, so that one may be kept busy with waiting.
+    pub(crate) fn has_idle_processors(&self) -> bool {
+        self.active.load(Ordering::Acquire) < self.processors
     }
 
     pub(crate) fn cell_ended(&self) {

@@ -59,7 +59,7 @@ enum Whose {
 /// Waits for the one script, runs it and ends the process.
 pub(crate) fn run(mut isolate: ReadyIsolate, stream: Stream) -> ! {
     play(&mut isolate, stream, Whose::Clients);
-    life::end(0)
+    stream::leave()
 }
 
 /// Plays the whole part of a cell once, with the process itself as its host: whatever a cell does first is
@@ -332,6 +332,6 @@ impl Stop for EndOfProcess {
                 stream::say(|to| tell::note(to, &DeathNote::Panicked(message)));
             }
         }
-        life::end(0)
+        stream::leave()
     }
 }

@@ -13,7 +13,6 @@
 use std::cell::Cell as ThreadCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 
 use code_mode_api::waist::{
     Answer, Ask, AskId, Bell, Budget, CallId, CellSummary, Event, Outbox, OutboxOwner, Ringer,
@@ -387,10 +386,7 @@ impl SessionDelegate for Delegate {
 
     fn room(&self, cell_id: &CellId) -> Option<BoxFuture<'static, ()>> {
         let outbox = Arc::clone(&self.0.cell(cell_id)?.outbox);
-        if outbox
-            .poll_room(0, &mut Context::from_waker(Waker::noop()))
-            .is_ready()
-        {
+        if outbox.has_room_for(0) || outbox.is_stopped() {
             return None;
         }
         Some(Box::pin(async move {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::support::runtime;
@@ -159,8 +158,7 @@ impl Door {
                 break outbox;
             }
         };
-        let mut context = Context::from_waker(Waker::noop());
-        while outbox.poll_room(bytes, &mut context).is_ready() {
+        while outbox.has_room_for(bytes) {
             tokio::task::yield_now().await;
         }
         outbox

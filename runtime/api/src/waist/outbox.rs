@@ -132,6 +132,12 @@ impl Outbox {
         }
     }
 
+    /// Whether an event of so many bytes has room now.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        let state = self.budget.lock();
+        self.has_room(bytes, self.budget.fits(&state, bytes))
+    }
+
     /// Resolves when an event of so many bytes has room, or the cell is stopped. Only for the one task
     /// that reads a cell's process.
     pub fn poll_room(&self, bytes: usize, context: &mut Context<'_>) -> Poll<Result<(), Stopped>> {

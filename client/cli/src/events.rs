@@ -300,7 +300,7 @@ impl Reporter {
             readable_size(size as u64)
         );
         if let Some(detail) = detail {
-            name.push_str(&format!(", detail {}", detail_name(detail)));
+            name.push_str(&format!(", detail {}", detail.name()));
         }
         let mut file = None;
         if let Some(folder) = &self.view.images {
@@ -453,7 +453,7 @@ fn json_of(event: &Event) -> Value {
             item: ContentItem::Image { image_url, detail },
         } => json!({
             "event": "image", "cell": cell.as_str(), "image_url": image_url,
-            "detail": detail.map(detail_name),
+            "detail": detail.map(ImageDetail::name),
         }),
         Event::Output {
             cell,
@@ -539,15 +539,6 @@ fn audio_name(url: &str) -> String {
         sound.media_type(),
         readable_size(size as u64)
     )
-}
-
-fn detail_name(detail: ImageDetail) -> &'static str {
-    match detail {
-        ImageDetail::Auto => "auto",
-        ImageDetail::Low => "low",
-        ImageDetail::High => "high",
-        ImageDetail::Original => "original",
-    }
 }
 
 #[cfg(test)]

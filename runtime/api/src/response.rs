@@ -62,6 +62,18 @@ pub enum ImageDetail {
     Original,
 }
 
+impl ImageDetail {
+    /// Its name, as scripts and the wire write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Low => "low",
+            Self::High => "high",
+            Self::Original => "original",
+        }
+    }
+}
+
 /// One piece of a cell's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentItem {

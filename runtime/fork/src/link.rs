@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::life::{Exit, Process};
 use crate::watch::watched;
-use crate::wire::{self, FromCell, HEADER_BYTES, Nonsense, OVERHEAD_BYTES, ToCell};
+use crate::wire::{FromCell, Nonsense, OVERHEAD_BYTES, Received, ToCell};
 
 /// Bytes that are read at one time.
 const READ_BYTES: usize = 64 << 10;
@@ -53,8 +53,7 @@ impl Child {
             sent_some: Notify::new(),
         };
         let reader = LinkReader {
-            buffer: Vec::new(),
-            start: 0,
+            received: Received::default(),
             maximum: 0,
             awake: Duration::ZERO,
             fast: true,
@@ -85,9 +84,7 @@ struct Unsent {
 /// The part of a link that takes what comes in; one task has it.
 #[derive(Debug)]
 pub struct LinkReader {
-    buffer: Vec<u8>,
-    /// Where the next message begins.
-    start: usize,
+    received: Received,
     /// The longest message that is taken, bytes.
     maximum: u64,
     /// How long to wait awake before sleeping.
@@ -224,40 +221,25 @@ impl LinkReader {
 
     /// A message that has wholly arrived.
     fn take(&mut self) -> Result<Option<FromCell>, LinkError> {
-        let bytes = self.buffer.get(self.start..).unwrap_or_default();
-        let Some(length) = wire::length(bytes) else {
-            return Ok(None);
-        };
-        if length as u64 > self.maximum {
+        if let Some(length) = self.received.next_length()
+            && length as u64 > self.maximum
+        {
             return Err(LinkError::TooLong {
                 length: length as u64,
                 maximum: self.maximum,
             });
         }
-        let Some(body) = bytes.get(HEADER_BYTES..HEADER_BYTES + length) else {
-            return Ok(None);
-        };
-        let message = FromCell::decode(body)?;
-        self.start += HEADER_BYTES + length;
-        if self.start == self.buffer.len() {
-            self.start = 0;
-            self.buffer.clear();
-            self.buffer.shrink_to(READ_BYTES);
-        }
-        Ok(Some(message))
+        Ok(self.received.take(READ_BYTES, FromCell::decode)?)
     }
 
     /// Reads what there is: how many bytes, 0 at the end of the stream, `None` when there is nothing yet.
     fn read(&mut self, link: &Link) -> io::Result<Option<usize>> {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
+        let bytes = self.received.rest();
         // Memory for a long message is taken as its bytes come, never for its word.
-        if self.buffer.capacity() - self.buffer.len() < READ_BYTES {
-            self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
+        if bytes.capacity() - bytes.len() < READ_BYTES {
+            bytes.reserve(READ_BYTES.max(bytes.len()));
         }
-        let room = rustix::buffer::spare_capacity(&mut self.buffer);
+        let room = rustix::buffer::spare_capacity(bytes);
         match rustix::net::recv(link.stream.get_ref(), room, RecvFlags::DONTWAIT) {
             Ok((count, _)) => Ok(Some(count)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
@@ -276,10 +258,10 @@ impl LinkReader {
         let until = Instant::now() + self.awake;
         while Instant::now() < until {
             tokio::task::yield_now().await;
-            let before = self.buffer.len();
+            let before = self.received.len();
             match self.read(link)? {
                 // The end of the stream is found again by whoever asks next.
-                Some(_) if self.buffer.len() == before => return Ok(false),
+                Some(_) if self.received.len() == before => return Ok(false),
                 Some(_) => return Ok(true),
                 None => {}
             }

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::channel::{self, Message};
 use crate::control::{self, Confinement, Report, Setup};
 use crate::life::{self, Process};
-use crate::link::Child;
+use crate::link::{Child, Link, Losses};
 use crate::starter::Starter;
 use crate::watch::watched;
 
@@ -108,6 +108,7 @@ struct Zygote {
     process: Process,
     started: Instant,
     numbers: Mutex<Numbers>,
+    losses: Losses,
     /// Rung when it is to be looked at.
     bell: Notify,
 }
@@ -117,7 +118,6 @@ struct Numbers {
     /// Children asked for and not yet born.
     ordered: usize,
     born: u64,
-    abnormal: u64,
     retired: bool,
 }
 
@@ -188,13 +188,11 @@ impl Nursery {
         self.shared.refill();
     }
 
-    /// Takes note of a child that has died of something else than a limit or a termination.
-    pub fn died_abnormally(&self) {
-        let zygote = self.shared.lock().zygote.clone();
-        if let Some(zygote) = zygote {
-            zygote.lock().abnormal += 1;
-            self.shared.bell.notify_one();
-        }
+    /// Takes note of a child that has died of something else than a limit or a termination. It counts
+    /// against the zygote that bore it, which may not be the one that bears now.
+    pub fn died_abnormally(&self, child: &Link) {
+        child.losses.add();
+        self.shared.bell.notify_one();
     }
 
     /// What goes wrong with births at the moment, if anything does.
@@ -306,6 +304,7 @@ impl Shared {
             process,
             started: Instant::now(),
             numbers: Mutex::default(),
+            losses: Losses::default(),
             bell: Notify::new(),
         }))
     }
@@ -389,9 +388,8 @@ impl Zygote {
     }
 
     fn is_worn(&self) -> bool {
-        let numbers = self.lock();
-        numbers.born >= BIRTHS_OF_A_ZYGOTE
-            || numbers.abnormal >= ABNORMAL_DEATHS_OF_A_ZYGOTE
+        self.lock().born >= BIRTHS_OF_A_ZYGOTE
+            || self.losses.count() >= ABNORMAL_DEATHS_OF_A_ZYGOTE
             || self.started.elapsed() >= AGE_OF_A_ZYGOTE
     }
 
@@ -469,7 +467,8 @@ async fn serve(shared: Arc<Shared>, zygote: Arc<Zygote>) {
                 }
                 let mut descriptors = descriptors.into_iter();
                 if let (Some(stream), Some(process)) = (descriptors.next(), descriptors.next()) {
-                    shared.receive(Child::new(stream, Process::new(pid, process)));
+                    let process = Process::new(pid, process);
+                    shared.receive(Child::new(stream, process, zygote.losses.clone()));
                 }
                 if zygote.is_worn() {
                     shared.bell.notify_one();

@@ -189,6 +189,47 @@ async fn a_dead_zygote_is_replaced_and_running_cells_do_not_notice() {
     fixture.end().await;
 }
 
+/// What procfs says of a process under this name.
+fn status_of(pid: i32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    Some(line.trim_start_matches(name).trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zygote_is_confined_too_and_its_cells_once_more() {
+    let _alone = ONE_AT_A_TIME.acquire().await;
+    let fixture = fixture(RuntimeConfig {
+        ready_isolates: 0,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let cell = fixture
+        .start("tools.hang(); await new Promise(() => {})")
+        .await;
+    fixture
+        .recorder
+        .wait_for(|call| matches!(call, Call::Tool { .. }))
+        .await;
+    let filters_of = |pid: i32| -> u32 {
+        let filters = status_of(pid, "Seccomp_filters:").expect("Linux 5.9 or newer");
+        filters.parse().expect("a number")
+    };
+    // Whoever runs the tests may be filtered already.
+    let own = filters_of(i32::try_from(std::process::id()).expect("a process"));
+    let zygote = until(zygote).await;
+    assert_eq!(filters_of(zygote), own + 1);
+    let [pid] = cell_processes()[..] else {
+        panic!("there is one cell");
+    };
+    assert_eq!(filters_of(pid), own + 2);
+    for pid in [zygote, pid] {
+        assert_eq!(status_of(pid, "NoNewPrivs:").as_deref(), Some("1"));
+    }
+    drop(cell);
+    fixture.end().await;
+}
+
 /// Starts as many cells as wear a zygote out if they die, and gives their processes too.
 async fn mortal_cells(fixture: &Fixture) -> (Vec<StartedCell>, Vec<i32>) {
     let deaths = usize::try_from(ABNORMAL_DEATHS_OF_A_ZYGOTE).expect("a small number");

@@ -241,7 +241,7 @@ impl Shared {
             .filter(|waiting| !waiting.is_closed())
             .count();
         let wanted = (waiting + self.config.ready).saturating_sub(state.ready.len());
-        zygote.order(wanted);
+        zygote.order(wanted, waiting);
     }
 
     /// Gives a child to the cell that has waited for the longest, or keeps it ready.
@@ -335,6 +335,7 @@ async fn readied(control: &AsyncFd<OwnedFd>) -> io::Result<(Process, String)> {
             }
             Report::Ready(what) => lacking = Some(what),
             Report::Born(_) => return Err(io::Error::other("the zygote bears unasked")),
+            Report::Noted(what) => tracing::debug!(what, "a zygote says"),
             Report::Failed(reason) => {
                 if let Some(process) = &process {
                     process.reap().await?;
@@ -369,12 +370,17 @@ impl Zygote {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that so many children are ordered.
-    fn order(&self, wanted: usize) {
+    /// Sees to it that so many children are ordered; for the first of them, cells wait.
+    fn order(&self, wanted: usize, waiting: usize) {
         let mut numbers = self.lock();
         while numbers.ordered < wanted.min(ORDERED_BIRTHS) && !numbers.retired {
+            let order = if numbers.ordered < waiting {
+                control::BEAR_AT_ONCE
+            } else {
+                control::BEAR
+            };
             // A zygote that is gone is found out by the task that serves it.
-            if channel::send(self.control.get_ref().as_fd(), control::BEAR, &[]).is_err() {
+            if channel::send(self.control.get_ref().as_fd(), order, &[]).is_err() {
                 return;
             }
             numbers.ordered += 1;
@@ -485,6 +491,7 @@ async fn serve(shared: Arc<Shared>, zygote: Arc<Zygote>) {
                 tokio::time::sleep(FIRST_PAUSE).await;
                 shared.refill();
             }
+            Ok(Some((Report::Noted(what), _))) => tracing::debug!(what, "a zygote says"),
             Ok(Some((Report::Started(_) | Report::Ready(_), _))) => {}
             Ok(None) => break Some("the zygote ended".to_owned()),
             Err(error) => break Some(format!("Failed to hear from the zygote: {error}")),

@@ -16,7 +16,8 @@ pub const DEFAULT_STARTUP_DEADLINE: Duration = Duration::from_secs(20);
 pub const DEFAULT_SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a host may take to answer a call, beyond any yield time that the call asks for (60 s).
 pub const DEFAULT_CALL_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a host may take to read what is written to it before it counts as hung (30 s).
+/// How long a host may leave what is written to it wholly unread before it counts as hung (30 s). One
+/// that reads slowly is left alone.
 pub const DEFAULT_WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// Sessions open at one time in one provider.
 pub const DEFAULT_MAX_SESSIONS: usize = 64;

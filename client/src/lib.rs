@@ -52,5 +52,5 @@ pub use config::{
 };
 pub use connection::HostInfo;
 pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
-pub use process::{Resource, ResourceLimits};
+pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};

@@ -10,6 +10,7 @@
 mod env;
 mod fds;
 mod output;
+mod parent;
 mod pipes;
 mod reap;
 mod rlimits;
@@ -25,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::ProviderConfig;
 pub(crate) use output::HostOutput;
+pub use parent::die_with_parent;
 pub(crate) use reap::Exit;
 use reap::KillOnDrop;
 pub use rlimits::{Resource, ResourceLimits};

@@ -31,6 +31,7 @@ mod backoff;
 mod config;
 mod connection;
 mod convert;
+mod delegate;
 mod error;
 mod find_host;
 mod flight;
@@ -50,7 +51,7 @@ pub use config::{
     DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_STARTUP_DEADLINE, DEFAULT_WRITE_DEADLINE, Deadlines,
     Environment, Isolation, ProviderConfig,
 };
-pub use connection::HostInfo;
+pub use connection::{CANCEL_GRACE, HostInfo};
 pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};

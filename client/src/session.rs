@@ -13,14 +13,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, RawJson, SessionDelegate,
-    SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
+    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, RawJson, SessionError,
+    SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
 };
 
 use crate::config::Isolation;
 use crate::connection::Connection;
 use crate::connection::events::{Observed, OpenSession};
 use crate::convert::session_error;
+use crate::delegate::Delegate;
 use crate::error::CallError;
 use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
@@ -32,15 +33,16 @@ use crate::tools::LastTools;
 pub(crate) struct ProcessSession(Arc<Shared>);
 
 struct Shared {
-    place: Place,
+    id: SessionId,
     hosts: Arc<Hosts>,
-    delegate: Arc<dyn SessionDelegate>,
+    delegate: Delegate,
     tools: LastTools,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// `None` once the session was shut down or dropped; its host may hold it for longer.
+    place: Option<Arc<Place>>,
     /// The newest generation that was bound; 0 before the first.
     generation: u64,
     bound: Option<Bound>,
@@ -61,13 +63,24 @@ struct Bound {
 }
 
 impl ProcessSession {
-    pub(crate) fn new(place: Place, hosts: Arc<Hosts>, delegate: Arc<dyn SessionDelegate>) -> Self {
+    pub(crate) fn new(place: Arc<Place>, hosts: Arc<Hosts>, delegate: Delegate) -> Self {
+        let id = place.id.clone();
+        let state = State {
+            place: Some(place),
+            generation: 0,
+            bound: None,
+            binding: None,
+            used: false,
+            losses: Losses::default(),
+            shutdown: None,
+            dropped: false,
+        };
         Self(Arc::new(Shared {
-            place,
+            id,
             hosts,
             delegate,
             tools: LastTools::default(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }))
     }
 }
@@ -81,6 +94,7 @@ impl Drop for ProcessSession {
             if state.shutdown.is_some() {
                 None
             } else {
+                state.place = None;
                 state.bound.take()
             }
         };
@@ -92,7 +106,7 @@ impl Drop for ProcessSession {
 
 impl CodeModeSession for ProcessSession {
     fn session_id(&self) -> &SessionId {
-        &self.0.place.id
+        &self.0.id
     }
 
     fn execute(&self, request: ExecuteRequest) -> BoxFuture<'_, Result<StartedCell, SessionError>> {
@@ -187,7 +201,7 @@ impl Shared {
     async fn bind(self: &Arc<Self>) -> Result<Bound, SessionError> {
         let flight = {
             let mut state = self.lock();
-            self.refuse_if_ended(&state)?;
+            let place = self.place(&state)?;
             self.note_loss(&mut state);
             if let Some(bound) = &state.bound {
                 return Ok(bound.clone());
@@ -198,7 +212,7 @@ impl Shared {
             let shared = self;
             state
                 .binding
-                .get_or_insert_with(|| shared.start_binding())
+                .get_or_insert_with(|| shared.start_binding(place))
                 .clone()
         };
         flight.join().await.unwrap_or_else(|| Err(runtime_gone()))
@@ -206,10 +220,10 @@ impl Shared {
 
     /// Binds in a task of its own: a caller that goes away while the host starts costs nothing, and
     /// the next caller finds the host ready.
-    fn start_binding(self: &Arc<Self>) -> Flight<Result<Bound, SessionError>> {
+    fn start_binding(self: &Arc<Self>, place: Arc<Place>) -> Flight<Result<Bound, SessionError>> {
         let shared = Arc::clone(self);
         Flight::start(async move {
-            let result = shared.open().await;
+            let result = shared.open(place).await;
             let mut state = shared.lock();
             state.binding = None;
             let Ok(bound) = result else { return result };
@@ -225,7 +239,7 @@ impl Shared {
         })
     }
 
-    async fn open(self: &Arc<Self>) -> Result<Bound, SessionError> {
+    async fn open(self: &Arc<Self>, place: Arc<Place>) -> Result<Bound, SessionError> {
         let connection = self
             .hosts
             .acquire()
@@ -235,13 +249,13 @@ impl Shared {
             })?;
         let generation = self.lock().generation + 1;
         // The host's sessions are numbered because an id is never used twice on one connection.
-        let wire_id: Arc<str> =
-            Arc::from(format!("{}#{}", self.place.id, self.place.next_number()));
+        let wire_id: Arc<str> = Arc::from(format!("{}#{}", self.id, place.next_number()));
         let session = OpenSession {
             wire_id: Arc::clone(&wire_id),
-            id: self.place.id.clone(),
+            id: self.id.clone(),
             generation,
-            delegate: Arc::clone(&self.delegate),
+            delegate: self.delegate.clone(),
+            place,
         };
         match connection.open(session).await {
             Ok(()) => Ok(Bound {
@@ -313,20 +327,40 @@ impl Shared {
                 // Its result is in the state, and its error is another caller's.
                 drop(binding.join().await);
             }
-            let Some(bound) = shared.lock().bound.take() else {
-                return Ok(());
+            let bound = shared.lock().bound.take();
+            let closed = match &bound {
+                // Where its host has failed, its cells and values are gone already, as everybody
+                // concerned was told.
+                Some(bound) if bound.connection.failure().is_none() => shared.close(bound).await,
+                Some(_) | None => Ok(()),
             };
-            if bound.connection.failure().is_some() {
-                // Its cells and values are gone already, as everybody concerned was told.
-                return Ok(());
-            }
-            let closed = bound.connection.close_session(&bound.wire_id).await;
-            if shared.hosts.config.isolation == Isolation::PerSession {
-                bound.connection.close();
-                bound.connection.ended().await;
+            let mut state = shared.lock();
+            if let (Err(CallError::Host(_)), Some(bound)) = (&closed, bound)
+                && shared.hosts.config.isolation == Isolation::Shared
+            {
+                // The host has refused, so the session lives on and can be shut down again.
+                state.shutdown = None;
+                if state.dropped {
+                    state.place = None;
+                    drop(state);
+                    shared.let_go(&bound);
+                } else {
+                    state.bound = Some(bound);
+                }
+            } else {
+                state.place = None;
             }
             closed.map_err(|error| shared.error(error, None, SideEffects::Possible))
         })
+    }
+
+    async fn close(&self, bound: &Bound) -> Result<(), CallError> {
+        let closed = bound.connection.close_session(&bound.wire_id).await;
+        if self.hosts.config.isolation == Isolation::PerSession {
+            bound.connection.close();
+            bound.connection.ended().await;
+        }
+        closed
     }
 
     /// Leaves a host that this session no longer needs.
@@ -383,7 +417,15 @@ impl Shared {
         cell_id: Option<&CellId>,
         side_effects: SideEffects,
     ) -> SessionError {
-        session_error(error, &self.place.id, cell_id, side_effects)
+        session_error(error, &self.id, cell_id, side_effects)
+    }
+
+    /// The session's place, which it has until it ends.
+    fn place(&self, state: &State) -> Result<Arc<Place>, SessionError> {
+        self.refuse_if_ended(state)?;
+        state.place.clone().ok_or_else(|| SessionError::ShutDown {
+            session_id: self.id.clone(),
+        })
     }
 
     fn refuse_if_ended(&self, state: &State) -> Result<(), SessionError> {
@@ -391,7 +433,7 @@ impl Shared {
             return Ok(());
         }
         Err(SessionError::ShutDown {
-            session_id: self.place.id.clone(),
+            session_id: self.id.clone(),
         })
     }
 

@@ -142,10 +142,8 @@ mod tests {
             .collect();
         for file in &files {
             // SAFETY: clearing close-on-exec of a descriptor that this test owns touches no memory.
-            assert_eq!(
-                unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) },
-                0
-            );
+            let cleared = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) };
+            assert_eq!(cleared, 0);
         }
         files
     }

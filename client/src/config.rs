@@ -120,6 +120,11 @@ pub struct ProviderConfig {
     /// Whether one more host is kept started and greeted, so that a session or a replacement need
     /// not wait for a start. Defaults to `false`.
     pub keep_spare: bool,
+    /// Whether the client keeps a copy of each session's stored values and puts them back when the
+    /// session gets a fresh host; the response that tells of the loss says so. The copy is renewed
+    /// after each cell that has ended, which costs a request. Needs a host that can export and import
+    /// stored values; has no effect with others. Defaults to `false`.
+    pub keep_store: bool,
     /// Sessions open at one time. Defaults to [`DEFAULT_MAX_SESSIONS`].
     pub max_sessions: usize,
     /// Deadlines of each connection.
@@ -139,6 +144,7 @@ impl ProviderConfig {
             resource_limits: ResourceLimits::default(),
             isolation: Isolation::default(),
             keep_spare: false,
+            keep_store: false,
             max_sessions: DEFAULT_MAX_SESSIONS,
             deadlines: Deadlines::default(),
             limits: ConnectionLimits::default(),

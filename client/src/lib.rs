@@ -30,6 +30,7 @@
 mod backoff;
 mod config;
 mod connection;
+mod connector;
 mod convert;
 mod delegate;
 mod error;
@@ -42,6 +43,7 @@ mod provider;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod store_copy;
 mod tools;
 
 pub use backoff::{FIRST_RESTART_PAUSE, MAX_RESTART_PAUSE, STABLE_AFTER};
@@ -52,6 +54,7 @@ pub use config::{
     Environment, Isolation, ProviderConfig,
 };
 pub use connection::{CANCEL_GRACE, HostInfo};
+pub use connector::{Connector, LOST, Streams};
 pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};

@@ -11,8 +11,9 @@ use code_mode_api::{
 
 use crate::config::ProviderConfig;
 use crate::connection::HostInfo;
+use crate::connector::Connector;
 use crate::delegate::Delegate;
-use crate::hosts::{Hosts, Launcher, ProcessLauncher};
+use crate::hosts::{ConnectorLauncher, Hosts, Launcher, ProcessLauncher};
 use crate::session::ProcessSession;
 
 /// How many ids of closed sessions are remembered, so that opening one again is refused.
@@ -33,6 +34,12 @@ impl ProcessSessionProvider {
         let config = Arc::new(config);
         let launcher = Box::new(ProcessLauncher(Arc::clone(&config)));
         Self::with_launcher(config, launcher)
+    }
+
+    /// A provider whose hosts are reached by what `connector` makes. Of `config` everything holds but
+    /// what is about a process: program, arguments, environment, working folder, resource limits.
+    pub fn with_connector(config: ProviderConfig, connector: Arc<dyn Connector>) -> Self {
+        Self::with_launcher(Arc::new(config), Box::new(ConnectorLauncher(connector)))
     }
 
     pub(crate) fn with_launcher(config: Arc<ProviderConfig>, launcher: Box<dyn Launcher>) -> Self {

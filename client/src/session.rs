@@ -8,13 +8,15 @@
 //! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host |
 //! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost |
 //! | shut down | refused | refused | refused |
+//!
+//! A session whose provider keeps copies of stores binds to a fresh host with the values of its copy.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, RawJson, SessionError,
-    SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, RawJson,
+    RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
 };
 
 use crate::config::Isolation;
@@ -27,6 +29,7 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::provider::Place;
+use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 
 /// A session whose cells run in a host process. Dropping it ends its cells, without waiting.
@@ -50,6 +53,7 @@ struct State {
     /// Whether the bound generation has held anything that can be lost.
     used: bool,
     losses: Losses,
+    copy: StoreCopy,
     shutdown: Option<Flight<Result<(), SessionError>>>,
     dropped: bool,
 }
@@ -72,6 +76,7 @@ impl ProcessSession {
             binding: None,
             used: false,
             losses: Losses::default(),
+            copy: StoreCopy::default(),
             shutdown: None,
             dropped: false,
         };
@@ -154,6 +159,9 @@ impl CodeModeSession for ProcessSession {
             let bound = self.0.bind().await?;
             self.0.note_use(&bound);
             let stored = bound.connection.import_store(&bound.wire_id, values).await;
+            if stored.is_ok() {
+                self.0.renew_copy(bound.generation);
+            }
             stored.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
     }
@@ -226,9 +234,16 @@ impl Shared {
             let result = shared.open(place).await;
             let mut state = shared.lock();
             state.binding = None;
-            let Ok(bound) = result else { return result };
+            let (bound, restored) = match result {
+                Ok(opened) => opened,
+                Err(error) => return Err(error),
+            };
             state.generation = bound.generation;
-            state.used = false;
+            state.used = restored.is_some_and(|restored| restored.values > 0);
+            if restored.is_some() {
+                state.copy.restored();
+            }
+            state.losses.set_restored(restored);
             if state.dropped && state.shutdown.is_none() {
                 drop(state);
                 shared.let_go(&bound);
@@ -239,7 +254,10 @@ impl Shared {
         })
     }
 
-    async fn open(self: &Arc<Self>, place: Arc<Place>) -> Result<Bound, SessionError> {
+    async fn open(
+        self: &Arc<Self>,
+        place: Arc<Place>,
+    ) -> Result<(Bound, Option<RestoredStore>), SessionError> {
         let connection = self
             .hosts
             .acquire()
@@ -257,12 +275,17 @@ impl Shared {
             delegate: self.delegate.clone(),
             place,
         };
-        match connection.open(session).await {
-            Ok(()) => Ok(Bound {
-                connection,
-                wire_id,
-                generation,
-            }),
+        let bound = Bound {
+            connection: connection.clone(),
+            wire_id,
+            generation,
+        };
+        let opened = match connection.open(session).await {
+            Ok(()) => self.restore(&bound).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(restored) => Ok((bound, restored)),
             Err(error) => {
                 if connection.failure().is_some() {
                     self.hosts.lost(&connection);
@@ -273,6 +296,58 @@ impl Shared {
                 Err(self.error(error, None, SideEffects::None))
             }
         }
+    }
+
+    /// Gives a fresh host the values of the copy, if there is one. An error is the end of the host.
+    async fn restore(&self, bound: &Bound) -> Result<Option<RestoredStore>, CallError> {
+        let Some((values, restored)) = self.lock().copy.to_restore() else {
+            return Ok(None);
+        };
+        if values.is_empty() {
+            return Ok(Some(restored));
+        }
+        match bound.connection.import_store(&bound.wire_id, values).await {
+            Ok(()) => Ok(Some(restored)),
+            Err(error @ CallError::Lost { .. }) => Err(error),
+            Err(error) => {
+                // A host of another build may lack the capability, or bound its stores closer.
+                tracing::warn!(session = %self.id, %error, "stored values could not be put back");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Has the copy of the stored values made anew, in a task that nobody waits for.
+    fn renew_copy(self: &Arc<Self>, generation: u64) {
+        if !self.hosts.config.keep_store {
+            return;
+        }
+        let bound = {
+            let mut state = self.lock();
+            let bound = state.bound.clone();
+            let Some(bound) = bound.filter(|bound| bound.generation == generation) else {
+                return;
+            };
+            if !state.copy.note_change() {
+                return;
+            }
+            bound
+        };
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let values = bound.connection.export_store(&bound.wire_id).await;
+                if let Err(error) = &values {
+                    tracing::debug!(session = %shared.id, %error, "the copy of the store is old");
+                }
+                let mut state = shared.lock();
+                // A copy of a lost generation is as old as what the present one began with.
+                let values = values.ok().filter(|_| state.generation == generation);
+                if !state.copy.take(values) {
+                    return;
+                }
+            }
+        });
     }
 
     /// The host of a cell, and the cell's id there. Never starts a host.
@@ -380,6 +455,7 @@ impl Shared {
         let loss = StateLost {
             lost_generation: bound.generation,
             cause: cause.to_string(),
+            restored: None,
         };
         self.hosts.lost(&bound.connection);
         let used = std::mem::take(&mut state.used);
@@ -396,17 +472,23 @@ impl Shared {
 
     /// A response for the embedder: under the cell's outer id, and with the news of a loss once.
     fn observed(
-        &self,
+        self: &Arc<Self>,
         observed: Result<Observed, CallError>,
         generation: u64,
         cell_id: &CellId,
     ) -> Result<CellResponse, SessionError> {
         match observed {
-            Ok(Observed { response, .. }) => Ok(CellResponse {
-                cell_id: cell_id.clone(),
-                state_lost: self.lock().losses.take_untold(generation),
-                ..response
-            }),
+            Ok(Observed { response, .. }) => {
+                // Only what cells have stored that have ended is in the session's store.
+                if response.status != CellStatus::Yielded {
+                    self.renew_copy(generation);
+                }
+                Ok(CellResponse {
+                    cell_id: cell_id.clone(),
+                    state_lost: self.lock().losses.take_untold(generation),
+                    ..response
+                })
+            }
             Err(error) => Err(self.error(error, Some(cell_id), SideEffects::Possible)),
         }
     }

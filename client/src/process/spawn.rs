@@ -30,6 +30,8 @@ pub(crate) enum SpawnError {
     Folder(PathBuf, io::Error),
     #[error("Failed to start the host program {}: {}{}", .0.display(), .1, hint(.1))]
     Program(PathBuf, io::Error),
+    #[error("{0}")]
+    Connect(String),
     #[error("Failed to take over the pipes of the host process: {0}")]
     Pipes(io::Error),
 }

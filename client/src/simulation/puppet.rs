@@ -12,9 +12,10 @@ use code_mode_api::{
     SessionError, SessionOptions, SessionProvider, ToolError,
 };
 use code_mode_protocol::{
-    AgreedCapabilities, CapabilitySet, CellId, ClientMessage, DelegateRequest, DelegateRequestId,
-    EncodedFrame, FrameReader, FrameWriter, HostMessage, OperationRequest, OperationValue,
-    ProtocolVersion, RequestId, SessionId, ToolInvocation, ToolKind, ToolName, WireError,
+    AgreedCapabilities, CapabilitySet, CellId, CellOutput, CellResponse, ClientMessage,
+    DelegateRequest, DelegateRequestId, EncodedFrame, Extension, FrameReader, FrameWriter,
+    HostMessage, OperationRequest, OperationValue, ProtocolVersion, RequestId, SessionId, Timings,
+    ToolInvocation, ToolKind, ToolName, WireError,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::{mpsc, watch};
@@ -93,7 +94,7 @@ impl Launcher for PuppetLauncher {
         let process = HostProcess::simulated(exit, kill);
         let link = Link {
             input: Box::new(client_input),
-            output: HostOutput::simulated(client_output.chain(endless)),
+            output: HostOutput::of_stream(Box::new(client_output.chain(endless))),
             process,
         };
         Box::pin(async move { Ok(link) })
@@ -102,7 +103,7 @@ impl Launcher for PuppetLauncher {
 
 impl Puppet {
     async fn next(&mut self) -> ClientMessage {
-        let message = self.input.next_message(&AgreedCapabilities::none()).await;
+        let message = self.input.next_message(&store()).await;
         message.expect("a message").expect("the client is there")
     }
 
@@ -114,13 +115,16 @@ impl Puppet {
     }
 
     async fn send(&mut self, message: HostMessage) {
-        let frame = EncodedFrame::encode(&message, &AgreedCapabilities::none()).expect("a frame");
+        let frame = EncodedFrame::encode(&message, &store()).expect("a frame");
         self.output.write(&frame).await.expect("written");
     }
 
     async fn open(&mut self) {
+        self.open_with(CapabilitySet::empty()).await;
+    }
+
+    async fn open_with(&mut self, capabilities: CapabilitySet) {
         self.next().await;
-        let capabilities = CapabilitySet::empty();
         let selected_version = ProtocolVersion::V1;
         self.send(HostMessage::Ready {
             selected_version,
@@ -133,6 +137,11 @@ impl Puppet {
         self.send(HostMessage::OperationResponse { id, result })
             .await;
     }
+}
+
+/// What some puppets agree to.
+fn store() -> AgreedCapabilities {
+    AgreedCapabilities::new(Extension::capabilities(&[Extension::Store]))
 }
 
 /// A provider, a session of it, and the hosts that it will start.
@@ -535,4 +544,108 @@ async fn the_place_of_a_session_is_free_when_the_host_has_closed_it_and_not_befo
     tokio::time::sleep(Duration::from_millis(1)).await;
     open().await.expect("it is closed");
     drop(third);
+}
+
+/// Runs a cell of the session to its end and gives what its first response says of a loss.
+async fn run_a_cell(
+    session: &Arc<dyn CodeModeSession>,
+    puppet: &mut Puppet,
+) -> Option<code_mode_api::StateLost> {
+    let running = {
+        let session = Arc::clone(session);
+        tokio::spawn(async move {
+            let started = session.execute(ExecuteRequest::new("text(1)")).await;
+            started.expect("started").first_response.await
+        })
+    };
+    let (id, _) = puppet.request().await;
+    let cell_id = CellId::new("1").expect("not empty");
+    let result = Ok(OperationValue::ExecutionStarted {
+        cell_id: cell_id.clone(),
+    });
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    let output = CellOutput {
+        cell_id,
+        content_items: Vec::new(),
+        timings: Timings::default(),
+    };
+    let error_text = None;
+    let result = Ok(CellResponse::Result { output, error_text });
+    puppet
+        .send(HostMessage::ExecuteInitialResponse { id, result })
+        .await;
+    let response = running.await.expect("no panic").expect("a response");
+    response.state_lost
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.keep_store = true;
+    let (_provider, session, mut puppets) = stage(config).await;
+    let values: std::collections::BTreeMap<_, _> = [(
+        "n".to_owned(),
+        serde_json::value::RawValue::from_string("1".to_owned()).expect("JSON"),
+    )]
+    .into();
+    let first_use = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open_with(store().as_set().clone()).await;
+    let (id, _) = puppet.request().await;
+    let result = Err(WireError::new("no"));
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    first_use.await.expect("no panic").expect("refused");
+    assert_eq!(run_a_cell(&session, &mut puppet).await, None);
+    let (id, request) = puppet.request().await;
+    assert!(matches!(request, OperationRequest::ExportStore { .. }));
+    let result = Ok(OperationValue::StoreExported {
+        values: values.clone(),
+    });
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    puppet
+        .exit
+        .send_replace(Some(Exit(ExitStatus::from_raw(libc::SIGKILL))));
+    drop(puppet);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let session_too = Arc::clone(&session);
+    let again = tokio::spawn(async move {
+        let mut puppet = puppets.recv().await.expect("another host");
+        puppet.open_with(store().as_set().clone()).await;
+        let (id, request) = puppet.request().await;
+        let OperationRequest::ImportStore { values, .. } = request else {
+            panic!("the values come first: {request:?}");
+        };
+        let result = Ok(OperationValue::StoreImported {});
+        puppet
+            .send(HostMessage::OperationResponse { id, result })
+            .await;
+        (puppet, values)
+    });
+    // The wish for a cell is what brings the host; it is answered once the values are there.
+    let wish = execute(&session_too);
+    let (mut puppet, put_back) = again.await.expect("no panic");
+    assert_eq!(
+        serde_json::to_string(&put_back).expect("JSON"),
+        serde_json::to_string(&values).expect("JSON")
+    );
+    let (id, _) = puppet.request().await;
+    let result = Err(WireError::new("no"));
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    wish.await.expect("no panic").expect("refused");
+    let lost = run_a_cell(&session, &mut puppet).await.expect("is told");
+    let restored = code_mode_api::RestoredStore {
+        values: 1,
+        is_current: true,
+    };
+    assert_eq!(lost.restored, Some(restored));
 }

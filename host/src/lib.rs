@@ -61,6 +61,7 @@ mod session;
 mod sessions;
 mod stdio;
 mod tombstones;
+mod version;
 mod writer;
 
 pub use config::{

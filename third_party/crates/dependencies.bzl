@@ -19,8 +19,6 @@ DEPENDENCIES = {
     "annotate-snippets": _crate("0.12"),
     # Whether a stream takes colours: terminals, NO_COLOR and CLICOLOR_FORCE. clap brings it along.
     "anstream": _crate("1"),
-    # The colours themselves. clap brings it along.
-    "anstyle": _crate("1"),
     # Queues between threads and tasks that both sides can close, which tokio's lack.
     "async-channel": _crate("2"),
     # The command line, its help and its errors; `wrap_help` fits help texts to the terminal.

@@ -31,6 +31,7 @@
 mod cell;
 mod cell_core;
 mod delegate;
+pub mod describe;
 mod error;
 mod event;
 mod exec;
@@ -38,6 +39,7 @@ mod follow;
 mod output;
 mod policy;
 mod registry;
+mod schema;
 mod script_error;
 mod session;
 mod store;

@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, RawJson, SessionDelegate,
-    SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
+    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, HostExit, RawJson,
+    SessionDelegate, SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
 };
+use tokio::sync::watch;
 
 use crate::config::Isolation;
 use crate::connection::Connection;
@@ -25,6 +26,7 @@ use crate::error::CallError;
 use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
+use crate::process::Exit;
 use crate::provider::Place;
 use crate::tools::LastTools;
 
@@ -48,6 +50,8 @@ struct State {
     /// Whether the bound generation has held anything that can be lost.
     used: bool,
     losses: Losses,
+    /// Where it is told how the last lost host's process has ended.
+    lost_host: Option<watch::Receiver<Option<Exit>>>,
     shutdown: Option<Flight<Result<(), SessionError>>>,
     dropped: bool,
 }
@@ -142,6 +146,13 @@ impl CodeModeSession for ProcessSession {
             let stored = bound.connection.import_store(&bound.wire_id, values).await;
             stored.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
+    }
+
+    fn host_exit(&self) -> Option<HostExit> {
+        let mut state = self.0.lock();
+        self.0.note_loss(&mut state);
+        let exit = *state.lost_host.as_ref()?.borrow();
+        exit.and_then(Exit::told)
     }
 
     fn shutdown(&self) -> BoxFuture<'_, Result<(), SessionError>> {
@@ -349,6 +360,7 @@ impl Shared {
         };
         self.hosts.lost(&bound.connection);
         let used = std::mem::take(&mut state.used);
+        state.lost_host = Some(bound.connection.exit());
         state.bound = None;
         state.losses.add(loss, used);
     }

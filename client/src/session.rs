@@ -15,9 +15,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, RawJson,
-    RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, HostExit,
+    RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
+    WaitRequest,
 };
+use tokio::sync::watch;
 
 use crate::config::Isolation;
 use crate::connection::Connection;
@@ -28,6 +30,7 @@ use crate::error::CallError;
 use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
+use crate::process::Exit;
 use crate::provider::Place;
 use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
@@ -54,6 +57,8 @@ struct State {
     used: bool,
     losses: Losses,
     copy: StoreCopy,
+    /// Where it is told how the last lost host's process has ended.
+    lost_host: Option<watch::Receiver<Option<Exit>>>,
     shutdown: Option<Flight<Result<(), SessionError>>>,
     dropped: bool,
 }
@@ -77,6 +82,7 @@ impl ProcessSession {
             used: false,
             losses: Losses::default(),
             copy: StoreCopy::default(),
+            lost_host: None,
             shutdown: None,
             dropped: false,
         };
@@ -164,6 +170,13 @@ impl CodeModeSession for ProcessSession {
             }
             stored.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
+    }
+
+    fn host_exit(&self) -> Option<HostExit> {
+        let mut state = self.0.lock();
+        self.0.note_loss(&mut state);
+        let exit = *state.lost_host.as_ref()?.borrow();
+        exit.and_then(Exit::told)
     }
 
     fn shutdown(&self) -> BoxFuture<'_, Result<(), SessionError>> {
@@ -459,6 +472,7 @@ impl Shared {
         };
         self.hosts.lost(&bound.connection);
         let used = std::mem::take(&mut state.used);
+        state.lost_host = Some(bound.connection.exit());
         state.bound = None;
         state.losses.add(loss, used);
     }

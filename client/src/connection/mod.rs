@@ -37,7 +37,7 @@ use tokio::time::Instant;
 use crate::config::ProviderConfig;
 use crate::convert::{self, Requests};
 use crate::error::CallError;
-use crate::process::Link;
+use crate::process::{Exit, Link};
 use awake::AfterAnswer;
 use budget::ByteBudget;
 pub use delegates::CANCEL_GRACE;
@@ -93,6 +93,7 @@ struct ConnectionParts {
     process_id: Option<u32>,
     begun: Instant,
     failure: Arc<OnceLock<Arc<str>>>,
+    exit: watch::Receiver<Option<Exit>>,
 }
 
 struct Inner {
@@ -107,6 +108,7 @@ struct Inner {
     info: HostInfo,
     ready_at: Instant,
     failure: Arc<OnceLock<Arc<str>>>,
+    exit: watch::Receiver<Option<Exit>>,
     loss_noted: AtomicBool,
 }
 
@@ -154,7 +156,8 @@ impl Connection {
             _share: None,
         });
 
-        watch_exit(process.exit.clone(), events.clone());
+        let exit = process.exit.clone();
+        watch_exit(exit.clone(), events.clone());
         let driver = Driver {
             state,
             events: receiver,
@@ -180,6 +183,7 @@ impl Connection {
                 process_id,
                 begun,
                 failure,
+                exit,
             },
             greeted,
         })
@@ -198,6 +202,11 @@ impl Connection {
     /// Why the connection is over; `None` while it is not.
     pub(crate) fn failure(&self) -> Option<Arc<str>> {
         self.0.failure.get().cloned()
+    }
+
+    /// Where it is told how the host's process has ended.
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<Exit>> {
+        self.0.exit.clone()
     }
 
     /// Takes note that the loss of this host was counted; `true` for the first to do so.
@@ -428,6 +437,7 @@ impl Greeting {
             },
             ready_at: Instant::now(),
             failure: parts.failure,
+            exit: parts.exit,
             loss_noted: AtomicBool::new(false),
         })))
     }
@@ -464,7 +474,7 @@ impl Drop for CloseOnDrop {
 }
 
 /// Tells the driver when the process ends. The task ends with the process.
-fn watch_exit(mut exit: watch::Receiver<Option<crate::process::Exit>>, events: Events) {
+fn watch_exit(mut exit: watch::Receiver<Option<Exit>>, events: Events) {
     tokio::spawn(async move {
         let exit = exit
             .wait_for(Option::is_some)

@@ -7,11 +7,20 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use code_mode_api::HostExit;
 use tokio::sync::watch;
 
 /// How a host process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) ExitStatus);
+
+impl Exit {
+    /// The same in the terms of the interface.
+    pub(crate) fn told(self) -> Option<HostExit> {
+        let status = self.0.code().map(HostExit::Status);
+        status.or_else(|| self.0.signal().map(HostExit::Signal))
+    }
+}
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

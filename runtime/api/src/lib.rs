@@ -30,7 +30,7 @@ mod session;
 pub mod waist;
 
 pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
-pub use error::{SessionError, SideEffects};
+pub use error::{HostExit, SessionError, SideEffects};
 pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
 pub use request::{

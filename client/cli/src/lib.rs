@@ -45,7 +45,6 @@ mod repl_entry;
 mod repl_lines;
 mod repl_scope;
 mod run;
-mod schema;
 mod script_globals;
 mod session;
 mod settings;

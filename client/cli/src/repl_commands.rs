@@ -1,10 +1,9 @@
 //! The commands of the prompt: their help, and their tables.
 
 use code_mode_api::{ToolDefinition, script_name};
+use code_mode_mcp::declaration;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-
-use crate::describe;
 
 /// What can be typed beside JavaScript, and what it does.
 pub const COMMANDS: [(&str, &str); 9] = [
@@ -54,7 +53,7 @@ pub fn tool_help(name: &str, tools: &[ToolDefinition]) -> Option<String> {
     let tool = tools
         .iter()
         .find(|tool| tool.name == name || script_name(&tool.name) == name)?;
-    let declaration = describe::declaration(tool);
+    let declaration = declaration(tool);
     let lines = declaration.lines();
     let lines: Vec<&str> = lines
         .map(|line| line.strip_prefix("  ").unwrap_or(line))

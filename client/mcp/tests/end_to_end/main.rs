@@ -1,0 +1,6 @@
+//! The whole front end: a client of the SDK, the real host, and servers as processes.
+
+mod faults;
+mod policy;
+mod support;
+mod work;

@@ -20,9 +20,11 @@
 
 pub mod audit;
 mod catalog;
+pub mod clients;
 pub mod config;
 mod consent;
 mod declare;
+pub mod edit;
 mod front;
 mod guide;
 mod handler;

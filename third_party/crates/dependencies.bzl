@@ -19,8 +19,6 @@ DEPENDENCIES = {
     "annotate-snippets": _crate("0.12"),
     # Whether a stream takes colours: terminals, NO_COLOR and CLICOLOR_FORCE. clap brings it along.
     "anstream": _crate("1"),
-    # The colours themselves. clap brings it along.
-    "anstyle": _crate("1"),
     # Queues between threads and tasks that both sides can close, which tokio's lack.
     "async-channel": _crate("2"),
     # The ranking of BM25 over words that we cut ourselves. Without its word lists and its tokenizer.
@@ -39,6 +37,8 @@ DEPENDENCIES = {
     "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # The trait of streams, which the standard library lacks.
+    "futures-core": _crate("0.3"),
     # Names and values of headers. rmcp and hyper have them in their interfaces.
     "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
@@ -88,6 +88,8 @@ DEPENDENCIES = {
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
     "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # JSON schemas of Rust types, for tools that are typed closures.
+    "schemars": _crate("1"),
     # Filters of system calls, compiled from a list.
     "seccompiler": _crate("0.5"),
     # Wire types are declared, not parsed by hand.

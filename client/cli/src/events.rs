@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
+use clap::builder::styling::{AnsiColor, Style};
 use code_mode_api::{
     CellId, ContentItem, ImageDetail, RawJson, SessionError, StateLost, ToolInvocation, ToolName,
 };

@@ -24,7 +24,6 @@ mod args;
 mod command_tool;
 mod connect;
 mod delegate;
-mod describe;
 mod doctor;
 mod drive;
 mod edited;

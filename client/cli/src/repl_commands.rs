@@ -1,7 +1,7 @@
 //! The commands of the prompt: their help, and their tables.
 
 use code_mode_api::{ToolDefinition, script_name};
-use code_mode_mcp::declaration;
+use code_mode_embed::describe;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
@@ -53,7 +53,7 @@ pub fn tool_help(name: &str, tools: &[ToolDefinition]) -> Option<String> {
     let tool = tools
         .iter()
         .find(|tool| tool.name == name || script_name(&tool.name) == name)?;
-    let declaration = declaration(tool);
+    let declaration = describe::declaration(tool);
     let lines = declaration.lines();
     let lines: Vec<&str> = lines
         .map(|line| line.strip_prefix("  ").unwrap_or(line))

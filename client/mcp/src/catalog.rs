@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use code_mode_api::{RawJson, ToolDefinition, ToolKind, ToolName, script_name};
+use code_mode_embed::describe::declaration;
 
-use crate::declare::declaration;
 use crate::policy::{Hints, Policy, Subject, Verdict};
 use crate::search::Index;
 use crate::upstream::Snapshot;

@@ -33,6 +33,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// The server of one MCP session; dropping it ends the session's cells.
 pub struct Handler {
     session: Arc<McpSession>,
+    /// The session of clients that know none, where there are several clients.
+    shared: Option<Arc<McpSession>>,
     /// Ends what watches over the servers for this client.
     over: CancellationToken,
     _over: DropGuard,
@@ -44,8 +46,28 @@ impl Handler {
         let over = CancellationToken::new();
         Self {
             session,
+            shared: None,
             _over: over.clone().drop_guard(),
             over,
+        }
+    }
+
+    /// A server over `session` for a client that has sessions, else over `shared`. From the revision of
+    /// 2026-07 on a request stands for itself, and nothing else would keep its cells and stored values.
+    pub fn sharing(session: Arc<McpSession>, shared: Arc<McpSession>) -> Self {
+        Self {
+            shared: Some(shared),
+            ..Self::new(session)
+        }
+    }
+
+    fn session_of(&self, context: &RequestContext<RoleServer>) -> &Arc<McpSession> {
+        let knows_sessions = context
+            .protocol_version()
+            .is_none_or(|version| version.has_initialize());
+        match &self.shared {
+            Some(shared) if !knows_sessions => shared,
+            _ => &self.session,
         }
     }
 
@@ -74,7 +96,8 @@ impl Handler {
             output_bytes: arguments.max_output_bytes,
         };
         let observer = Self::observer(&context);
-        result(self.session.exec(exec, observer, &context.ct).await)
+        let session = self.session_of(&context);
+        result(session.exec(exec, observer, &context.ct).await)
     }
 
     async fn wait(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
@@ -82,9 +105,10 @@ impl Handler {
             Ok(arguments) => arguments,
             Err(error) => return wrong("wait", &error),
         };
+        let session = self.session_of(&context);
         let cell = match arguments.cell_id {
             None | Some(Value::Null) => {
-                return CallToolResult::success(vec![ContentBlock::text(self.session.list())]);
+                return CallToolResult::success(vec![ContentBlock::text(session.list())]);
             }
             Some(Value::String(id)) => CellId::new(id.trim()),
             // Models write the id of a cell as the number that it looks like.
@@ -92,7 +116,7 @@ impl Handler {
         };
         if let Some(offset) = arguments.offset {
             let limit = arguments.max_output_bytes;
-            return match self.session.read_output(&cell, offset, limit) {
+            return match session.read_output(&cell, offset, limit) {
                 Ok(content) => CallToolResult::success(content),
                 Err(message) => failure(message),
             };
@@ -104,7 +128,7 @@ impl Handler {
             output_bytes: arguments.max_output_bytes,
         };
         let observer = Self::observer(&context);
-        result(self.session.wait(wait, observer, &context.ct).await)
+        result(session.wait(wait, observer, &context.ct).await)
     }
 
     async fn search(&self, arguments: Value) -> CallToolResult {

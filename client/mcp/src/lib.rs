@@ -27,6 +27,7 @@ pub mod edit;
 mod front;
 mod guide;
 mod handler;
+pub mod http;
 mod observer;
 mod output;
 pub mod own;

@@ -6,12 +6,13 @@
     reason = "log messages are what clients before the revision of 2026-07 show"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use code_mode_api::CellLimits;
 use code_mode_client::{ProcessSessionProvider, ProviderConfig};
+use code_mode_mcp::audit::Audit;
 use code_mode_mcp::config::{self, Config};
 use code_mode_mcp::{DEFAULT_CATALOG_BYTES, Front, Parts};
 use rmcp::model::{
@@ -109,6 +110,37 @@ impl ClientHandler for Client {
     }
 }
 
+/// The configuration of servers of these kinds, each called as its kind.
+pub fn servers(folder: &Path, kinds: &[&str]) -> Value {
+    let servers = kinds.iter().map(|&kind| {
+        let server = json!({
+            "command": server_program(),
+            "args": [kind],
+            "env": {"MEETING": folder.join("meeting"), "SECRET_KEY": "${TEST_CREDENTIAL}"},
+            "startup_timeout_sec": if kind == "never" { 0.5 } else { 50.0 },
+            "timeout": if kind == "hang" { 300 } else { 50_000 },
+        });
+        (kind.to_owned(), server)
+    });
+    Value::Object(servers.collect())
+}
+
+/// A front end over these servers, whose audit log is in `folder`.
+pub fn front(folder: &Path, servers: Value, policy: Value) -> Arc<Front> {
+    let text = json!({"mcpServers": servers, "policy": policy}).to_string();
+    let mut config = Config::default();
+    let lookup = |name: &str| (name == "TEST_CREDENTIAL").then(|| "the-credential".to_owned());
+    config::add(&mut config, &text, &folder.join("mcp.json"), &lookup).unwrap();
+    Front::new(Parts {
+        config,
+        local: None,
+        audit: Some(Audit::open(&folder.join("audit.jsonl")).unwrap()),
+        provider: Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host()))),
+        limits: CellLimits::default(),
+        catalog_bytes: DEFAULT_CATALOG_BYTES,
+    })
+}
+
 /// A client that is served, with everything behind it.
 pub struct Fixture {
     pub folder: TempDir,
@@ -126,33 +158,7 @@ impl Fixture {
     /// The same with a policy and a user's answer.
     pub async fn with(kinds: &[&str], policy: Value, answer: Option<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("meeting");
-        let servers: serde_json::Map<String, Value> = kinds
-            .iter()
-            .map(|&kind| {
-                let server = json!({
-                    "command": server_program(),
-                    "args": [kind],
-                    "env": {"MEETING": socket, "SECRET_KEY": "${TEST_CREDENTIAL}"},
-                    "startup_timeout_sec": if kind == "never" { 0.5 } else { 50.0 },
-                    "timeout": if kind == "hang" { 300 } else { 50_000 },
-                });
-                (kind.to_owned(), server)
-            })
-            .collect();
-        let text = json!({"mcpServers": servers, "policy": policy}).to_string();
-        let mut config = Config::default();
-        let lookup = |name: &str| (name == "TEST_CREDENTIAL").then(|| "the-credential".to_owned());
-        config::add(&mut config, &text, &folder.path().join("mcp.json"), &lookup).unwrap();
-        let audit = code_mode_mcp::audit::Audit::open(&folder.path().join("audit.jsonl")).unwrap();
-        let front = Front::new(Parts {
-            config,
-            local: None,
-            audit: Some(audit),
-            provider: Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host()))),
-            limits: CellLimits::default(),
-            catalog_bytes: DEFAULT_CATALOG_BYTES,
-        });
+        let front = front(folder.path(), servers(folder.path(), kinds), policy);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (reader, writer) = tokio::io::split(theirs);
         tokio::spawn(code_mode_mcp::serve_streams(front, reader, writer));
@@ -163,7 +169,7 @@ impl Fixture {
             asked: Arc::default(),
         };
         Self {
-            meeting: UnixListener::bind(socket).unwrap(),
+            meeting: UnixListener::bind(folder.path().join("meeting")).unwrap(),
             client: client.serve(ours).await.unwrap(),
             folder,
             events,

@@ -30,12 +30,12 @@
 mod backoff;
 mod config;
 mod connection;
-mod convert;
 mod error;
 mod find_host;
 mod flight;
 mod generation;
 mod hosts;
+mod messages;
 mod process;
 mod provider;
 mod session;

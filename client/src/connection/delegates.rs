@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::budget::ByteBudget;
 use super::events::{Effect, Event, Events, Frame};
-use crate::convert;
+use crate::messages;
 
 /// What a script hears when a delegate panics; the panic itself goes to the embedder's panic hook.
 const TOOL_PANICKED: &str = "tool panicked";
@@ -58,7 +58,7 @@ impl DelegateTasks {
             } => {
                 let (session, cell) = (invocation.session_id.clone(), invocation.cell_id.clone());
                 let call = guarded(|| delegate.invoke_tool(invocation, cancel));
-                let handle = self.spawn(key, id, call, convert::tool_result_frame);
+                let handle = self.spawn(key, id, call, messages::tool_result_frame);
                 self.tasks.insert(
                     key,
                     Task {
@@ -78,7 +78,7 @@ impl DelegateTasks {
                 let session = notification.session_id.clone();
                 let cell = notification.cell_id.clone();
                 let call = guarded(|| delegate.notify(notification, cancel));
-                let handle = self.spawn(key, id, call, |id, ()| convert::delivered_frame(id));
+                let handle = self.spawn(key, id, call, |id, ()| messages::delivered_frame(id));
                 self.tasks.insert(
                     key,
                     Task {
@@ -147,8 +147,8 @@ impl DelegateTasks {
             };
             let encoded = result.and_then(|value| encode(id, value));
             let encoded = encoded
-                .or_else(|error| convert::delegate_error_frame(id, &error.message))
-                .or_else(|_| convert::delegate_error_frame(id, "the tool's error is too large"));
+                .or_else(|error| messages::delegate_error_frame(id, &error.message))
+                .or_else(|_| messages::delegate_error_frame(id, "the tool's error is too large"));
             match encoded {
                 Ok(bytes) => {
                     let _share = Some(budget.acquire(bytes.wire_bytes()).await);

@@ -53,9 +53,9 @@ use super::events::{
     RequestId, answer,
 };
 use crate::config::{ConnectionLimits, Deadlines};
-use crate::convert;
 use crate::error::{CallError, ConnectionFailure};
 use crate::generation::outer_cell_id;
+use crate::messages;
 use crate::process::Exit;
 use cells::Parked;
 use delegates::Delegates;
@@ -552,7 +552,7 @@ impl State {
     }
 
     fn send_cancel(&mut self, id: RequestId) -> Outcome<()> {
-        let bytes = convert::cancel_frame(id)?;
+        let bytes = messages::cancel_frame(id)?;
         self.outbox.push(Frame {
             bytes,
             request: None,

@@ -1,6 +1,7 @@
 //! The table of calls and the bounds of a connection, one event at a time.
 
 use code_mode_api::{CellId, CellStatus, CellTimings, ContentItem, ToolKind, ToolName};
+use code_mode_protocol::WireError;
 use code_mode_testsuite::NoTools;
 use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
@@ -11,7 +12,6 @@ use super::super::ticket::Ticket;
 use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::delegates::MAX_REMEMBERED_IDS;
 use super::*;
-use crate::error::HostError;
 
 struct Fixture {
     state: State,
@@ -83,11 +83,7 @@ impl Fixture {
     }
 
     fn refuse(&mut self, id: RequestId) -> Result<(), String> {
-        let error = HostError {
-            message: "no".to_owned(),
-            code: None,
-            side_effects: None,
-        };
+        let error = WireError::new("no");
         self.host(HostMessage::Response {
             id,
             result: Err(error),
@@ -108,7 +104,7 @@ impl Fixture {
     fn request(&mut self, operation: impl FnOnce(RequestId) -> Operation) -> RequestId {
         let id = self.next;
         self.next += 1;
-        let bytes = convert::cancel_frame(id).expect("a frame");
+        let bytes = messages::cancel_frame(id).expect("a frame");
         let frame = Frame {
             bytes,
             request: Some(id),
@@ -534,7 +530,7 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
         .expect("valid");
     assert!(cancel.is_cancelled());
     fixture.state.outbox.clear();
-    let bytes = convert::delegate_error_frame(5, "late").expect("a frame");
+    let bytes = messages::delegate_error_frame(5, "late").expect("a frame");
     fixture.event(Event::DelegateDone {
         key,
         frame: Frame {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags};
@@ -26,11 +27,30 @@ const KEPT_BYTES: usize = 64 << 10;
 pub struct Child {
     stream: OwnedFd,
     process: Process,
+    losses: Losses,
+}
+
+/// How many children of one zygote have died of something else than a limit or a termination.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Losses(Arc<AtomicU64>);
+
+impl Losses {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Child {
-    pub(crate) fn new(stream: OwnedFd, process: Process) -> Self {
-        Self { stream, process }
+    pub(crate) fn new(stream: OwnedFd, process: Process, losses: Losses) -> Self {
+        Self {
+            stream,
+            process,
+            losses,
+        }
     }
 
     /// Whether the process still waits for its script, as far as can be seen: one that cannot be
@@ -44,11 +64,16 @@ impl Child {
     /// # Errors
     /// When the runtime has no reactor, or the kernel refuses another descriptor to watch.
     pub fn link(self) -> io::Result<(Link, LinkReader)> {
-        let Self { stream, process } = self;
+        let Self {
+            stream,
+            process,
+            losses,
+        } = self;
         let stream = watched(stream, Interest::READABLE | Interest::WRITABLE)?;
         let link = Link {
             stream,
             process,
+            losses,
             unsent: Mutex::default(),
             sent_some: Notify::new(),
         };
@@ -68,6 +93,7 @@ impl Child {
 pub struct Link {
     stream: AsyncFd<OwnedFd>,
     process: Process,
+    pub(crate) losses: Losses,
     unsent: Mutex<Unsent>,
     /// Tells the reader that there is something left to send.
     sent_some: Notify,

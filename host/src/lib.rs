@@ -3,8 +3,8 @@
 //! # Purpose
 //! [`serve`] runs one connection: it takes the client's frames, hands requests to
 //! [`code_mode_runtime`], and sends what the cells say, in the order in which they said it.
-//! It is the only place that knows both the wire ([`code_mode_protocol`]) and V8's runtime, and the
-//! two sets of types are converted here by hand.
+//! It is the only place that knows both the wire ([`code_mode_protocol`]) and the runtime; both speak in
+//! the types of [`code_mode_api`].
 //! [`process`] is the program around it: arguments, standard streams, exit status.
 //! [`conformance`] and [`conformance_grpc`] hold transcripts of the contracts' rules and play them
 //! against any host; [`checker`] is what their programs share.
@@ -44,7 +44,6 @@ mod config;
 pub mod conformance;
 pub mod conformance_grpc;
 mod connection;
-mod convert;
 mod direct;
 mod dispatch;
 mod doors;

@@ -1,6 +1,6 @@
 //! Who may use what: the invariants of ARCHITECTURE.md about packages, as far as a file's text shows them.
 
-use crate::{SourceFile, Violation};
+use crate::file::{SourceFile, Violation};
 
 /// A name that only some folders may use.
 struct Reserved {
@@ -138,7 +138,7 @@ pub(crate) fn check_documents(files: &[SourceFile]) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages;
+    use crate::file::messages;
 
     fn rust(path: &str, line: &str) -> usize {
         check_rust(&SourceFile::new(path, line)).len()

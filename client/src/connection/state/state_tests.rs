@@ -1,6 +1,9 @@
 //! The table of calls and the bounds of a connection, one event at a time.
 
-use code_mode_api::{CellId, CellStatus, CellTimings, ContentItem, ToolKind, ToolName};
+use code_mode_api::{
+    CellId, CellStatus, CellTimings, ContentItem, SideEffects, ToolKind, ToolName,
+};
+use code_mode_protocol::{ErrorCode, WireError};
 use code_mode_testsuite::NoTools;
 use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
@@ -11,7 +14,6 @@ use super::super::ticket::Ticket;
 use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::delegates::MAX_REMEMBERED_IDS;
 use super::*;
-use crate::error::HostError;
 
 struct Fixture {
     state: State,
@@ -84,11 +86,7 @@ impl Fixture {
     }
 
     fn refuse(&mut self, id: RequestId) -> Result<(), String> {
-        let error = HostError {
-            message: "no".to_owned(),
-            code: None,
-            side_effects: None,
-        };
+        let error = WireError::new("no");
         self.host(HostMessage::Response {
             id,
             result: Err(error),
@@ -109,7 +107,7 @@ impl Fixture {
     fn request(&mut self, operation: impl FnOnce(RequestId) -> Operation) -> RequestId {
         let id = self.next;
         self.next += 1;
-        let bytes = convert::cancel_frame(id).expect("a frame");
+        let bytes = messages::cancel_frame(id).expect("a frame");
         let frame = Frame {
             bytes,
             request: Some(id),
@@ -535,7 +533,7 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
         .expect("valid");
     assert!(cancel.is_cancelled());
     fixture.state.outbox.clear();
-    let bytes = convert::delegate_error_frame(5, "late").expect("a frame");
+    let bytes = messages::delegate_error_frame(5, "late").expect("a frame");
     fixture.event(Event::DelegateDone {
         key,
         frame: Frame {
@@ -705,12 +703,13 @@ fn an_observation_may_last_its_yield_time_and_a_call_deadline() {
     assert!(fixture.pass(Duration::from_secs(1)).is_err());
 }
 
-fn refusal() -> HostError {
-    HostError {
-        message: "too much to do".to_owned(),
-        code: Some("limit/requests-in-flight".to_owned()),
-        side_effects: None,
-    }
+fn refusal() -> WireError {
+    coded("limit/requests-in-flight")
+}
+
+fn coded(code: &str) -> WireError {
+    let code = ErrorCode::new(code).expect("a code");
+    WireError::new("too much to do").with_details(code, SideEffects::None)
 }
 
 /// The id of a request of the driver's own.
@@ -749,10 +748,7 @@ fn a_session_that_is_closed_already_is_forgotten_by_a_refusal_that_says_so() {
     let mut fixture = Fixture::new();
     fixture.event(Event::SessionGone(Arc::from("s")));
     let id = id_of(&fixture.own_frames()[0]);
-    let result = Err(HostError {
-        code: Some("shut-down".to_owned()),
-        ..refusal()
-    });
+    let result = Err(coded("shut-down"));
     fixture
         .host(HostMessage::Response { id, result })
         .expect("valid");

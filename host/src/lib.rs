@@ -40,6 +40,7 @@ mod args;
 mod calls;
 mod closing;
 mod config;
+mod confinement;
 pub mod conformance;
 pub mod conformance_grpc;
 mod connection;
@@ -47,6 +48,7 @@ mod convert;
 mod direct;
 mod dispatch;
 mod doors;
+mod draining;
 mod error;
 mod frames;
 mod listening;
@@ -58,6 +60,7 @@ mod requests;
 mod serve;
 mod session;
 mod sessions;
+mod sockets;
 mod stdio;
 mod tombstones;
 mod writer;
@@ -69,5 +72,6 @@ pub use config::{
     DEFAULT_STALL_DEADLINE, EXIT_DEADLINE, FailureHook, HostConfig, MAX_SESSION_ID_BYTES,
     MAX_TOOL_CALL_ID_BYTES, PROMISED_DELEGATE_CALLS, V1Timings,
 };
+pub use draining::Drain;
 pub use error::ServeError;
 pub use serve::serve;

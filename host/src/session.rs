@@ -155,6 +155,7 @@ impl SessionLink {
 
     /// Says that nothing more about a cell will follow.
     fn send_closed(&self, cell_id: &CellId) {
+        self.connection.open_cells.closed();
         if let Some(cell_id) = self.wire_cell(cell_id) {
             let session_id = self.session_id.clone();
             self.connection.send(&HostMessage::CellClosed {

@@ -15,6 +15,7 @@ use crate::ServeError;
 use crate::calls::Calls;
 use crate::config::{ConnectionLimits, FailureHook, HostConfig, V1Timings};
 use crate::direct::DirectOutput;
+use crate::draining::OpenCells;
 use crate::outgoing::{Outgoing, QueueClosed};
 use crate::requests::{InFlight, Requests};
 
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Outgoing,
     pub(crate) requests: Requests,
     pub(crate) calls: Calls,
+    /// The cells of all sessions, for the end in order.
+    pub(crate) open_cells: OpenCells,
     /// What the operator says about timings.
     timings: V1Timings,
     /// Set by the handshake, before anything can be asked.
@@ -85,6 +88,7 @@ impl Connection {
             outgoing: Outgoing::new(limits, direct),
             requests: Requests::new(limits.requests_in_flight, limits.remembered_requests),
             calls: Calls::new(limits.delegate_calls, limits.remembered_calls),
+            open_cells: OpenCells::default(),
             timings: config.timings,
             agreed: OnceLock::new(),
             failure: Mutex::default(),

@@ -93,6 +93,17 @@ impl Dispatcher {
         if !self.begin(id)? {
             return Ok(());
         }
+        let begins = matches!(
+            request,
+            OperationRequest::Open { .. } | OperationRequest::Execute { .. }
+        );
+        if begins && self.connection.open_cells.no_more() {
+            let message =
+                "the code-mode host is about to end and begins nothing new; start another one";
+            let refusal = Refusal::new("host-draining", message.to_owned());
+            self.connection.answer(id, Err(refusal));
+            return Ok(());
+        }
         if let OperationRequest::Open {
             session_id,
             cell_execution_limits,
@@ -204,6 +215,7 @@ impl Dispatcher {
             }
         };
         open.link.closing.started(admitted.id());
+        self.connection.open_cells.started();
         self.connection.start(id, admitted.id().clone());
         // What the cell does from here on is queued behind its execution/started, which is written
         // while the cell's thread wakes up.

@@ -41,12 +41,14 @@ mod calls;
 pub mod checker;
 mod closing;
 mod config;
+mod confinement;
 pub mod conformance;
 pub mod conformance_grpc;
 mod connection;
 mod direct;
 mod dispatch;
 mod doors;
+mod draining;
 mod error;
 mod frames;
 mod listening;
@@ -58,6 +60,7 @@ mod requests;
 mod serve;
 mod session;
 mod sessions;
+mod sockets;
 mod stdio;
 mod tombstones;
 mod version;
@@ -70,5 +73,6 @@ pub use config::{
     DEFAULT_STALL_DEADLINE, EXIT_DEADLINE, FailureHook, HostConfig, MAX_SESSION_ID_BYTES,
     MAX_TOOL_CALL_ID_BYTES, PROMISED_DELEGATE_CALLS, V1Timings,
 };
+pub use draining::Drain;
 pub use error::ServeError;
 pub use serve::serve;

@@ -142,6 +142,7 @@ impl SessionLink {
 
     /// Says that nothing more about a cell will follow.
     fn send_closed(&self, cell_id: &CellId) {
+        self.connection.open_cells.closed();
         self.connection.send(&HostMessage::CellClosed {
             session_id: self.session_id.clone(),
             cell_id: cell_id.clone(),

@@ -104,6 +104,8 @@ DEPENDENCIES = {
     "strsim": _crate("0.11"),
     # Comparing secrets in a time that does not depend on them.
     "subtle": _crate("2", default_features = False),
+    # The names of the kernel's calls by their numbers, for logs.
+    "syscalls": _crate("0.8", default_features = False),
     # Private folders and files that vanish with their owner.
     "tempfile": _crate("3"),
     # How wide the terminal is. clap brings it along.

@@ -35,6 +35,8 @@ DEPENDENCIES = {
     "deno_core_icudata": _crate("=0.78.0"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
+    # Sending and receiving on streams and sinks, in the example of a web socket.
+    "futures-util": _crate("0.3", features = ["sink", "std"], default_features = False),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
     "http-body": _crate("1"),
     # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
@@ -101,6 +103,8 @@ DEPENDENCIES = {
     ]),
     # TLS 1.3 for listeners beyond loopback. One provider: ring's build needs nothing but a C compiler.
     "tokio-rustls": _crate("0.26", features = ["ring"], default_features = False),
+    # Web sockets, in the example that streams to one.
+    "tokio-tungstenite": _crate("0.30", features = ["handshake"], default_features = False),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.

@@ -40,12 +40,15 @@ use crate::error::CallError;
 use crate::process::{Exit, Link};
 use awake::AfterAnswer;
 use budget::ByteBudget;
+pub use delegates::CANCEL_GRACE;
 use delegates::DelegateTasks;
 use driver::Driver;
 use events::{
     Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, RequestId,
 };
 use reader::Reader;
+#[cfg(test)]
+pub(crate) use state::MAX_OWN_BYTES;
 use state::State;
 use ticket::{GiveBack, Ticket};
 use writer::Writer;

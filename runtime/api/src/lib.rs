@@ -38,7 +38,8 @@ pub use request::{
     WaitRequest,
 };
 pub use response::{
-    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, SessionId, StateLost,
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, RestoredStore,
+    SessionId, StateLost,
 };
 pub use session::{BoxFuture, CodeModeSession, FirstResponse, SessionProvider, StartedCell};
 

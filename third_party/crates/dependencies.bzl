@@ -39,6 +39,8 @@ DEPENDENCIES = {
     "deno_core_icudata": _crate("=0.78.0"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
+    # Sending and receiving on streams and sinks, in the example of a web socket.
+    "futures-util": _crate("0.3", features = ["sink", "std"], default_features = False),
     # Names and values of headers. rmcp and hyper have them in their interfaces.
     "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
@@ -128,6 +130,8 @@ DEPENDENCIES = {
     ]),
     # TLS 1.3 for listeners beyond loopback. One provider: ring's build needs nothing but a C compiler.
     "tokio-rustls": _crate("0.26", features = ["ring"], default_features = False),
+    # Web sockets, in the example that streams to one.
+    "tokio-tungstenite": _crate("0.30", features = ["handshake"], default_features = False),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.

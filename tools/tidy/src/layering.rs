@@ -17,7 +17,7 @@ struct Reserved {
 const RUST: [Reserved; 3] = [
     Reserved {
         needles: &["io::stdin(", "io::stdout(", "io::stderr("],
-        allowed: &["host/", "client/src/bin/", "client/cli/"],
+        allowed: &["host/", "client/overhead/", "client/cli/"],
         scope: &[],
         advice: "only the host and the command line touch standard streams; use `tracing`, or take a reader or writer",
     },

@@ -65,6 +65,7 @@ def cargo_package_manifest(name, deps, dev_deps, build_deps, binaries, benches):
         "name = \"{}\"".format(MEMBERS[folder]),
         "version = \"{}\"".format(native.module_version()),
         "edition = \"2024\"",
+        "license = \"Apache-2.0\"",
         "publish = false",
     ]
     lines += _dependency_lines("dependencies", deps)

@@ -84,7 +84,13 @@ impl Answers {
         context: CallContext,
     ) -> Result<RawJson, ToolError> {
         if tool.cancel_grace.is_zero() {
-            return (tool.run)(input, context).await;
+            let cancelled = context.cancelled.clone();
+            return tokio::select! {
+                biased;
+                result = (tool.run)(input, context) => result,
+                // A provider may leave the future some time of its own.
+                () = cancelled.cancelled() => Err(ToolError::new("the call was cancelled")),
+            };
         }
         let cancelled = context.cancelled.clone();
         let (call, grace) = ((tool.run)(input, context), tool.cancel_grace);

@@ -9,7 +9,7 @@
 //! let tools = tools.definitions()?;
 //! assert!(describe::text(&tools).contains("/** Counts ticks. */\n  ticks("));
 //! let short = describe::within(&tools, describe::MIN_BYTES);
-//! assert_eq!(short.left_out, ["ticks"]);
+//! assert!(short.left_out.is_empty(), "one small tool fits");
 //! # Ok::<(), code_mode_embed::ToolSetError>(())
 //! ```
 

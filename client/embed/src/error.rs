@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use code_mode_api::{SessionError, SideEffects};
+use code_mode_api::{CodeModeSession, HostExit, SessionError, SideEffects};
 
 use crate::{Output, ScriptError, ToolSetError};
 
@@ -56,6 +56,8 @@ pub enum ExecError {
 pub struct HostLost {
     /// What happened, for people.
     pub cause: String,
+    /// How the host's process has ended, if it had one and that is known.
+    pub exit: Option<HostExit>,
     /// Whether the script may have acted. Only [`SideEffects::None`] makes it safe to run it again.
     pub side_effects: SideEffects,
     /// What the script had put out before.
@@ -65,8 +67,12 @@ pub struct HostLost {
 }
 
 impl ExecError {
-    /// What a session's error means for a script that had put out this.
-    pub(crate) fn of_session(error: SessionError, output: Output) -> Self {
+    /// What an error of `session` means for a script that had put out this.
+    pub(crate) fn of_session(
+        session: &dyn CodeModeSession,
+        error: SessionError,
+        output: Output,
+    ) -> Self {
         let (cause, side_effects) = match &error {
             SessionError::RuntimeLost {
                 cause,
@@ -77,6 +83,7 @@ impl ExecError {
         };
         Self::HostLost(Box::new(HostLost {
             cause,
+            exit: session.host_exit(),
             side_effects,
             output,
             source: error,

@@ -64,7 +64,7 @@ impl Drop for Follower {
             cause: "the client's async runtime shut down".to_owned(),
             side_effects: SideEffects::Possible,
         };
-        let gone = ExecError::of_session(gone, self.core.output());
+        let gone = ExecError::of_session(&*self.session, gone, self.core.output());
         self.core.end(Err(gone), None);
         self.registry.ended(&self.core);
     }
@@ -225,7 +225,7 @@ impl Follower {
         let response = match response {
             Ok(response) => response,
             Err(error) => {
-                let error = ExecError::of_session(error, self.core.output());
+                let error = ExecError::of_session(&*self.session, error, self.core.output());
                 return Some((Err(error), None));
             }
         };

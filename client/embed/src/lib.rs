@@ -63,7 +63,7 @@ pub use tool_set::{ToolSet, ToolSetError};
 
 #[doc(no_inline)]
 pub use code_mode_api::{
-    CancellationSignal, CellId, CellLimits, ContentItem, ImageDetail, RawJson, SessionError,
-    SessionId, SessionProvider, SideEffects, StateLost, ToolDefinition, ToolError, ToolKind,
-    ToolName,
+    CancellationSignal, CellId, CellLimits, ContentItem, HostExit, ImageDetail, RawJson,
+    SessionError, SessionId, SessionProvider, SideEffects, StateLost, ToolDefinition, ToolError,
+    ToolKind, ToolName,
 };

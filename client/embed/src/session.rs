@@ -229,7 +229,7 @@ impl Session {
             yield_time: Some(Duration::ZERO),
         };
         match self.0.session.wait(request).await {
-            Err(error) => Err(ExecError::of_session(error, Output::default())),
+            Err(error) => Err(self.refused(error)),
             // It ended while it was asked about, or was started beside this session.
             Ok(_) => Err(ExecError::Session(SessionError::CellFinished {
                 cell_id: id.clone(),
@@ -298,7 +298,7 @@ impl Session {
 
     async fn begin(&self, exec: Exec, first_look: Duration) -> Result<Begun, ExecError> {
         let inner = &*self.0;
-        let refused = |error| ExecError::of_session(error, Output::default());
+        let refused = |error| self.refused(error);
         let restored = match &inner.keeper {
             Some(keeper) => keeper.ensure().await.map_err(refused)?,
             None => false,
@@ -327,6 +327,11 @@ impl Session {
             first: started.first_response,
             first_look,
         })
+    }
+
+    /// An error before anything was put out.
+    fn refused(&self, error: SessionError) -> ExecError {
+        ExecError::of_session(&*self.0.session, error, Output::default())
     }
 
     fn handle(&self, core: Arc<CellCore>) -> CellHandle {

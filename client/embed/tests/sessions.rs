@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_embed::{
-    CellEvent, CellLimits, Exec, ExecError, OpenError, Position, Progress, Session, SessionError,
-    SideEffects, Tool, ToolSet, ToolSetError,
+    CellEvent, CellLimits, Exec, ExecError, HostExit, OpenError, Position, Progress, Session,
+    SessionError, SideEffects, Tool, ToolSet, ToolSetError,
 };
 use pretty_assertions::assert_eq;
 use support::{echo, in_time, json, kill_host, provider, session, texts};
@@ -279,6 +279,7 @@ async fn a_lost_host_is_an_error_that_says_whether_the_script_may_have_acted() {
     };
     assert_eq!(lost.side_effects, SideEffects::Possible);
     assert_eq!(texts(&lost.output), ["a"]);
+    assert_eq!(lost.exit, Some(HostExit::Signal(9)));
     assert!(lost.cause.contains("signal 9"), "{}", lost.cause);
     let source = std::error::Error::source(&**lost).expect("a source");
     assert!(source.is::<SessionError>());

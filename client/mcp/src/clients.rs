@@ -177,13 +177,22 @@ impl Client {
                 }
             }
         }
+        let mut client = document.change();
+        // What says the same as the copy becomes the copy, to the letter.
+        let meant = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            crate::config::parse_value(text, &path).ok()
+        };
+        if was_there && copied.is_some() && meant(&client.after) == meant(&copied) {
+            client.after.clone_from(&copied);
+        }
         let copy = copied.map(|text| Change {
             path: copy_path,
             before: Some(text),
             after: None,
         });
         Ok(Plan {
-            client: document.change(),
+            client,
             copy,
             own: None,
             servers,
@@ -236,7 +245,7 @@ mod tests {
         match client {
             Client::Codex => "model = \"x\"\n\n[mcp_servers.files]\ncommand = \"npx\" # mine\n",
             _ => {
-                "{\n  \"theme\": 1,\n  \"mcpServers\": {\n    \"files\": {\n      \"command\": \"npx\"\n    }\n  }\n}\n"
+                "{\n  // mine\n  \"mcpServers\": {\n    \"files\": { \"command\": \"npx\" }\n  }\n}\n"
             }
         }
     }

@@ -27,6 +27,7 @@ MEMBERS = {
     "runtime/api/testsuite": "code_mode_testsuite",
     "runtime/engine": "code_mode_engine",
     "runtime/fork": "code_mode_fork",
+    "tools/dist/helpers": "code_mode_dist_helpers",
     "tools/tidy": "code_mode_tidy",
 }
 

@@ -63,8 +63,14 @@ DEPENDENCIES = {
     # Of the well-kept parsers of JavaScript in Rust the one with the fewest dependencies. All four are of one version.
     "oxc_allocator": _crate("0.146", default_features = False),
     "oxc_ast": _crate("0.146", default_features = False),
+    # The rest of the same compiler, for building alone: the TypeScript client becomes JavaScript and its declarations
+    # with it, since no Node is in the build root.
+    "oxc_codegen": _crate("0.146", default_features = False),
+    "oxc_isolated_declarations": _crate("0.146", default_features = False),
     "oxc_parser": _crate("0.146", default_features = False),
+    "oxc_semantic": _crate("0.146", default_features = False),
     "oxc_span": _crate("0.146", default_features = False),
+    "oxc_transformer": _crate("0.146", default_features = False),
     # A failed comparison of two long values shows what differs.
     "pretty_assertions": _crate("1"),
     # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.
@@ -102,6 +108,8 @@ DEPENDENCIES = {
     "sha2": _crate("0.11"),
     # What a configuration looks like before and after a change.
     "similar": _crate("3", features = ["std", "text"], default_features = False),
+    # Licence expressions and the standard texts of licences, for the notices that the build makes.
+    "spdx": _crate("0.13", features = ["text"]),
     # The word that was probably meant. clap brings it along.
     "strsim": _crate("0.11"),
     # Comparing secrets in a time that does not depend on them.

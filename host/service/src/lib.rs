@@ -3,7 +3,8 @@
 //! # Purpose
 //! A host may speak more than one protocol to its clients. What must be the same behind each of
 //! them is here: how output is cut to the tokens that a request allows ([`truncate`]), and where
-//! the text that was cut out is kept for a client that wants to see it after all ([`KeptOutput`]).
+//! the text that was cut out is kept for a client that wants to see it after all ([`KeptOutput`]), and
+//! what errors are called ([`error_code`]).
 //!
 //! # Life cycle
 //! Nothing here lives longer than one response, except [`KeptOutput`], which lives with its session.
@@ -20,9 +21,11 @@
 mod assembly;
 mod bounded;
 mod cut;
+mod error_code;
 mod kept;
 mod truncation;
 
 pub use bounded::MAX_RESPONSE_TEXT_BYTES;
+pub use error_code::error_code;
 pub use kept::{DEFAULT_KEPT_OUTPUT_BYTES, KeptOutput, KeptText};
 pub use truncation::{BYTES_PER_TOKEN, DEFAULT_MAX_OUTPUT_TOKENS, Truncated, truncate};

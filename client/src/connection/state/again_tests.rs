@@ -1,5 +1,6 @@
 //! What the host refuses to end, and when it is asked again.
 
+use pretty_assertions::assert_eq;
 use tokio::sync::oneshot;
 
 use super::*;

@@ -47,10 +47,12 @@ DEPENDENCIES = {
     "libc": _crate("0.2"),
     # Searching long texts for a few bytes; the standard library looks at them one by one.
     "memchr": _crate("2"),
-    # The parser of the interactive shell: which names an entry declares, where its statements end, whether it goes on.
-    # Of the well-kept parsers of JavaScript in Rust the one with the fewest dependencies. All four are of one version.
+    # The parser of TypeScript sources, whose types are taken out, and of the interactive shell: which names an entry
+    # declares, where its statements end, whether it goes on. Of the well-kept parsers of JavaScript in Rust the one with
+    # the fewest dependencies. All five are of one version.
     "oxc_allocator": _crate("0.146", default_features = False),
     "oxc_ast": _crate("0.146", default_features = False),
+    "oxc_ast_visit": _crate("0.146", default_features = False),
     "oxc_parser": _crate("0.146", default_features = False),
     "oxc_span": _crate("0.146", default_features = False),
     # A failed comparison of two long values shows what differs.

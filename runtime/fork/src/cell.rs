@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use code_mode_api::{ContentItem, ToolDefinition, ToolKind};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::platform::LastWords;
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World, limit_text,
 };
 
 use crate::channel;
+use crate::contained;
 use crate::life;
 use crate::stream::{self, STREAM, Stream};
 use crate::wire::{DeathNote, OfferedTool, Run, ToCell, tell};
@@ -99,6 +101,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
         source,
         limits,
         answer_spin,
+        typescript,
         tools,
         stored,
     } = *run;
@@ -115,6 +118,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
     };
     let world = Rc::new(CellWorld {
         limits,
+        typescript,
         stopper: Arc::new(EndOfProcess),
         own: RefCell::default(),
         all_known: stored.is_some(),
@@ -198,6 +202,7 @@ pub(crate) fn leave_last_words(words: LastWords<'_>) {
 /// What the script reaches: all of it over the stream.
 struct CellWorld {
     limits: EffectiveLimits,
+    typescript: bool,
     stopper: Arc<EndOfProcess>,
     /// What the script has stored.
     own: RefCell<HashMap<String, Arc<str>>>,
@@ -230,6 +235,14 @@ impl CellWorld {
 impl World for CellWorld {
     fn limits(&self) -> &EffectiveLimits {
         &self.limits
+    }
+
+    fn reads_typescript(&self) -> bool {
+        self.typescript
+    }
+
+    fn without_types(&self, source: &str) -> Result<String, TypeScriptError> {
+        contained::read_typescript(source)
     }
 
     fn stopper(&self) -> Arc<dyn Stop> {

@@ -27,6 +27,7 @@
 mod cell;
 mod channel;
 mod confine;
+mod contained;
 mod control;
 mod entry;
 mod life;

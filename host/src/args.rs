@@ -158,6 +158,17 @@ impl Args {
                         }
                     }
                 }
+                "--typescript" => {
+                    args.config.runtime.typescript = match value()?.as_str() {
+                        "on" => true,
+                        "off" => false,
+                        other => {
+                            return Err(UsageError(format!(
+                                "--typescript cannot be {other:?}: it is on or off"
+                            )));
+                        }
+                    }
+                }
                 "--time-zone" => args.region.time_zone = Some(place(&name, value()?)?),
                 "--locale" => args.region.locale = Some(place(&name, value()?)?),
                 "--limit" => set_limit(&mut args.config, &value()?)?,
@@ -500,6 +511,8 @@ Options:
   --confine HOW           what the host and the processes of cells give up: best-effort is all that this
                           kernel can take (the default), strict runs nothing where the kernel lacks something,
                           none is for debuggers
+  --typescript on|off     whether a source that is no JavaScript is tried as TypeScript, its types taken out in
+                          place, and a Markdown fence around it taken off (default on)
   --v1-timings WHICH      the timings in responses where the client's hello leaves it open:
                           none (default), duration or both
   --timings               the same as --v1-timings both

@@ -26,6 +26,17 @@ fn no_arguments_mean_serving_with_every_default() {
 }
 
 #[test]
+fn typescript_is_read_unless_the_operator_says_otherwise() {
+    assert!(parse(&[]).unwrap().config.runtime.typescript);
+    let off = parse(&["--typescript", "off"]).unwrap();
+    assert!(!off.config.runtime.typescript);
+    refused(
+        &["--typescript=no"],
+        "--typescript cannot be \"no\": it is on or off",
+    );
+}
+
+#[test]
 fn every_option_is_understood_in_both_spellings() {
     for arguments in [
         &["--listen", "stdio", "--log-format", "json", "--timings"][..],

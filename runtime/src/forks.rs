@@ -265,6 +265,7 @@ impl Conversation {
             source: job.source.clone(),
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
+            typescript: cell.runtime.config.typescript,
             tools: tools
                 .map(|tool| OfferedTool {
                     name: tool.name.clone(),

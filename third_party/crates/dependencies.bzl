@@ -59,10 +59,12 @@ DEPENDENCIES = {
     "libc": _crate("0.2"),
     # Searching long texts for a few bytes; the standard library looks at them one by one.
     "memchr": _crate("2"),
-    # The parser of the interactive shell: which names an entry declares, where its statements end, whether it goes on.
-    # Of the well-kept parsers of JavaScript in Rust the one with the fewest dependencies. All four are of one version.
+    # The parser of TypeScript sources, whose types are taken out, and of the interactive shell: which names an entry
+    # declares, where its statements end, whether it goes on. Of the well-kept parsers of JavaScript in Rust the one with
+    # the fewest dependencies. All five are of one version.
     "oxc_allocator": _crate("0.146", default_features = False),
     "oxc_ast": _crate("0.146", default_features = False),
+    "oxc_ast_visit": _crate("0.146", default_features = False),
     # The rest of the same compiler, for building alone: the TypeScript client becomes JavaScript and its declarations
     # with it, since no Node is in the build root.
     "oxc_codegen": _crate("0.146", default_features = False),

@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 use code_mode_api::{ContentItem, ToolDefinition, ToolKind};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::platform::LastWords;
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World, limit_text,
 };
 
 use crate::channel;
 use crate::confine::Cage;
+use crate::contained;
 use crate::life;
 use crate::probe;
 use crate::stream::{self, STREAM, Stream};
@@ -109,6 +111,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
         source,
         limits,
         answer_spin,
+        typescript,
         tools,
         stored,
     } = *run;
@@ -125,6 +128,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
     };
     let world = Rc::new(CellWorld {
         limits,
+        typescript,
         stopper: Arc::new(EndOfProcess),
         own: RefCell::default(),
         all_known: stored.is_some(),
@@ -208,6 +212,7 @@ pub(crate) fn leave_last_words(words: LastWords<'_>) {
 /// What the script reaches: all of it over the stream.
 struct CellWorld {
     limits: EffectiveLimits,
+    typescript: bool,
     stopper: Arc<EndOfProcess>,
     /// What the script has stored.
     own: RefCell<HashMap<String, Arc<str>>>,
@@ -240,6 +245,14 @@ impl CellWorld {
 impl World for CellWorld {
     fn limits(&self) -> &EffectiveLimits {
         &self.limits
+    }
+
+    fn reads_typescript(&self) -> bool {
+        self.typescript
+    }
+
+    fn without_types(&self, source: &str) -> Result<String, TypeScriptError> {
+        contained::read_typescript(source)
     }
 
     fn stopper(&self) -> Arc<dyn Stop> {

@@ -31,6 +31,7 @@ mod channel;
 mod check;
 mod confine;
 mod confine_host;
+mod contained;
 mod control;
 mod entry;
 mod huge_text;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{CellLimits, ContentItem, ToolDefinition, ToolKind, ToolName};
 use code_mode_engine::limits::{self, EffectiveLimits};
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
 };
@@ -88,6 +89,7 @@ pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
         source: CELL.to_owned(),
         limits: limits(),
         answer_spin: Duration::ZERO,
+        typescript: false,
         tools: vec![OfferedTool {
             name: TOOL.to_owned(),
             tool_name: tool_name(),
@@ -151,6 +153,16 @@ struct Nowhere {
 impl World for Nowhere {
     fn limits(&self) -> &EffectiveLimits {
         &self.limits
+    }
+
+    fn reads_typescript(&self) -> bool {
+        false
+    }
+
+    fn without_types(&self, _source: &str) -> Result<String, TypeScriptError> {
+        Err(TypeScriptError::Unreadable {
+            reason: "scripts of ours have no types".to_owned(),
+        })
     }
 
     fn stopper(&self) -> Arc<dyn Stop> {

@@ -25,6 +25,7 @@ fn run() -> Run {
         source: "text('ü')".to_owned(),
         limits: EffectiveLimits::of_operator(&CellLimits::default(), 1, 2),
         answer_spin: Duration::from_micros(7),
+        typescript: true,
         tools: vec![
             OfferedTool {
                 name: "a".to_owned(),

@@ -25,8 +25,16 @@ const VERBS: [&str; 10] = [
     "create", "read", "update", "delete", "list", "search", "export", "merge", "archive", "share",
 ];
 const NOUNS: [&str; 10] = [
-    "issue", "calendar event", "invoice", "customer", "branch", "message", "document", "deployment",
-    "contact", "payment",
+    "issue",
+    "calendar event",
+    "invoice",
+    "customer",
+    "branch",
+    "message",
+    "document",
+    "deployment",
+    "contact",
+    "payment",
 ];
 
 fn tool(number: usize) -> ServerTool {
@@ -44,7 +52,9 @@ fn tool(number: usize) -> ServerTool {
     });
     ServerTool {
         name: format!("{verb}_{}_{number}", noun.replace(' ', "_")),
-        description: format!("{verb}s one {noun} in the workspace of the team and gives it back as it is then."),
+        description: format!(
+            "{verb}s one {noun} in the workspace of the team and gives it back as it is then."
+        ),
         input_schema: to_raw_value(&schema).ok(),
         output_schema: None,
         hints: Hints::default(),
@@ -72,14 +82,21 @@ fn fastest<T>(mut run: impl FnMut() -> T) -> (T, Duration) {
 }
 
 fn main() {
-    println!("| tools | plain tools/list, bytes | our tools/list, bytes | catalog, ms | first search, ms | search, ms |");
+    println!(
+        "| tools | plain tools/list, bytes | our tools/list, bytes | catalog, ms | first search, ms | search, ms |"
+    );
     println!("|---|---|---|---|---|---|");
     for count in [10, 100, 2_000] {
-        let names: Vec<String> = (0..count.div_ceil(TOOLS_PER_SERVER)).map(|at| format!("server{at}")).collect();
+        let names: Vec<String> = (0..count.div_ceil(TOOLS_PER_SERVER))
+            .map(|at| format!("server{at}"))
+            .collect();
         let sources = || {
             let source = |(at, name): (usize, &'static str)| Source {
                 name,
-                snapshot: snapshot(at * TOOLS_PER_SERVER, ((at + 1) * TOOLS_PER_SERVER).min(count)),
+                snapshot: snapshot(
+                    at * TOOLS_PER_SERVER,
+                    ((at + 1) * TOOLS_PER_SERVER).min(count),
+                ),
             };
             let names = names.iter().map(|name| &*name.clone().leak());
             names.enumerate().map(source).collect::<Vec<_>>()
@@ -95,7 +112,9 @@ fn main() {
             .sum();
         let given = sources();
         let (catalog, built) = fastest(|| Catalog::new(&given, &[], &Policy::default()));
-        let ours = serde_json::to_vec(&guide::tools(&catalog, DEFAULT_CATALOG_BYTES)).expect("JSON").len();
+        let ours = serde_json::to_vec(&guide::tools(&catalog, DEFAULT_CATALOG_BYTES))
+            .expect("JSON")
+            .len();
         let wanted = Search {
             query: Some("archive a payment".to_owned()),
             ..Search::default()
@@ -106,6 +125,11 @@ fn main() {
         assert!(found > 0, "nothing was found");
         let (_, again) = fastest(|| search(&catalog, &wanted).map(|found| found.total));
         let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
-        println!("| {count} | {plain} | {ours} | {:.2} | {:.2} | {:.3} |", ms(built), ms(first), ms(again));
+        println!(
+            "| {count} | {plain} | {ours} | {:.2} | {:.2} | {:.3} |",
+            ms(built),
+            ms(first),
+            ms(again)
+        );
     }
 }

@@ -102,7 +102,9 @@ async fn a_client_calls_three_servers_in_one_exec_and_gets_a_table_and_an_image(
         text(['id | amount', ...table.rows.map((row) => `${row.id} | ${row.amount}`)].join('\\n'));
         text({ owner: person.name });
         image(chart);";
-    let result = client.call("exec", json!({"code": code})).await;
+    let result = client
+        .call("exec", json!({"code": code, "yield_time_ms": 60_000}))
+        .await;
     assert_eq!(
         texts(&result),
         ["id | amount\n1 | 10\n2 | 20", r#"{"owner":"person 7"}"#]
@@ -144,7 +146,9 @@ async fn tools_of_a_tools_file_stand_beside_those_of_servers() {
     )
     .await;
     let code = "text(await tools.shout('hello')); text((await tools.people__find({ id: 1 })).name)";
-    let result = client.call("exec", json!({"code": code})).await;
+    let result = client
+        .call("exec", json!({"code": code, "yield_time_ms": 60_000}))
+        .await;
     assert_eq!(texts(&result), ["HELLO", "person 1"]);
     assert_eq!(client.leave().await, Some(0));
 }

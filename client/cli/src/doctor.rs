@@ -11,7 +11,7 @@ use code_mode_api::{
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use anstyle::{AnsiColor, Style};
+use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use crate::Context;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
+use code_mode_embed::describe;
 
 use crate::args::{Cli, ColorWhen, Command, CommonArgs};
 use crate::events::{Colors, Loudness, Reporter, View};
@@ -14,7 +15,7 @@ use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
 use crate::settings::Settings;
 use crate::status::Status;
-use crate::{describe, doctor, guard, output, paths, repl, run, session};
+use crate::{doctor, guard, output, paths, repl, run, session};
 
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.

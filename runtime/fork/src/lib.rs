@@ -29,6 +29,7 @@ mod channel;
 mod confine;
 mod control;
 mod entry;
+mod huge_text;
 mod life;
 mod link;
 mod memory;

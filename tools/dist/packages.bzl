@@ -9,13 +9,20 @@ load(":release.bzl", "MAINTAINER", "PRODUCT", "RELEASE_TIME")
 _PYTHON = "/usr/bin/python3"
 _LLVM_OBJCOPY = "/usr/bin/llvm-objcopy-22"
 
+# Starts a program of tools/dist with its own folder in the path and nothing of the environment or the working folder.
+_START = "; ".join([
+    "import runpy, sys",
+    "sys.path.insert(0, sys.argv[1])",
+    "sys.argv = sys.argv[2:]",
+    "runpy.run_path(sys.argv[0], run_name='__main__')",
+])
+
 _KEY = attr.label(allow_single_file = True, default = "//tools/toolchain/cc:key")
 
 def _run_python(ctx, script, arguments, inputs, outputs, mnemonic, tools = []):
     ctx.actions.run(
         executable = _PYTHON,
-        arguments = ["-B", "-I", "-c", "import runpy, sys; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[2:]; " +
-                                       "runpy.run_path(sys.argv[0], run_name='__main__')", script.dirname, script.path, arguments],
+        arguments = ["-B", "-I", "-c", _START, script.dirname, script.path, arguments],
         env = {"LANG": "C.UTF-8"},
         inputs = depset(ctx.files._scripts + [ctx.file._key], transitive = inputs),
         mnemonic = mnemonic,

@@ -15,7 +15,7 @@ use crate::serve::serve_directly;
 use crate::sockets::Sockets;
 use crate::stdio::Stdio;
 use crate::{
-    Drain, EXIT_DEADLINE, FailureHook, HostConfig, ServeError, confinement, doors, logging,
+    Drain, EXIT_DEADLINE, FailureHook, HostConfig, ServeError, confinement, doors, logging, version,
 };
 
 /// Exit status after a clean end of input.
@@ -38,12 +38,14 @@ pub(crate) const EXIT_INTERNAL: u8 = 6;
 /// glibc makes eight heaps per processor at most, each when a thread needs it.
 const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
 
-/// Runs the program with the process's arguments and gives its exit status.
+/// Runs the program with the process's arguments and gives its exit status. `version` is what
+/// `--version` and the log say about the program.
 ///
 /// To be called on the main thread, before there is another. In a process that was started to run cells
 /// it does not return.
-pub fn main() -> ExitCode {
+pub fn main(version: &'static str) -> ExitCode {
     code_mode_runtime::entry();
+    version::set(version);
     let timings = std::env::var(args::V1_TIMINGS).ok();
     let args = match Args::parse(std::env::args().skip(1), timings) {
         Ok(args) => args,
@@ -54,7 +56,7 @@ pub fn main() -> ExitCode {
     };
     let done = match args.command {
         Command::Help => print(&args::help()),
-        Command::Version => version().and_then(|version| print(&version)),
+        Command::Version => versions().and_then(|version| print(&version)),
         Command::CheckConfinement => {
             return match confinement::check(args.confinement) {
                 Ok((lines, true)) => finish(print(&lines)),
@@ -109,6 +111,7 @@ fn serve(args: Args) -> ExitCode {
         complain(&format!("Failed to start the thread that logs: {error}"));
         return ExitCode::from(EXIT_FAILURE);
     }
+    tracing::info!(version = version::version(), "code_mode_host starts");
     if args.cells == CellMode::Threads {
         tracing::warn!(
             "cells run on threads of the host, which is not confined: a script that breaks V8 ends it"
@@ -283,14 +286,14 @@ pub(crate) fn exit_now(status: u8) -> ! {
     unsafe { libc::_exit(libc::c_int::from(status)) }
 }
 
-fn version() -> io::Result<String> {
+fn versions() -> io::Result<String> {
     let tokio = tokio_runtime()?;
     // Whether the sandbox is on is known once V8 runs.
     let _runtime = Runtime::new(RuntimeConfig::default(), tokio.handle().clone(), None)
         .map_err(io::Error::other)?;
     Ok(format!(
         "code_mode_host {}\nV8 {}\nsandbox {}\n",
-        env!("CARGO_PKG_VERSION"),
+        version::version(),
         Runtime::v8_version(),
         if Runtime::sandbox_enabled() {
             "on"

@@ -64,6 +64,30 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
+/// The calls that a zygote makes beside those of a cell, for itself and for its children until they are
+/// locked in. The kernel looks at a process's own filter only for calls that the inherited one allows, so a
+/// cell's is in force far sooner behind this one.
+const ALLOWED_TO_ZYGOTES: &[libc::c_long] = &[
+    // Orders, reports, and the streams of its children.
+    libc::SYS_poll,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_socketpair,
+    libc::SYS_fcntl,
+    libc::SYS_dup2,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    // A child, and what it says of itself before it is shut out.
+    libc::SYS_clone,
+    libc::SYS_getppid,
+    libc::SYS_openat,
+    libc::SYS_prctl,
+    // Locking a child in.
+    libc::SYS_landlock_restrict_self,
+    libc::SYS_prlimit64,
+    libc::SYS_seccomp,
+];
+
 /// How many descriptors a cell may have: its stream. `ppoll` refuses to look at more than that.
 const DESCRIPTORS: u64 = STREAM as u64 + 1;
 
@@ -99,7 +123,7 @@ impl Cage {
         }
         cage.lacking = lacking();
         if seccomp_can_trap() {
-            cage.filter = Some(filter(setup.jit)?);
+            cage.filter = Some(filter(ALLOWED, setup.jit)?);
             on_forbidden_call(forbidden);
         }
         if landlock_version() > 0 {
@@ -119,6 +143,17 @@ impl Cage {
     /// Whether no confinement was asked for.
     pub(crate) fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Allows the zygote only the calls that it and its children need. One that it makes all the same ends
+    /// it, and another takes its place. Children inherit this filter, and name what they were ended for.
+    pub(crate) fn lock_zygote_in(&self) -> Result<(), String> {
+        if self.filter.is_none() {
+            return Ok(());
+        }
+        let allowed = [ALLOWED, ALLOWED_TO_ZYGOTES].concat();
+        // It moves its program to other memory, which a cell without machine code must not.
+        apply(&filter(&allowed, Jit::On)?)
     }
 
     /// Takes all rights to files, sockets and other processes away.
@@ -165,8 +200,7 @@ impl Cage {
         use rustix::process::DumpableBehavior;
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|error| format!("Failed to make the process undumpable: {error}"))?;
-        seccompiler::apply_filter(filter)
-            .map_err(|error| format!("Failed to filter the calls of the process: {error}"))
+        apply(filter)
     }
 }
 
@@ -196,6 +230,11 @@ pub(crate) fn strictly_lacking(lacking: &[&str]) -> String {
     )
 }
 
+fn apply(filter: &BpfProgram) -> Result<(), String> {
+    seccompiler::apply_filter(filter)
+        .map_err(|error| format!("Failed to filter the calls of the process: {error}"))
+}
+
 fn ruleset() -> Result<RulesetCreated, String> {
     let made = || {
         Ruleset::default()
@@ -222,10 +261,10 @@ pub(crate) fn makes_no_code() -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![condition])
 }
 
-fn filter(jit: Jit) -> Result<BpfProgram, String> {
+fn filter(calls: &[libc::c_long], jit: Jit) -> Result<BpfProgram, String> {
     let made = || {
         let mut allowed: BTreeMap<i64, Vec<SeccompRule>> =
-            ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
+            calls.iter().map(|number| (*number, Vec::new())).collect();
         if jit == Jit::Off {
             for call in MAPPING {
                 allowed.insert(call, vec![makes_no_code()?]);

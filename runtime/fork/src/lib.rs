@@ -33,6 +33,7 @@ mod confine;
 mod confine_host;
 mod control;
 mod entry;
+mod huge_text;
 mod life;
 mod link;
 mod memory;

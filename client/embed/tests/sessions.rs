@@ -84,7 +84,9 @@ async fn a_script_that_yields_says_so() {
     let session = session(ToolSet::new()).await;
     let source = "await new Promise(resolve => setTimeout(resolve, 1)); text('so far');
         yield_control(); await new Promise(() => {})";
-    let mut cell = in_time(session.start(source)).await.unwrap();
+    // Nobody asks for the output meanwhile, so that only the script can have yielded.
+    let exec = Exec::new(source).first_look(LONG);
+    let mut cell = in_time(session.start(exec)).await.unwrap();
     loop {
         match in_time(cell.next()).await.expect("it runs on") {
             CellEvent::Yielded => break,

@@ -16,10 +16,11 @@ use crate::error::{CallError, ConnectionFailure, HostError};
 
 /// The additions to V1 that this client uses where the host has them. A host adds nothing that its
 /// client did not offer, so what nothing here would use is left out.
-pub(crate) const OFFERED: [wire::Extension; 3] = [
+pub(crate) const OFFERED: [wire::Extension; 4] = [
     wire::Extension::Limits,
     wire::Extension::Store,
     wire::Extension::Errors,
+    wire::Extension::Globals,
 ];
 
 /// The hello of every connection: version 1, and what this client uses if the host has it.
@@ -210,6 +211,10 @@ impl Requests<'_> {
             yield_time_ms: request.yield_time.map(milliseconds),
             max_output_tokens,
             limits: limits(&request.limits),
+            globals: request.globals.map(|globals| match globals {
+                api::Globals::Contract => wire::Globals::Contract,
+                api::Globals::Web => wire::Globals::Web,
+            }),
         };
         self.encode(id, |session_id| OperationRequest::Execute {
             session_id,

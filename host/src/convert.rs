@@ -21,6 +21,10 @@ pub(crate) fn execute_request(request: wire::ExecuteRequest) -> api::ExecuteRequ
         yield_time: request.yield_time_ms.map(Duration::from_millis),
         max_output_tokens: request.max_output_tokens.map(|tokens| tokens.get()),
         limits: request.limits.map(cell_limits).unwrap_or_default(),
+        globals: request.globals.map(|globals| match globals {
+            wire::Globals::Contract => api::Globals::Contract,
+            wire::Globals::Web => api::Globals::Web,
+        }),
     }
 }
 
@@ -289,6 +293,7 @@ mod tests {
             yield_time_ms: None,
             max_output_tokens: None,
             limits: None,
+            globals: None,
         });
         assert_eq!(request.yield_time, None);
         assert_eq!(request.limits, api::CellLimits::default());

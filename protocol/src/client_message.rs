@@ -156,6 +156,16 @@ wire_strings! {
     }
 }
 
+wire_strings! {
+    /// Which globals a script has.
+    pub enum Globals ("which globals a script has: contract or web") {
+        /// Those of V1 and no others.
+        Contract = "contract",
+        /// Those and what scripts expect of the web.
+        Web = "web",
+    }
+}
+
 /// One script to run.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExecuteRequest {
@@ -172,6 +182,9 @@ pub struct ExecuteRequest {
     /// Bounds of this cell; needs [`Extension::Limits`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// Which globals the script has; the host's default without it. Needs [`Extension::Globals`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub globals: Option<Globals>,
 }
 
 /// A request to observe a cell.
@@ -240,9 +253,15 @@ impl ClientMessage {
                 max_output_tokens: Some(_),
                 ..
             } => ExtensionSet::of(Extension::BoundedOutput),
-            OperationRequest::Execute { request, .. } if request.limits.is_some() => {
-                ExtensionSet::of(Extension::Limits)
-            }
+            OperationRequest::Execute { request, .. } => with(
+                with(
+                    ExtensionSet::NONE,
+                    request.limits.is_some(),
+                    Extension::Limits,
+                ),
+                request.globals.is_some(),
+                Extension::Globals,
+            ),
             OperationRequest::ExportStore { .. } | OperationRequest::ImportStore { .. } => {
                 ExtensionSet::of(Extension::Store)
             }
@@ -501,6 +520,7 @@ wire_object! {
         yield_time_ms: Option<Ranged<u64>> = "yield_time_ms",
         max_output_tokens: Option<Ranged<MaxOutputTokens>> = "max_output_tokens",
         limits: LimitsFields = "limits",
+        globals: Globals = "globals",
         cell_id: CellId = "cell_id",
     }
 }
@@ -522,6 +542,7 @@ impl InnerRequestFields {
                 yield_time_ms: in_range(self.yield_time_ms.flatten(), "yield_time_ms")?,
                 max_output_tokens: in_range(self.max_output_tokens.flatten(), "max_output_tokens")?,
                 limits: self.limits.map(LimitsFields::into_limits).transpose()?,
+                globals: self.globals,
             })
         };
         Ok(request())

@@ -52,7 +52,8 @@ mod tool;
 mod writer;
 
 pub use client_message::{
-    ClientMessage, DelegateValue, ExecuteRequest, OperationRequest, OutputTruncation, WaitRequest,
+    ClientMessage, DelegateValue, ExecuteRequest, Globals, OperationRequest, OutputTruncation,
+    WaitRequest,
 };
 pub use content::{CellOutput, CellResponse, ContentItem, ImageDetail, Timings};
 pub use enabled_tools::EnabledTools;

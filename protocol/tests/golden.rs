@@ -182,6 +182,7 @@ fn client_message(name: &str) -> ClientMessage {
                 yield_time_ms: Some(10_000),
                 max_output_tokens: None,
                 limits: None,
+                globals: None,
             },
         ),
         "session-execute-other-values" => execute(
@@ -204,6 +205,7 @@ fn client_message(name: &str) -> ClientMessage {
                 yield_time_ms: None,
                 max_output_tokens: Some(MaxOutputTokens::new(2_147_483_647).unwrap()),
                 limits: None,
+                globals: None,
             },
         ),
         "session-execute-limits" => execute(
@@ -225,6 +227,19 @@ fn client_message(name: &str) -> ClientMessage {
                     total_tool_calls: Some(8),
                     timers: Some(9),
                 }),
+                globals: None,
+            },
+        ),
+        "session-execute-globals" => execute(
+            2,
+            ExecuteRequest {
+                tool_call_id: "call-1".to_owned(),
+                enabled_tools: Vec::new().into(),
+                source: "1".to_owned(),
+                yield_time_ms: None,
+                max_output_tokens: None,
+                limits: None,
+                globals: Some(Globals::Web),
             },
         ),
         "session-wait" => wait(Some(50)),

@@ -147,9 +147,18 @@ fn execute() -> impl Strategy<Value = ExecuteRequest> {
         option::of(any::<u64>()),
         option::of(tokens),
         option::of(limits()),
+        option::of(prop_oneof![Just(Globals::Contract), Just(Globals::Web)]),
     )
         .prop_map(
-            |(tool_call_id, enabled_tools, source, yield_time_ms, max_output_tokens, limits)| {
+            |(
+                tool_call_id,
+                enabled_tools,
+                source,
+                yield_time_ms,
+                max_output_tokens,
+                limits,
+                globals,
+            )| {
                 ExecuteRequest {
                     tool_call_id,
                     enabled_tools: enabled_tools.into(),
@@ -157,6 +166,7 @@ fn execute() -> impl Strategy<Value = ExecuteRequest> {
                     yield_time_ms,
                     max_output_tokens,
                     limits,
+                    globals,
                 }
             },
         )

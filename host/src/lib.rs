@@ -7,7 +7,7 @@
 //! two sets of types are converted here by hand.
 //! [`process`] is the program around it: arguments, standard streams, exit status.
 //! [`conformance`] and [`conformance_grpc`] hold transcripts of the contracts' rules and play them
-//! against any host.
+//! against any host; [`checker`] is what their programs share.
 //!
 //! # Life cycle
 //! Handshake, then requests until the client closes its side (clean: sessions are shut down, cells
@@ -38,6 +38,7 @@
 
 mod args;
 mod calls;
+pub mod checker;
 mod closing;
 mod config;
 pub mod conformance;
@@ -60,6 +61,7 @@ mod session;
 mod sessions;
 mod stdio;
 mod tombstones;
+mod version;
 mod writer;
 
 pub use config::{

@@ -19,6 +19,7 @@ use crate::connection::Connection;
 use crate::direct::DirectOutput;
 use crate::dispatch::{Dispatcher, close_session};
 use crate::sessions::Sessions;
+use crate::version::version;
 use crate::writer::write_frames;
 use crate::{HostConfig, ServeError};
 
@@ -134,6 +135,11 @@ async fn shake_hands<R: AsyncRead + Unpin>(
     match negotiate(&hello, &offer) {
         Ok(agreement) => {
             connection.send(&agreement.to_ready());
+            tracing::info!(
+                version = version(),
+                client = ?hello.supported_versions().as_slice(),
+                "the handshake is done"
+            );
             connection.agree(agreement.capabilities);
             Ok(None)
         }

@@ -5,6 +5,7 @@ mod state;
 mod time;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use code_mode_api::{
     ToolInvocation,
 };
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::{Bound, StopCause, ToolCall};
+use code_mode_engine::{Bound, StopCause, ToolCall, panic_message};
 use serde_json::value::RawValue;
 
 use crate::call::{DelegateAnswer, DelegateCall};
@@ -89,9 +90,11 @@ impl Cell {
                 yield_pending: false,
                 terminators: Vec::new(),
                 ending: None,
+                heard: false,
                 ended_at: None,
                 stop: None,
                 stopped_at: None,
+                waits_since: None,
                 reported_unstoppable: false,
                 reach: None,
                 is_nice: false,
@@ -344,13 +347,30 @@ impl Cell {
     /// What resolves when the embedder has room for more of what this cell says; `None` when it has. For
     /// the task of a process.
     pub(crate) fn room(&self) -> Option<BoxFuture<'static, ()>> {
-        self.delegate.room(&self.id)
+        self.shielded(|| self.delegate.room(&self.id)).flatten()
     }
 
     /// Waits until the embedder has room for so many bytes more. For the cell's own thread, which holds
     /// no lock then.
     pub(crate) fn make_room(&self, bytes: usize) {
-        self.delegate.make_room(&self.id, bytes);
+        self.lock().waits_since = Some(Instant::now());
+        self.shielded(|| self.delegate.make_room(&self.id, bytes));
+        let mut state = self.lock();
+        if let (Some(since), Some(stopped)) = (state.waits_since.take(), state.stopped_at) {
+            let waited = Instant::now().saturating_duration_since(since.max(stopped));
+            state.stopped_at = Some(stopped + waited);
+        }
+    }
+
+    /// Runs code of the embedder; a panic of it becomes a failure and `None`.
+    fn shielded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                self.callback_panicked(panic_message(&*panic));
+                None
+            }
+        }
     }
 
     /// Says that the script runs no more: open tool calls are cancelled.

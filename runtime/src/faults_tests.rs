@@ -217,3 +217,102 @@ impl code_mode_api::SessionDelegate for PanickingDelegate {
         Box::pin(async { panic!("a delegate panics") })
     }
 }
+
+/// A delegate that lets a cell wait for room until it is told, or panics instead.
+struct Narrow {
+    waits: tokio::sync::mpsc::UnboundedSender<()>,
+    /// `None` for the panic.
+    room: Option<Mutex<std::sync::mpsc::Receiver<()>>>,
+}
+
+impl code_mode_api::SessionDelegate for Narrow {
+    fn make_room(&self, _cell_id: &code_mode_api::CellId, _bytes: usize) {
+        self.waits.send(()).expect("the test waits");
+        let room = self.room.as_ref().expect("a delegate panics");
+        let room = room.lock().unwrap_or_else(PoisonError::into_inner);
+        room.recv().expect("the test gives room");
+    }
+
+    fn invoke_tool(
+        &self,
+        invocation: code_mode_api::ToolInvocation,
+        _cancel: code_mode_api::CancellationSignal,
+    ) -> code_mode_api::BoxFuture<'static, Result<code_mode_api::RawJson, code_mode_api::ToolError>>
+    {
+        Box::pin(async { Ok(invocation.input) })
+    }
+
+    fn notify(
+        &self,
+        _notification: code_mode_api::Notification,
+        _cancel: code_mode_api::CancellationSignal,
+    ) -> code_mode_api::BoxFuture<'static, Result<(), code_mode_api::ToolError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_waits_for_its_embedder_does_not_count_as_unstoppable() {
+    let supervisor = Arc::new(Recording::default());
+    let runtime = runtime(RuntimeConfig::default(), Some(Arc::clone(&supervisor) as _));
+    let (waits, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+    let (room, rooms) = std::sync::mpsc::channel();
+    let delegate = Narrow {
+        waits,
+        room: Some(Mutex::new(rooms)),
+    };
+    let session = runtime
+        .open(None, Arc::new(delegate))
+        .expect("a session opens");
+    let admitted = session
+        .admit(Fixture::request("await tools.echo(1)"))
+        .expect("it is admitted");
+    let cell = Arc::clone(admitted.cell());
+    admitted.start(Box::new(|_| {}));
+    within(waiting.recv()).await.expect("the cell waits");
+    let (sender, terminated) = tokio::sync::oneshot::channel();
+    session
+        .terminate(
+            &cell.id,
+            Box::new(move |response| {
+                // The test is over when nobody listens.
+                let _ = sender.send(response);
+            }),
+        )
+        .expect("it is terminated");
+    cell.check(Instant::now() + 2 * limits::STOP_GRACE);
+    room.send(()).expect("the cell waits");
+    let response = within(terminated).await.expect("an answer");
+    let status = response.expect("it is terminated").status;
+    assert_eq!(status, CellStatus::Terminated);
+    within(session.shutdown()).await;
+    assert_eq!(supervisor.failures(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_the_embedder_makes_room_is_a_failure_and_the_cell_goes_on() {
+    let supervisor = Arc::new(Recording::default());
+    let provider = runtime(RuntimeConfig::default(), Some(Arc::clone(&supervisor) as _));
+    let (waits, _waiting) = tokio::sync::mpsc::unbounded_channel();
+    let session = provider
+        .open(None, Arc::new(Narrow { waits, room: None }))
+        .expect("a session opens");
+    let cell = session
+        .admit(Fixture::request("text(await tools.echo(1))"))
+        .expect("it is admitted");
+    let (sender, response) = tokio::sync::oneshot::channel();
+    cell.start(Box::new(move |response| {
+        sender.send(response).expect("the test waits");
+    }));
+    let response = within(response)
+        .await
+        .expect("an answer")
+        .expect("a response");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    within(session.shutdown()).await;
+    let failures = supervisor.failures();
+    assert!(
+        matches!(failures.as_slice(), [RuntimeFailure::CallbackPanicked { message, .. }] if message == "a delegate panics"),
+        "{failures:?}"
+    );
+}

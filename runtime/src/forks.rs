@@ -124,7 +124,7 @@ impl Forks {
                         session = %cell.session_id, cell = %cell.id, exec_call = cell.exec_call_id,
                         error = error_text, "the process of a cell failed"
                     );
-                    self.nursery.died_abnormally();
+                    self.nursery.died_abnormally(&link);
                 }
                 error_text
             }

@@ -34,6 +34,8 @@ pub(crate) enum Step {
     Lose,
     /// Its result is handed out.
     Deliver,
+    /// Its result comes back unread.
+    Return,
 }
 
 impl Phase {
@@ -50,6 +52,7 @@ impl Phase {
             (Finishing, Step::Complete) | (Stopping, Step::ThreadStopped) => Some(Ended),
             (Running | Finishing | Stopping, Step::Lose) => Some(Ended),
             (Ended, Step::Deliver) => Some(Delivered),
+            (Delivered, Step::Return) => Some(Ended),
             _ => None,
         }
     }
@@ -67,7 +70,7 @@ mod tests {
         Phase::Ended,
         Phase::Delivered,
     ];
-    const STEPS: [Step; 7] = [
+    const STEPS: [Step; 8] = [
         Step::Start,
         Step::ScriptEnded,
         Step::Terminate,
@@ -75,6 +78,7 @@ mod tests {
         Step::ThreadStopped,
         Step::Lose,
         Step::Deliver,
+        Step::Return,
     ];
 
     #[test]
@@ -98,16 +102,16 @@ mod tests {
                 (Phase::Stopping, Step::ThreadStopped, Phase::Ended),
                 (Phase::Stopping, Step::Lose, Phase::Ended),
                 (Phase::Ended, Step::Deliver, Phase::Delivered),
+                (Phase::Delivered, Step::Return, Phase::Ended),
             ]
         );
     }
 
     #[test]
-    fn a_delivered_cell_makes_no_step_at_all() {
-        assert!(
-            STEPS
-                .into_iter()
-                .all(|step| Phase::Delivered.after(step).is_none())
-        );
+    fn a_delivered_cell_makes_no_step_but_to_get_its_result_back() {
+        let possible = STEPS
+            .into_iter()
+            .filter(|step| Phase::Delivered.after(*step).is_some());
+        assert_eq!(possible.collect::<Vec<_>>(), [Step::Return]);
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, RawJson, SessionDelegate,
-    SessionError, SessionId, SessionOptions, SessionProvider, SideEffects, StartedCell,
-    WaitRequest,
+    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, RawJson,
+    SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider, SideEffects,
+    StartedCell, WaitRequest,
 };
 use tokio::sync::oneshot;
 
-use crate::cell::{ObservationId, Observer};
+use crate::cell::{Cell, ObservationId, Observer};
 use crate::runtime::Runtime;
 use crate::session::Session;
 
@@ -36,7 +36,7 @@ impl CodeModeSession for Session {
         Box::pin(async move {
             let admitted = self.admit(request)?;
             let cell_id = admitted.id().clone();
-            let (observer, response) = observer();
+            let (observer, response) = observer(Arc::clone(admitted.cell()));
             let observation = admitted.start(observer);
             let detach = DetachOnDrop::new(self.clone(), cell_id.clone(), observation);
             Ok(StartedCell {
@@ -52,7 +52,7 @@ impl CodeModeSession for Session {
 
     fn wait(&self, request: WaitRequest) -> BoxFuture<'_, Response> {
         Box::pin(async move {
-            let (observer, response) = observer();
+            let (observer, response) = observer(self.find(&request.cell_id)?);
             let observation = self.observe(&request.cell_id, request.yield_time, observer)?;
             let detach = DetachOnDrop::new(self.clone(), request.cell_id, observation);
             let response = receive(response).await;
@@ -63,7 +63,7 @@ impl CodeModeSession for Session {
 
     fn terminate(&self, cell_id: CellId) -> BoxFuture<'_, Response> {
         Box::pin(async move {
-            let (observer, response) = observer();
+            let (observer, response) = observer(self.find(&cell_id)?);
             Session::terminate(self, &cell_id, observer)?;
             receive(response).await
         })
@@ -90,23 +90,56 @@ impl CodeModeSession for Session {
     }
 }
 
-fn observer() -> (Observer, oneshot::Receiver<Response>) {
+fn observer(cell: Arc<Cell>) -> (Observer, oneshot::Receiver<Unread>) {
     let (sender, receiver) = oneshot::channel();
     let observer: Observer = Box::new(move |response| {
-        // The receiver is gone when its future was dropped; `DetachOnDrop` has taken the
-        // observation back then, or the cell has ended at the same moment.
-        let _ = sender.send(response);
+        // The receiver is gone when its future was dropped; what comes back is dropped here then.
+        let _ = sender.send(Unread {
+            cell,
+            response: Some(response),
+        });
     });
     (observer, receiver)
 }
 
-async fn receive(response: oneshot::Receiver<Response>) -> Response {
-    response.await.unwrap_or_else(|_| {
+async fn receive(response: oneshot::Receiver<Unread>) -> Response {
+    let response = response.await.ok().and_then(Unread::read);
+    response.unwrap_or_else(|| {
         Err(SessionError::RuntimeLost {
             cause: "the observation was dropped unanswered".to_owned(),
             side_effects: SideEffects::Possible,
         })
     })
+}
+
+/// A response on its way to the future that waits for it. Dropped on that way, because the future was, it
+/// goes back to its cell.
+struct Unread {
+    cell: Arc<Cell>,
+    /// `None` once read.
+    response: Option<Response>,
+}
+
+impl Unread {
+    fn read(mut self) -> Option<Response> {
+        let response = self.response.take();
+        if let Some(Ok(CellResponse {
+            status: CellStatus::Completed { .. } | CellStatus::Terminated,
+            ..
+        })) = response
+        {
+            self.cell.heard();
+        }
+        response
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(response) = self.response.take() {
+            self.cell.take_back(response);
+        }
+    }
 }
 
 /// Takes an observation back when its future is dropped before it has resolved.

@@ -146,6 +146,11 @@ impl Session {
         }
     }
 
+    /// The cell of this id, while it runs or has a result that nobody has had.
+    pub(crate) fn find(&self, cell: &CellId) -> Result<Arc<Cell>, SessionError> {
+        self.core().find(cell)
+    }
+
     /// Why a cell that its caller does not know cannot be observed.
     pub(crate) fn why_not(&self, cell: &CellId) -> SessionError {
         match self.core().find(cell) {
@@ -233,6 +238,10 @@ impl AdmittedCell {
     /// The cell's id.
     pub fn id(&self) -> &CellId {
         &self.cell.id
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
+        &self.cell
     }
 
     /// Starts the cell; `first` gets its first response.
@@ -366,6 +375,18 @@ impl SessionCore {
     /// The result of a cell has been handed out.
     pub(crate) fn result_delivered(&self, id: &CellId) {
         self.lock().cells.remove(id);
+    }
+
+    /// The result of a cell comes back unread, to be handed out again. False when the session is closed
+    /// for it. Such results may stand beyond the bound; there are no more of them than its callers have
+    /// dropped futures at the moment of their result.
+    pub(crate) fn result_returned(&self, cell: &Arc<Cell>) -> bool {
+        let mut state = self.lock();
+        if state.closing {
+            return false;
+        }
+        state.cells.insert(cell.id.clone(), Arc::clone(cell));
+        true
     }
 
     /// The V8 thread of a cell has ended, or the cell was never started.

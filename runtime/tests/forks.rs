@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{CellStatus, ExecuteRequest, SessionError};
+use code_mode_api::{CellStatus, ExecuteRequest, SessionError, StartedCell};
+use code_mode_fork::ABNORMAL_DEATHS_OF_A_ZYGOTE;
 use code_mode_runtime::{Cells, Confinement, Forked, Program, Runtime, RuntimeConfig, Starter};
 use code_mode_testsuite::{Call, Fixture, json, texts_of, tool, within};
 use pretty_assertions::assert_eq;
@@ -185,6 +186,96 @@ async fn a_dead_zygote_is_replaced_and_running_cells_do_not_notice() {
     fixture.recorder.open_gate();
     let response = within(running.first_response).await.expect("it goes on");
     assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    fixture.end().await;
+}
+
+/// What procfs says of a process under this name.
+fn status_of(pid: i32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    Some(line.trim_start_matches(name).trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zygote_is_confined_too_and_its_cells_once_more() {
+    let _alone = ONE_AT_A_TIME.acquire().await;
+    let fixture = fixture(RuntimeConfig {
+        ready_isolates: 0,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let cell = fixture
+        .start("tools.hang(); await new Promise(() => {})")
+        .await;
+    fixture
+        .recorder
+        .wait_for(|call| matches!(call, Call::Tool { .. }))
+        .await;
+    let filters_of = |pid: i32| -> u32 {
+        let filters = status_of(pid, "Seccomp_filters:").expect("Linux 5.9 or newer");
+        filters.parse().expect("a number")
+    };
+    // Whoever runs the tests may be filtered already.
+    let own = filters_of(i32::try_from(std::process::id()).expect("a process"));
+    let zygote = until(zygote).await;
+    assert_eq!(filters_of(zygote), own + 1);
+    let [pid] = cell_processes()[..] else {
+        panic!("there is one cell");
+    };
+    assert_eq!(filters_of(pid), own + 2);
+    for pid in [zygote, pid] {
+        assert_eq!(status_of(pid, "NoNewPrivs:").as_deref(), Some("1"));
+    }
+    drop(cell);
+    fixture.end().await;
+}
+
+/// Starts as many cells as wear a zygote out if they die, and gives their processes too.
+async fn mortal_cells(fixture: &Fixture) -> (Vec<StartedCell>, Vec<i32>) {
+    let deaths = usize::try_from(ABNORMAL_DEATHS_OF_A_ZYGOTE).expect("a small number");
+    let mut cells = Vec::new();
+    for _ in 0..deaths {
+        cells.push(
+            fixture
+                .start("tools.hang(); await new Promise(() => {})")
+                .await,
+        );
+    }
+    let pids = until(|| Some(cell_processes()).filter(|pids| pids.len() == deaths)).await;
+    (cells, pids)
+}
+
+async fn kill_all((cells, pids): (Vec<StartedCell>, Vec<i32>)) {
+    pids.into_iter().for_each(kill);
+    for cell in cells {
+        let response = within(cell.first_response).await.expect("it answers");
+        let CellStatus::Completed {
+            error_text: Some(error),
+        } = response.status
+        else {
+            panic!("{:?}", response.status);
+        };
+        assert!(error.starts_with("ProcessError: "), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zygote_is_worn_out_by_deaths_of_its_own_children_alone() {
+    let _alone = ONE_AT_A_TIME.acquire().await;
+    let fixture = fixture(RuntimeConfig {
+        ready_isolates: 0,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let children_of_the_first = mortal_cells(&fixture).await;
+    let first = until(zygote).await;
+    kill(first);
+    let second = until(|| zygote().filter(|pid| *pid != first)).await;
+    kill_all(children_of_the_first).await;
+    let children_of_the_second = mortal_cells(&fixture).await;
+    assert_eq!(zygote(), Some(second));
+    kill_all(children_of_the_second).await;
+    until(|| zygote().filter(|pid| *pid != second)).await;
     fixture.end().await;
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use code_mode_api::ContentItem;
 
 use crate::callback::{Thrown, guarded};
-use crate::output::{add, property};
+use crate::output::{add, block_url, has_prefix, property};
 use crate::script_state::ScriptState;
 use crate::strings;
 
@@ -45,29 +45,15 @@ impl Audio {
         if let Ok(url) = v8::Local::<v8::String>::try_from(url) {
             return Self::checked(strings::text(scope, url), misuse);
         }
-        let kind = property(scope, object, "type")?;
-        let data = property(scope, object, "data")?;
-        let media_type = property(scope, object, "mimeType")?;
-        let is_block = kind.is_string() && kind.to_rust_string_lossy(scope) == "audio";
-        if !is_block || !data.is_string() || !media_type.is_string() {
-            return Err(misuse());
-        }
-        let media_type = media_type.to_rust_string_lossy(scope);
-        let data = data.to_rust_string_lossy(scope);
-        if data.is_empty() || media_type.is_empty() {
-            return Err(misuse());
-        }
-        Self::checked(format!("data:{media_type};base64,{data}"), misuse)
+        let url = block_url(scope, object, "audio")?.ok_or_else(misuse)?;
+        Self::checked(url, misuse)
     }
 
     fn checked(url: String, misuse: impl Fn() -> Thrown) -> Result<Self, Thrown> {
         if url.is_empty() {
             return Err(misuse());
         }
-        let is_data = url
-            .get(..5)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
-        if !is_data {
+        if !has_prefix(&url, "data:") {
             return Err(Thrown::Type(INVALID_AUDIO.to_owned()));
         }
         Ok(Self { url })

@@ -48,6 +48,26 @@ pub(crate) fn guarded<'s, 'i>(
     }
 }
 
+/// Runs the body of a callback of V8's own that fails by giving nothing. A panic stops the script.
+pub(crate) fn shielded<'s, 'i, T>(
+    scope: &mut v8::PinScope<'s, 'i>,
+    body: impl FnOnce(&mut v8::PinScope<'s, 'i>) -> Option<T>,
+) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(|| body(scope))) {
+        Ok(given) => given,
+        Err(panic) => {
+            if let Some(state) = ScriptState::of(scope) {
+                state.stop(StopCause::Panic(panic_message(&*panic)));
+            }
+            scope.terminate_execution();
+            // V8 expects an exception of whoever gives nothing; no script catches it any more.
+            let nothing = v8::undefined(scope);
+            scope.throw_exception(nothing.into());
+            None
+        }
+    }
+}
+
 type MakeError =
     for<'s, 'i> fn(&v8::PinScope<'s, 'i>, v8::Local<'_, v8::String>) -> v8::Local<'s, v8::Value>;
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::callback::{Thrown, string};
+use crate::callback::{Thrown, shielded, string};
 use crate::script_state::ScriptState;
 use crate::{globals, tools};
 
@@ -30,9 +30,10 @@ pub(crate) fn resolve<'s>(
 ) -> Option<v8::Local<'s, v8::Module>> {
     // SAFETY: V8 calls this on the isolate's thread with the context of the import.
     v8::callback_scope!(unsafe scope, context);
-    let module = find(scope, specifier);
-    let module = throw_error(scope, module)?;
-    Some(module)
+    shielded(scope, |scope| {
+        let module = find(scope, specifier);
+        throw_error(scope, module)
+    })
 }
 
 /// Resolves a dynamic import.
@@ -42,6 +43,14 @@ pub(crate) fn import_dynamically<'s, 'i>(
     _resource: v8::Local<'s, v8::Value>,
     specifier: v8::Local<'s, v8::String>,
     _attributes: v8::Local<'s, v8::FixedArray>,
+) -> Option<v8::Local<'s, v8::Promise>> {
+    shielded(scope, |scope| namespace_promise(scope, specifier))
+}
+
+/// The promise of a module's namespace.
+fn namespace_promise<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    specifier: v8::Local<'s, v8::String>,
 ) -> Option<v8::Local<'s, v8::Promise>> {
     let resolver = v8::PromiseResolver::new(scope)?;
     let promise = resolver.get_promise(scope);
@@ -135,14 +144,16 @@ fn export_tools<'s>(
 ) -> Option<v8::Local<'s, v8::Value>> {
     // SAFETY: V8 calls this on the isolate's thread with the module's context.
     v8::callback_scope!(unsafe scope, context);
-    let state = ScriptState::of(scope)?;
-    for name in tools::callable_names(&state) {
-        let function = tools::named_function(scope, &state, name);
-        let function = throw_error(scope, function)??;
-        let name = v8::String::new(scope, name)?;
-        module.set_synthetic_module_export(scope, name, function.into())?;
-    }
-    done(scope)
+    shielded(scope, |scope| {
+        let state = ScriptState::of(scope)?;
+        for name in tools::callable_names(&state) {
+            let function = tools::named_function(scope, &state, name);
+            let function = throw_error(scope, function)??;
+            let name = v8::String::new(scope, name)?;
+            module.set_synthetic_module_export(scope, name, function.into())?;
+        }
+        done(scope)
+    })
 }
 
 fn export_helpers<'s>(
@@ -151,14 +162,16 @@ fn export_helpers<'s>(
 ) -> Option<v8::Local<'s, v8::Value>> {
     // SAFETY: as in `export_tools`.
     v8::callback_scope!(unsafe scope, context);
-    let state: Rc<ScriptState> = ScriptState::of(scope)?;
-    for helper in globals::helper_names() {
-        let value = globals::helper(scope, &state, helper);
-        let value = throw_error(scope, value)?;
-        let name = v8::String::new(scope, helper)?;
-        module.set_synthetic_module_export(scope, name, value)?;
-    }
-    done(scope)
+    shielded(scope, |scope| {
+        let state: Rc<ScriptState> = ScriptState::of(scope)?;
+        for helper in globals::helper_names() {
+            let value = globals::helper(scope, &state, helper);
+            let value = throw_error(scope, value)?;
+            let name = v8::String::new(scope, helper)?;
+            module.set_synthetic_module_export(scope, name, value)?;
+        }
+        done(scope)
+    })
 }
 
 fn done<'s>(scope: &mut v8::PinScope<'s, '_>) -> Option<v8::Local<'s, v8::Value>> {

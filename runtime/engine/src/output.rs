@@ -152,19 +152,7 @@ impl Image {
             };
             return Self::checked(strings::text(scope, url), detail, misuse);
         }
-        let kind = property(scope, object, "type")?;
-        let data = property(scope, object, "data")?;
-        let media_type = property(scope, object, "mimeType")?;
-        let is_block = kind.is_string() && kind.to_rust_string_lossy(scope) == "image";
-        if !is_block || !data.is_string() || !media_type.is_string() {
-            return Err(misuse());
-        }
-        let media_type = media_type.to_rust_string_lossy(scope);
-        let data = data.to_rust_string_lossy(scope);
-        if data.is_empty() || media_type.is_empty() {
-            return Err(misuse());
-        }
-        let url = format!("data:{media_type};base64,{data}");
+        let url = block_url(scope, object, "image")?.ok_or_else(misuse)?;
         Self::checked(url, ImageDetail::High, misuse)
     }
 
@@ -173,17 +161,13 @@ impl Image {
         detail: ImageDetail,
         misuse: impl Fn() -> Thrown,
     ) -> Result<Self, Thrown> {
-        let has_prefix = |prefix: &str| {
-            url.get(..prefix.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        };
         if url.trim().is_empty() {
             return Err(misuse());
         }
-        if has_prefix("http://") || has_prefix("https://") {
+        if has_prefix(&url, "http://") || has_prefix(&url, "https://") {
             return Err(Thrown::Type(REMOTE_IMAGE.to_owned()));
         }
-        if !has_prefix("data:") {
+        if !has_prefix(&url, "data:") {
             return Err(Thrown::Type(INVALID_IMAGE.to_owned()));
         }
         Ok(Self { url, detail })
@@ -203,6 +187,33 @@ impl Image {
             },
         )
     }
+}
+
+/// The `data:` URI of an MCP block of this kind; `None` when the object is none.
+pub(super) fn block_url<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    object: v8::Local<'s, v8::Object>,
+    expected: &str,
+) -> Result<Option<String>, Thrown> {
+    let kind = property(scope, object, "type")?;
+    let data = property(scope, object, "data")?;
+    let media_type = property(scope, object, "mimeType")?;
+    let is_block = kind.is_string() && kind.to_rust_string_lossy(scope) == expected;
+    if !is_block || !data.is_string() || !media_type.is_string() {
+        return Ok(None);
+    }
+    let media_type = media_type.to_rust_string_lossy(scope);
+    let data = data.to_rust_string_lossy(scope);
+    if data.is_empty() || media_type.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!("data:{media_type};base64,{data}")))
+}
+
+/// Whether a URL begins with this, in upper or lower case.
+pub(super) fn has_prefix(url: &str, prefix: &str) -> bool {
+    url.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn detail_of<'s>(

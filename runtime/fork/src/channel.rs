@@ -3,7 +3,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -90,4 +91,16 @@ pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Message>> {
         }
     }
     Ok(Some(Message { bytes, descriptors }))
+}
+
+/// Whether nothing arrives for so long. A peer that closes its end is heard, too.
+pub(crate) fn is_quiet(from: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut watched = libc::pollfd {
+        fd: from.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let milliseconds = libc::c_int::try_from(time.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the call is given one description and told so. An error counts as something to look at.
+    unsafe { libc::poll(&raw mut watched, 1, milliseconds) == 0 }
 }

@@ -56,6 +56,30 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
+/// The calls that a zygote makes beside those of a cell, for itself and for its children until they are
+/// locked in. The kernel looks at a process's own filter only for calls that the inherited one allows, so a
+/// cell's is in force far sooner behind this one.
+const ALLOWED_TO_ZYGOTES: &[libc::c_long] = &[
+    // Orders, reports, and the streams of its children.
+    libc::SYS_poll,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_socketpair,
+    libc::SYS_fcntl,
+    libc::SYS_dup2,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    // A child, and what it says of itself before it is shut out.
+    libc::SYS_clone,
+    libc::SYS_getppid,
+    libc::SYS_openat,
+    libc::SYS_prctl,
+    // Locking a child in.
+    libc::SYS_landlock_restrict_self,
+    libc::SYS_prlimit64,
+    libc::SYS_seccomp,
+];
+
 /// How many descriptors a cell may have: its stream. `ppoll` refuses to look at more than that.
 const DESCRIPTORS: u64 = STREAM as u64 + 1;
 
@@ -88,7 +112,7 @@ impl Cage {
         }
         cage.look_at_landlock();
         if seccomp_can_trap() {
-            cage.filter = Some(filter()?);
+            cage.filter = Some(filter(ALLOWED, SeccompAction::Trap)?);
             answer_traps();
         } else {
             cage.lacking.push("seccomp");
@@ -120,6 +144,16 @@ impl Cage {
         let version = landlock_version();
         let lacking = LACKING.iter().find(|(needed, _)| version < *needed);
         self.lacking.extend(lacking.map(|(_, what)| *what));
+    }
+
+    /// Allows the zygote only the calls that it and its children need. One that it makes all the same kills
+    /// it, and another takes its place.
+    pub(crate) fn lock_zygote_in(&self) -> Result<(), String> {
+        if self.filter.is_none() {
+            return Ok(());
+        }
+        let allowed = [ALLOWED, ALLOWED_TO_ZYGOTES].concat();
+        apply(&filter(&allowed, SeccompAction::KillProcess)?)
     }
 
     /// Takes all rights to files, sockets and other processes away.
@@ -162,9 +196,13 @@ impl Cage {
         use rustix::process::DumpableBehavior;
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|error| format!("Failed to make the process undumpable: {error}"))?;
-        seccompiler::apply_filter(filter)
-            .map_err(|error| format!("Failed to filter the calls of the process: {error}"))
+        apply(filter)
     }
+}
+
+fn apply(filter: &BpfProgram) -> Result<(), String> {
+    seccompiler::apply_filter(filter)
+        .map_err(|error| format!("Failed to filter the calls of the process: {error}"))
 }
 
 fn ruleset() -> Result<RulesetCreated, String> {
@@ -181,16 +219,11 @@ fn ruleset() -> Result<RulesetCreated, String> {
     })
 }
 
-fn filter() -> Result<BpfProgram, String> {
-    let allowed = ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
-    SeccompFilter::new(
-        allowed,
-        SeccompAction::Trap,
-        SeccompAction::Allow,
-        TargetArch::x86_64,
-    )
-    .and_then(BpfProgram::try_from)
-    .map_err(|error| format!("Failed to make the filter of calls: {error}"))
+fn filter(allowed: &[libc::c_long], otherwise: SeccompAction) -> Result<BpfProgram, String> {
+    let allowed = allowed.iter().map(|number| (*number, Vec::new())).collect();
+    SeccompFilter::new(allowed, otherwise, SeccompAction::Allow, TargetArch::x86_64)
+        .and_then(BpfProgram::try_from)
+        .map_err(|error| format!("Failed to make the filter of calls: {error}"))
 }
 
 /// The version of the kernel's Landlock; 0 or less where it has none.

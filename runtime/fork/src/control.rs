@@ -38,10 +38,15 @@ pub(crate) enum Report {
     Born(Pid),
     /// What was asked for cannot be had, and why.
     Failed(String),
+    /// Something for the log.
+    Noted(String),
 }
 
-/// The one order that a zygote takes: another child.
+/// What a zygote is ordered to do: to bear another child, which rehearses.
 pub(crate) const BEAR: &[u8] = b"bear";
+
+/// As [`BEAR`], for a cell that waits: to rehearse first would take longer than it saves.
+pub(crate) const BEAR_AT_ONCE: &[u8] = b"now";
 
 /// The one order that a starter takes: another zygote, whose end of the channel comes with it.
 pub(crate) const START: &[u8] = b"start";
@@ -98,6 +103,7 @@ impl Report {
             Self::Ready(lacking) => told(b'r', lacking),
             Self::Born(pid) => numbered(b'b', *pid),
             Self::Failed(reason) => told(b'f', reason),
+            Self::Noted(what) => told(b'n', what),
         }
     }
 
@@ -110,6 +116,7 @@ impl Report {
             b'r' => Some(Self::Ready(text())),
             b'b' => Some(Self::Born(pid()?)),
             b'f' => Some(Self::Failed(text())),
+            b'n' => Some(Self::Noted(text())),
             _ => None,
         }
     }
@@ -140,6 +147,7 @@ mod tests {
             Report::Ready(String::new()),
             Report::Born(pid),
             Report::Failed("no memory".to_owned()),
+            Report::Noted("as it should be".to_owned()),
         ] {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }

@@ -30,6 +30,7 @@ mod confine;
 mod contained;
 mod control;
 mod entry;
+mod huge_text;
 mod life;
 mod link;
 mod memory;

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags};
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::life::{Exit, Process};
 use crate::watch::watched;
-use crate::wire::{self, FromCell, HEADER_BYTES, Nonsense, OVERHEAD_BYTES, ToCell};
+use crate::wire::{FromCell, Nonsense, OVERHEAD_BYTES, Received, ToCell};
 
 /// Bytes that are read at one time.
 const READ_BYTES: usize = 64 << 10;
@@ -26,11 +27,30 @@ const KEPT_BYTES: usize = 64 << 10;
 pub struct Child {
     stream: OwnedFd,
     process: Process,
+    losses: Losses,
+}
+
+/// How many children of one zygote have died of something else than a limit or a termination.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Losses(Arc<AtomicU64>);
+
+impl Losses {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Child {
-    pub(crate) fn new(stream: OwnedFd, process: Process) -> Self {
-        Self { stream, process }
+    pub(crate) fn new(stream: OwnedFd, process: Process, losses: Losses) -> Self {
+        Self {
+            stream,
+            process,
+            losses,
+        }
     }
 
     /// Whether the process still waits for its script, as far as can be seen: one that cannot be
@@ -44,17 +64,21 @@ impl Child {
     /// # Errors
     /// When the runtime has no reactor, or the kernel refuses another descriptor to watch.
     pub fn link(self) -> io::Result<(Link, LinkReader)> {
-        let Self { stream, process } = self;
+        let Self {
+            stream,
+            process,
+            losses,
+        } = self;
         let stream = watched(stream, Interest::READABLE | Interest::WRITABLE)?;
         let link = Link {
             stream,
             process,
+            losses,
             unsent: Mutex::default(),
             sent_some: Notify::new(),
         };
         let reader = LinkReader {
-            buffer: Vec::new(),
-            start: 0,
+            received: Received::default(),
             maximum: 0,
             awake: Duration::ZERO,
             fast: true,
@@ -69,6 +93,7 @@ impl Child {
 pub struct Link {
     stream: AsyncFd<OwnedFd>,
     process: Process,
+    pub(crate) losses: Losses,
     unsent: Mutex<Unsent>,
     /// Tells the reader that there is something left to send.
     sent_some: Notify,
@@ -85,9 +110,7 @@ struct Unsent {
 /// The part of a link that takes what comes in; one task has it.
 #[derive(Debug)]
 pub struct LinkReader {
-    buffer: Vec<u8>,
-    /// Where the next message begins.
-    start: usize,
+    received: Received,
     /// The longest message that is taken, bytes.
     maximum: u64,
     /// How long to wait awake before sleeping.
@@ -224,40 +247,25 @@ impl LinkReader {
 
     /// A message that has wholly arrived.
     fn take(&mut self) -> Result<Option<FromCell>, LinkError> {
-        let bytes = self.buffer.get(self.start..).unwrap_or_default();
-        let Some(length) = wire::length(bytes) else {
-            return Ok(None);
-        };
-        if length as u64 > self.maximum {
+        if let Some(length) = self.received.next_length()
+            && length as u64 > self.maximum
+        {
             return Err(LinkError::TooLong {
                 length: length as u64,
                 maximum: self.maximum,
             });
         }
-        let Some(body) = bytes.get(HEADER_BYTES..HEADER_BYTES + length) else {
-            return Ok(None);
-        };
-        let message = FromCell::decode(body)?;
-        self.start += HEADER_BYTES + length;
-        if self.start == self.buffer.len() {
-            self.start = 0;
-            self.buffer.clear();
-            self.buffer.shrink_to(READ_BYTES);
-        }
-        Ok(Some(message))
+        Ok(self.received.take(READ_BYTES, FromCell::decode)?)
     }
 
     /// Reads what there is: how many bytes, 0 at the end of the stream, `None` when there is nothing yet.
     fn read(&mut self, link: &Link) -> io::Result<Option<usize>> {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
+        let bytes = self.received.rest();
         // Memory for a long message is taken as its bytes come, never for its word.
-        if self.buffer.capacity() - self.buffer.len() < READ_BYTES {
-            self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
+        if bytes.capacity() - bytes.len() < READ_BYTES {
+            bytes.reserve(READ_BYTES.max(bytes.len()));
         }
-        let room = rustix::buffer::spare_capacity(&mut self.buffer);
+        let room = rustix::buffer::spare_capacity(bytes);
         match rustix::net::recv(link.stream.get_ref(), room, RecvFlags::DONTWAIT) {
             Ok((count, _)) => Ok(Some(count)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
@@ -276,10 +284,10 @@ impl LinkReader {
         let until = Instant::now() + self.awake;
         while Instant::now() < until {
             tokio::task::yield_now().await;
-            let before = self.buffer.len();
+            let before = self.received.len();
             match self.read(link)? {
                 // The end of the stream is found again by whoever asks next.
-                Some(_) if self.buffer.len() == before => return Ok(false),
+                Some(_) if self.received.len() == before => return Ok(false),
                 Some(_) => return Ok(true),
                 None => {}
             }

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::channel::{self, Message};
 use crate::control::{self, Confinement, Report, Setup};
 use crate::life::{self, Process};
-use crate::link::Child;
+use crate::link::{Child, Link, Losses};
 use crate::starter::Starter;
 use crate::watch::watched;
 
@@ -108,6 +108,7 @@ struct Zygote {
     process: Process,
     started: Instant,
     numbers: Mutex<Numbers>,
+    losses: Losses,
     /// Rung when it is to be looked at.
     bell: Notify,
 }
@@ -117,7 +118,6 @@ struct Numbers {
     /// Children asked for and not yet born.
     ordered: usize,
     born: u64,
-    abnormal: u64,
     retired: bool,
 }
 
@@ -188,13 +188,11 @@ impl Nursery {
         self.shared.refill();
     }
 
-    /// Takes note of a child that has died of something else than a limit or a termination.
-    pub fn died_abnormally(&self) {
-        let zygote = self.shared.lock().zygote.clone();
-        if let Some(zygote) = zygote {
-            zygote.lock().abnormal += 1;
-            self.shared.bell.notify_one();
-        }
+    /// Takes note of a child that has died of something else than a limit or a termination. It counts
+    /// against the zygote that bore it, which may not be the one that bears now.
+    pub fn died_abnormally(&self, child: &Link) {
+        child.losses.add();
+        self.shared.bell.notify_one();
     }
 
     /// What goes wrong with births at the moment, if anything does.
@@ -243,7 +241,7 @@ impl Shared {
             .filter(|waiting| !waiting.is_closed())
             .count();
         let wanted = (waiting + self.config.ready).saturating_sub(state.ready.len());
-        zygote.order(wanted);
+        zygote.order(wanted, waiting);
     }
 
     /// Gives a child to the cell that has waited for the longest, or keeps it ready.
@@ -306,6 +304,7 @@ impl Shared {
             process,
             started: Instant::now(),
             numbers: Mutex::default(),
+            losses: Losses::default(),
             bell: Notify::new(),
         }))
     }
@@ -336,6 +335,7 @@ async fn readied(control: &AsyncFd<OwnedFd>) -> io::Result<(Process, String)> {
             }
             Report::Ready(what) => lacking = Some(what),
             Report::Born(_) => return Err(io::Error::other("the zygote bears unasked")),
+            Report::Noted(what) => tracing::debug!(what, "a zygote says"),
             Report::Failed(reason) => {
                 if let Some(process) = &process {
                     process.reap().await?;
@@ -370,12 +370,17 @@ impl Zygote {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that so many children are ordered.
-    fn order(&self, wanted: usize) {
+    /// Sees to it that so many children are ordered; for the first of them, cells wait.
+    fn order(&self, wanted: usize, waiting: usize) {
         let mut numbers = self.lock();
         while numbers.ordered < wanted.min(ORDERED_BIRTHS) && !numbers.retired {
+            let order = if numbers.ordered < waiting {
+                control::BEAR_AT_ONCE
+            } else {
+                control::BEAR
+            };
             // A zygote that is gone is found out by the task that serves it.
-            if channel::send(self.control.get_ref().as_fd(), control::BEAR, &[]).is_err() {
+            if channel::send(self.control.get_ref().as_fd(), order, &[]).is_err() {
                 return;
             }
             numbers.ordered += 1;
@@ -389,9 +394,8 @@ impl Zygote {
     }
 
     fn is_worn(&self) -> bool {
-        let numbers = self.lock();
-        numbers.born >= BIRTHS_OF_A_ZYGOTE
-            || numbers.abnormal >= ABNORMAL_DEATHS_OF_A_ZYGOTE
+        self.lock().born >= BIRTHS_OF_A_ZYGOTE
+            || self.losses.count() >= ABNORMAL_DEATHS_OF_A_ZYGOTE
             || self.started.elapsed() >= AGE_OF_A_ZYGOTE
     }
 
@@ -469,7 +473,8 @@ async fn serve(shared: Arc<Shared>, zygote: Arc<Zygote>) {
                 }
                 let mut descriptors = descriptors.into_iter();
                 if let (Some(stream), Some(process)) = (descriptors.next(), descriptors.next()) {
-                    shared.receive(Child::new(stream, Process::new(pid, process)));
+                    let process = Process::new(pid, process);
+                    shared.receive(Child::new(stream, process, zygote.losses.clone()));
                 }
                 if zygote.is_worn() {
                     shared.bell.notify_one();
@@ -486,6 +491,7 @@ async fn serve(shared: Arc<Shared>, zygote: Arc<Zygote>) {
                 tokio::time::sleep(FIRST_PAUSE).await;
                 shared.refill();
             }
+            Ok(Some((Report::Noted(what), _))) => tracing::debug!(what, "a zygote says"),
             Ok(Some((Report::Started(_) | Report::Ready(_), _))) => {}
             Ok(None) => break Some("the zygote ended".to_owned()),
             Err(error) => break Some(format!("Failed to hear from the zygote: {error}")),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::life;
-use crate::wire::{self, HEADER_BYTES, ToCell};
+use crate::wire::{HEADER_BYTES, Received, ToCell};
 
 /// The descriptor of the stream: the only one that a cell has.
 pub(crate) const STREAM: i32 = 0;
@@ -16,9 +16,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// What comes in over the stream.
 pub(crate) struct Stream {
-    /// Bytes that were read; messages begin at `start`.
-    buffer: Vec<u8>,
-    start: usize,
+    received: Received,
     /// How long to wait awake before sleeping.
     awake: Duration,
     /// Whether the last wait was short; it is not worth staying awake otherwise.
@@ -31,8 +29,7 @@ pub(crate) struct Gone;
 impl Stream {
     pub(crate) fn new() -> Self {
         Self {
-            buffer: Vec::new(),
-            start: 0,
+            received: Received::default(),
             awake: Duration::ZERO,
             fast: Cell::new(true),
         }
@@ -65,22 +62,8 @@ impl Stream {
 
     /// A message that has wholly arrived.
     fn take(&mut self) -> Result<Option<ToCell>, Gone> {
-        let bytes = self.buffer.get(self.start..).unwrap_or_default();
-        let Some(length) = wire::length(bytes) else {
-            return Ok(None);
-        };
-        let Some(body) = bytes.get(HEADER_BYTES..HEADER_BYTES + length) else {
-            return Ok(None);
-        };
-        let message = ToCell::decode(body).map_err(|_| Gone)?;
-        self.start += HEADER_BYTES + length;
-        if self.start == self.buffer.len() {
-            self.start = 0;
-            self.buffer.clear();
-            // What a large message took is not kept for the next.
-            self.buffer.shrink_to(READ_BYTES);
-        }
-        Ok(Some(message))
+        let message = self.received.take(READ_BYTES, ToCell::decode);
+        message.map_err(|_| Gone)
     }
 
     /// Reads what there is, waiting for it. False when nothing came by `until`.
@@ -118,23 +101,21 @@ impl Stream {
 
     /// Reads what there is, with these flags of `recv`. False when there is nothing.
     fn read(&mut self, flags: libc::c_int) -> Result<bool, Gone> {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
+        let length = self.received.next_length();
+        let bytes = self.received.rest();
         // A long message is read into memory that is as long, as soon as its length is known.
-        let wanted = wire::length(&self.buffer)
+        let wanted = length
             .map_or(0, |length| HEADER_BYTES + length)
-            .saturating_sub(self.buffer.len());
-        self.buffer.reserve(wanted.max(READ_BYTES));
-        let room = self.buffer.spare_capacity_mut();
+            .saturating_sub(bytes.len());
+        bytes.reserve(wanted.max(READ_BYTES));
+        let room = bytes.spare_capacity_mut();
         // SAFETY: the descriptor is a socket, and `room` is writable for the length that is passed.
         let got = unsafe { libc::recv(STREAM, room.as_mut_ptr().cast(), room.len(), flags) };
         match usize::try_from(got) {
             Ok(0) => Err(Gone),
             Ok(got) => {
                 // SAFETY: the kernel has written `got` bytes into the room behind what there was.
-                unsafe { self.buffer.set_len(self.buffer.len() + got) };
+                unsafe { bytes.set_len(bytes.len() + got) };
                 Ok(true)
             }
             Err(_) => match io::Error::last_os_error().kind() {

@@ -178,6 +178,59 @@ pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
     Some(u32::from_le_bytes(*header) as usize)
 }
 
+/// Bytes that came in over a stream, with the messages in them.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    bytes: Vec<u8>,
+    /// Where the next message begins.
+    start: usize,
+}
+
+impl Received {
+    /// The length of the next message; `None` while it is not known.
+    pub(crate) fn next_length(&self) -> Option<usize> {
+        length(self.bytes.get(self.start..).unwrap_or_default())
+    }
+
+    /// Takes the next message, as `decode` reads it, if it has wholly arrived. What a message took beyond
+    /// `kept` bytes is not kept for the next.
+    pub(crate) fn take<M>(
+        &mut self,
+        kept: usize,
+        decode: impl FnOnce(&[u8]) -> Result<M, Nonsense>,
+    ) -> Result<Option<M>, Nonsense> {
+        let Some(length) = self.next_length() else {
+            return Ok(None);
+        };
+        let body = self.start + HEADER_BYTES;
+        let Some(message) = self.bytes.get(body..body + length) else {
+            return Ok(None);
+        };
+        let message = decode(message)?;
+        self.start = body + length;
+        if self.start == self.bytes.len() {
+            self.start = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(kept);
+        }
+        Ok(Some(message))
+    }
+
+    /// The bytes that no message was made of yet, to read more behind them.
+    pub(crate) fn rest(&mut self) -> &mut Vec<u8> {
+        if self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        &mut self.bytes
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -4,6 +4,7 @@
 //! children until they write to it, so after its preparation it is kept still.
 
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use code_mode_engine::ReadyIsolate;
 use code_mode_engine::platform::{self, Helpers};
@@ -12,6 +13,7 @@ use crate::cell;
 use crate::channel;
 use crate::confine::Cage;
 use crate::control::{self, Report, Setup};
+use crate::huge_text;
 use crate::life::{self, Forked};
 use crate::memory;
 use crate::starter::CONTROL;
@@ -20,6 +22,13 @@ use crate::warm_up;
 /// What the kernel's order of killing adds for a zygote, and for a cell, beside their host.
 const ZYGOTE_SCORE: &str = "500";
 const CELL_SCORE: &str = "1000";
+
+/// How long nobody must have asked a new zygote for a child before it moves its program to huge pages. That
+/// takes as long as several births, which the first cells of a host are not to wait for.
+const QUIET_BEFORE_MOVE: Duration = Duration::from_millis(100);
+
+/// The children that a zygote bears before it does so although it is asked for more.
+const BIRTHS_BEFORE_MOVE: u32 = 32;
 
 /// The zygote's own program: prepares an isolate, then bears a child for each order, until the host
 /// closes the channel.
@@ -65,16 +74,31 @@ fn prepare(setup: &Setup) -> Result<(ReadyIsolate, Cage), String> {
     if threads != 1 {
         return Err(format!("a zygote must have one thread and has {threads}"));
     }
+    cage.lock_zygote_in()?;
     Ok((isolate, cage))
 }
 
 fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -> ! {
+    let mut born = 0_u32;
+    let mut is_moved = false;
     loop {
-        match channel::receive(control.as_fd()) {
-            Ok(Some(message)) if message.bytes == control::BEAR => {}
+        if !is_moved
+            && (born >= BIRTHS_BEFORE_MOVE || channel::is_quiet(control.as_fd(), QUIET_BEFORE_MOVE))
+        {
+            is_moved = true;
+            // SAFETY: this process has one thread, as was checked.
+            let moved = match unsafe { huge_text::move_program() } {
+                Ok(bytes) => format!("{bytes} bytes of the program are on huge pages"),
+                Err(error) => format!("the program is not on huge pages: {error}"),
+            };
+            tell(control, &Report::Noted(moved), &[]);
+        }
+        let rehearses = match channel::receive(control.as_fd()) {
+            Ok(Some(message)) if message.bytes == control::BEAR => true,
+            Ok(Some(message)) if message.bytes == control::BEAR_AT_ONCE => false,
             // The host has closed its end. Its cells go on without their zygote.
             _ => life::end(0),
-        }
+        };
         let (ours, theirs) = match channel::stream_pair() {
             Ok(pair) => pair,
             Err(error) => {
@@ -85,11 +109,12 @@ fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -
         };
         // SAFETY: this process has one thread, as was checked; `live` does not return.
         match unsafe { life::fork_sibling() } {
-            Ok(Forked::Child) => live(setup, isolate, cage, theirs),
+            Ok(Forked::Child) => live(setup, isolate, cage, theirs, rehearses),
             Ok(Forked::Parent { pid, descriptor }) => {
                 drop(theirs);
                 let descriptors = [ours.as_fd(), descriptor.as_fd()];
                 tell(control, &Report::Born(pid), &descriptors);
+                born = born.saturating_add(1);
             }
             Err(error) => {
                 let failed = format!("Failed to fork a cell: {error}");
@@ -99,14 +124,23 @@ fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -
     }
 }
 
-/// The life of a child: shut out of files and other processes, it rehearses its part; then, alone with its
-/// stream and locked in, it waits for its one script.
-fn live(setup: &Setup, mut isolate: ReadyIsolate, cage: &Cage, stream: OwnedFd) -> ! {
+/// The life of a child: shut out of files and other processes, it rehearses its part if there is time; then,
+/// alone with its stream and locked in, it waits for its one script.
+fn live(
+    setup: &Setup,
+    mut isolate: ReadyIsolate,
+    cage: &Cage,
+    stream: OwnedFd,
+    rehearses: bool,
+) -> ! {
     life::go_with_the_host(setup.host);
     life::set_name(c"cm-cell");
     life::be_killed_sooner(CELL_SCORE);
     // The first two parts need descriptors, the last one has no use for any but the stream.
-    let rehearsed = cage.shut_out().and_then(|()| warm_up::cell(&mut isolate));
+    let rehearsed = cage.shut_out().and_then(|()| match rehearses {
+        true => warm_up::cell(&mut isolate),
+        false => Ok(()),
+    });
     let stream = match cell::keep_only(stream) {
         Ok(stream) => stream,
         Err(_) => life::end(1),

@@ -11,8 +11,44 @@ use code_mode_engine::{ToolAnswer, panic_message};
 use super::state::{Ending, Event, State};
 use super::{Cell, Observer};
 use crate::call::{DelegateAnswer, DelegateFuture};
+use crate::limits::EVENTS_AT_ONCE;
 use crate::phase::{Phase, Step};
 use crate::supervisor::RuntimeFailure;
+
+/// How far somebody has come with the events of a cell.
+#[derive(PartialEq, Eq)]
+enum Carried {
+    /// There are none left.
+    All,
+    /// There are some left, and nobody else runs them.
+    Some,
+    /// Somebody else goes on.
+    Elsewhere,
+}
+
+/// Events that are left for a task. When it is dropped before it has run them, because the embedder's
+/// tokio runtime ends, they are run then.
+struct RestOfEvents(Option<Arc<Cell>>);
+
+impl RestOfEvents {
+    async fn run(mut self) {
+        while let Some(cell) = &self.0 {
+            if cell.carry(cell.lock(), EVENTS_AT_ONCE) != Carried::Some {
+                self.0 = None;
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for RestOfEvents {
+    fn drop(&mut self) {
+        if let Some(cell) = self.0.take() {
+            cell.carry(cell.lock(), usize::MAX);
+        }
+    }
+}
 
 impl Cell {
     pub(super) fn step(&self, state: &mut State, step: Step) {
@@ -65,6 +101,59 @@ impl Cell {
         if let Some(session) = self.session.upgrade() {
             session.result_delivered(&self.id);
         }
+    }
+
+    /// Takes back a response that was made and that nobody has had, so that the next observer gets it.
+    /// Of a session that has closed, or when what came later was handed out already, it is lost.
+    pub(crate) fn take_back(self: &Arc<Self>, response: Result<CellResponse, SessionError>) {
+        let mut state = self.lock();
+        let (items, ending) = match response {
+            Ok(response) => {
+                let ending = match response.status {
+                    CellStatus::Yielded => None,
+                    CellStatus::Completed { error_text } => Some(Ending::Completed { error_text }),
+                    CellStatus::Terminated => Some(Ending::Terminated),
+                };
+                (response.content_items, ending)
+            }
+            Err(SessionError::RuntimeLost {
+                cause,
+                side_effects,
+            }) => {
+                let ending = match side_effects {
+                    SideEffects::None => Ending::NeverRan { cause },
+                    SideEffects::Possible => Ending::Lost { cause },
+                };
+                (Vec::new(), Some(ending))
+            }
+            // Any other error told of the observation, and there is nothing to keep.
+            Err(_) => return,
+        };
+        let is_end = ending.is_some();
+        match state.phase {
+            Phase::Delivered if is_end && !state.heard => {
+                let kept = self.session.upgrade();
+                if !kept.is_some_and(|session| session.result_returned(self)) {
+                    return;
+                }
+                self.step(&mut state, Step::Return);
+                state.ending = ending;
+            }
+            // Another of those who waited for the same end has given it back already.
+            Phase::Ended if is_end => return,
+            Phase::Delivered => return,
+            _ => {}
+        }
+        state.items.splice(0..0, items);
+        if !is_end && state.phase != Phase::Ended {
+            self.yield_now(&mut state);
+        }
+        self.deliver(state);
+    }
+
+    /// Says that somebody has had the cell's result.
+    pub(crate) fn heard(&self) {
+        self.lock().heard = true;
     }
 
     pub(super) fn final_response(
@@ -164,12 +253,35 @@ impl Cell {
     }
 
     /// Calls the embedder with the cell's events, in order and without the lock, unless somebody
-    /// does so already: then that one goes on with what was added.
-    pub(super) fn deliver<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
-        if state.delivering {
-            return;
+    /// does so already: then that one goes on with what was added. Of a flood this thread runs the
+    /// first [`EVENTS_AT_ONCE`], a task the others.
+    pub(super) fn deliver<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+        if !state.delivering && self.carry(state, EVENTS_AT_ONCE) == Carried::Some {
+            self.leave_to_task();
         }
-        while let Some(event) = state.events.pop_front() {
+    }
+
+    /// As [`deliver`](Self::deliver), for a thread that runs no code of the embedder.
+    pub(super) fn leave<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        if !state.delivering && !state.events.is_empty() {
+            state.delivering = true;
+            drop(state);
+            self.leave_to_task();
+        }
+    }
+
+    fn leave_to_task(self: &Arc<Self>) {
+        let rest = RestOfEvents(Some(Arc::clone(self)));
+        self.tokio().spawn(rest.run());
+    }
+
+    /// Runs events, no more than `at_most`. For the one who delivers: `delivering` is set from the first
+    /// event on, and stays set while some are left.
+    fn carry<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, at_most: usize) -> Carried {
+        for _ in 0..at_most {
+            let Some(event) = state.events.pop_front() else {
+                break;
+            };
             state.delivering = true;
             drop(state);
             let done = match catch_unwind(AssertUnwindSafe(|| self.run(event))) {
@@ -181,11 +293,16 @@ impl Cell {
             };
             if !done {
                 // `delivering` stays set: the one who polls the call resumes.
-                return;
+                return Carried::Elsewhere;
             }
             state = self.lock();
         }
-        state.delivering = false;
+        state.delivering = !state.events.is_empty();
+        if state.delivering {
+            Carried::Some
+        } else {
+            Carried::All
+        }
     }
 
     /// Runs one event. False when it is finished by somebody else, who then resumes.

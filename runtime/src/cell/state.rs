@@ -58,9 +58,14 @@ pub(super) struct State {
     /// Those who wait for the V8 thread to have ended.
     pub(super) terminators: Vec<Observer>,
     pub(super) ending: Option<Ending>,
+    /// Somebody has had the result.
+    pub(super) heard: bool,
     pub(super) ended_at: Option<Instant>,
     pub(super) stop: Option<StopCause>,
+    /// When the cell was told to stop; later, by as long as it has waited for its embedder since.
     pub(super) stopped_at: Option<Instant>,
+    /// Since when the cell's own thread waits for the embedder to have room.
+    pub(super) waits_since: Option<Instant>,
     pub(super) reported_unstoppable: bool,
     /// `None` before the script begins and once it has ended.
     pub(super) reach: Option<Reach>,

@@ -50,7 +50,9 @@ impl Cell {
         {
             reach.stop_again();
         }
-        let overdue = state.stopped_at.is_some_and(|at| at + STOP_GRACE <= now);
+        // A thread that waits for its embedder does not run on.
+        let overdue = state.waits_since.is_none()
+            && state.stopped_at.is_some_and(|at| at + STOP_GRACE <= now);
         let may_run_on = state
             .reach
             .as_ref()
@@ -65,7 +67,7 @@ impl Cell {
                 }));
         }
         let next = self.next_check(&state, now);
-        self.deliver(state);
+        self.leave(state);
         next
     }
 

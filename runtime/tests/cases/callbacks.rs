@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellStatus, Notification, RawJson, SessionDelegate,
-    SessionError, SessionId, SideEffects, ToolError, ToolInvocation,
+    BoxFuture, CancellationSignal, CellId, CellStatus, CodeModeSession, Notification, RawJson,
+    SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider, SideEffects,
+    ToolError, ToolInvocation, WaitRequest,
 };
 use code_mode_runtime::{Observer, Runtime, RuntimeConfig, Session};
 use code_mode_testsuite::{Fixture, within};
@@ -266,6 +267,146 @@ async fn shutdown_calls_back_when_the_last_thread_has_ended() {
         matches!(refused, Some(SessionError::ShutDown { .. })),
         "{refused:?}"
     );
+}
+
+async fn open(log: &Log, runtime: &Runtime) -> Arc<dyn CodeModeSession> {
+    let delegate = Arc::new(log.clone());
+    SessionProvider::open_session(runtime, SessionOptions::default(), delegate)
+        .await
+        .expect("a session opens")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yield_whose_future_is_dropped_unread_comes_to_the_next_observer() {
+    let (runtime, _, log, mut words) = session();
+    let session = open(&log, &runtime).await;
+    let source = "text('a'); yield_control(); notify('yielded'); await new Promise(() => {})";
+    let started = session.execute(Fixture::request(source)).await;
+    let cell = started.expect("it is started");
+    assert_eq!(next(&mut words, 1).await, ["yielded"]);
+    drop(cell.first_response);
+    let request = WaitRequest {
+        cell_id: cell.cell_id.clone(),
+        yield_time: None,
+    };
+    let response = within(session.wait(request)).await.expect("a response");
+    assert_eq!(response.status, CellStatus::Yielded);
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["a"]);
+    within(session.shutdown()).await.expect("it shuts down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_whose_future_is_dropped_unread_comes_to_the_next_observer_and_to_no_other() {
+    let (runtime, _, log, mut words) = session();
+    let session = open(&log, &runtime).await;
+    let wait = |cell_id: &CellId| {
+        session.wait(WaitRequest {
+            cell_id: cell_id.clone(),
+            yield_time: None,
+        })
+    };
+    let started = session.execute(Fixture::request("text('a')")).await;
+    let cell = started.expect("it is started");
+    assert_eq!(next(&mut words, 1).await, ["1 closed"]);
+    drop(cell.first_response);
+    let response = within(wait(&cell.cell_id)).await.expect("a response");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["a"]);
+    let finished = within(wait(&cell.cell_id)).await;
+    assert_eq!(
+        finished,
+        Err(SessionError::CellFinished {
+            cell_id: cell.cell_id
+        })
+    );
+    within(session.shutdown()).await.expect("it shuts down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_whose_future_is_dropped_unread_comes_to_the_next_observer() {
+    let (runtime, _, log, mut words) = session();
+    let session = open(&log, &runtime).await;
+    let source = "text('a'); notify('runs'); await new Promise(() => {})";
+    let started = session.execute(Fixture::request(source)).await;
+    let cell = started.expect("it is started");
+    assert_eq!(next(&mut words, 2).await, ["runs", "delivered"]);
+    let mut terminated = session.terminate(cell.cell_id.clone());
+    std::future::poll_fn(|context| {
+        let polled = terminated.as_mut().poll(context);
+        assert!(polled.is_pending(), "its thread cannot have ended yet");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    assert_eq!(next(&mut words, 1).await, ["1 closed"]);
+    drop((terminated, cell.first_response));
+    let request = WaitRequest {
+        cell_id: cell.cell_id,
+        yield_time: None,
+    };
+    let response = within(session.wait(request)).await.expect("a response");
+    assert_eq!(response.status, CellStatus::Terminated);
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["a"]);
+    within(session.shutdown()).await.expect("it shuts down");
+}
+
+/// Says on which thread it is called.
+struct Threads(Log);
+
+impl Threads {
+    fn say(log: &Log, what: &str) {
+        let thread = std::thread::current();
+        log.say(format!("{what} on {}", thread.name().unwrap_or_default()));
+    }
+}
+
+impl SessionDelegate for Threads {
+    fn cell_stopping(&self, _cell_id: &CellId) {
+        Self::say(&self.0, "stopping");
+    }
+
+    fn invoke_tool(
+        &self,
+        _invocation: ToolInvocation,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn notify(
+        &self,
+        _notification: Notification,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_runs_no_code_of_the_embedder() {
+    let (sender, mut words) = mpsc::unbounded_channel();
+    let log = Log(sender);
+    let mut config = RuntimeConfig::default();
+    config.cell_limits.wall_time = Some(std::time::Duration::from_millis(200));
+    let runtime = runtime(config, None);
+    let session = runtime
+        .open(None, Arc::new(Threads(log.clone())))
+        .expect("a session opens");
+    let mut request = Fixture::request("await new Promise(() => {})");
+    request.yield_time = Some(std::time::Duration::from_millis(1));
+    let cell = session.admit(request).expect("it is admitted");
+    let observed = log.clone();
+    cell.start(Box::new(move |_| Threads::say(&observed, "observed")));
+    let said = next(&mut words, 2).await;
+    assert!(
+        said.iter().all(|word| !word.contains("watchdog")),
+        "{said:?}"
+    );
+    let kinds: Vec<_> = said
+        .iter()
+        .filter_map(|word| word.split(' ').next())
+        .collect();
+    assert_eq!(kinds, ["observed", "stopping"]);
+    within(session.shutdown()).await;
 }
 
 /// Answers a call only after its future was polled ten times, waking itself in between: within the

@@ -8,6 +8,7 @@ mod tls;
 mod unix;
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use code_mode_api::CancellationSignal;
@@ -38,6 +39,23 @@ impl Connections {
             drain,
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tasks: JoinSet::new(),
+        }
+    }
+
+    /// The next stream of a listener; `None` once the host drains.
+    async fn next<S, A, F>(&self, accept: impl Fn() -> F) -> Option<S>
+    where
+        F: Future<Output = io::Result<(S, A)>>,
+    {
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept() => accepted,
+                () = self.drain.cancelled() => return None,
+            };
+            match accepted {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) => not_accepted(&error).await,
+            }
         }
     }
 

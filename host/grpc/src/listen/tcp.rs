@@ -7,8 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::Connections;
 use super::tls::Tls;
-use super::{Connections, not_accepted};
 use crate::connection::{ConnectionOptions, Served};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::peer::Owner;
@@ -30,19 +30,8 @@ pub async fn serve_tcp(
     options: TcpOptions,
     drain: CancellationSignal,
 ) {
-    let mut connections = Connections::new(served, drain.clone());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = drain.cancelled() => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                not_accepted(&error).await;
-                continue;
-            }
-        };
+    let mut connections = Connections::new(served, drain);
+    while let Some(stream) = connections.next(|| listener.accept()).await {
         let Some(slot) = connections.slot() else {
             continue;
         };

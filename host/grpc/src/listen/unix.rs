@@ -75,19 +75,8 @@ pub async fn serve_unix(
     drain: CancellationSignal,
 ) {
     let ours = effective_user();
-    let mut connections = Connections::new(served, drain.clone());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = drain.cancelled() => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                not_accepted(&error).await;
-                continue;
-            }
-        };
+    let mut connections = Connections::new(served, drain);
+    while let Some(stream) = connections.next(|| listener.accept()).await {
         let user = match stream.peer_cred() {
             Ok(credentials) => credentials.uid(),
             Err(error) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use code_mode_api::{
     CellId, CellLimits, CellResponse, CellStatus, ContentItem, ExecuteRequest, FirstResponse,
-    ImageDetail, SessionError, ToolDefinition,
+    SessionError, ToolDefinition,
 };
 use serde_json::Value;
 
@@ -328,20 +328,11 @@ fn is_item(item: &ContentItem, expected: &Item) -> bool {
         (ContentItem::Text(text), Item::Text(expected)) => text == expected,
         (ContentItem::Text(text), Item::Pattern(pattern)) => pattern.matches(text),
         (ContentItem::Image { image_url, detail }, Item::Image(expected)) => {
-            let detail = detail.map(|detail| detail_name(detail).to_owned());
+            let detail = detail.map(|detail| detail.name().to_owned());
             let image = image_url.clone();
             ImageItem { image, detail } == *expected
         }
         _ => false,
-    }
-}
-
-fn detail_name(detail: ImageDetail) -> &'static str {
-    match detail {
-        ImageDetail::Auto => "auto",
-        ImageDetail::Low => "low",
-        ImageDetail::High => "high",
-        ImageDetail::Original => "original",
     }
 }
 

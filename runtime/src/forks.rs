@@ -282,6 +282,7 @@ impl Conversation {
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
             typescript: cell.runtime.config.typescript,
+            globals: cell.globals,
             tools: tools
                 .map(|tool| OfferedTool {
                     name: tool.name.clone(),

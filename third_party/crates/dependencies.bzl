@@ -37,6 +37,8 @@ DEPENDENCIES = {
     "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # Encodings of text for the web's TextDecoder, as the WHATWG says; browsers use it.
+    "encoding_rs": _crate("0.8"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
     # Sending and receiving on streams and sinks, in the example of a web socket.
@@ -160,6 +162,8 @@ DEPENDENCIES = {
     "tracing": _crate("0.1"),
     # Where the diagnostics go: stderr, as text or JSON, filtered. Without colours.
     "tracing-subscriber": _crate("0.3", features = ["env-filter", "fmt", "json", "std"], default_features = False),
+    # URLs and queries for the web's URL and URLSearchParams, as the WHATWG says.
+    "url": _crate("2"),
     # Ids that nobody can guess.
     "uuid": _crate("1", features = ["v4"]),
     # V8 itself; third_party/v8 builds it, in the configuration that these features tell the crate.

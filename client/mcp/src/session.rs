@@ -179,6 +179,7 @@ impl McpSession {
             tools: catalog.offered_to(&exec.code),
             yield_time: exec.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
             limits: self.front.limits.clone(),
+            globals: Some(Globals::Web),
             ..ExecuteRequest::new(source)
         };
         let _heard = self.state.observe(&exec_id, observer);

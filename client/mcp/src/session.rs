@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession,
-    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
+    ExecuteRequest, Globals, Notification, RawJson, SessionDelegate, SessionError, SessionId,
     SessionOptions, ToolError, ToolInvocation, WaitRequest,
 };
 use rmcp::model::ContentBlock;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::host_args::HostArgs;
 use crate::limits::Limit;
 use crate::mcp::args::McpArgs;
 use crate::units::parse_duration;
@@ -105,14 +106,6 @@ pub struct SessionArgs {
     pub images: Option<PathBuf>,
     #[command(flatten)]
     pub host: HostArgs,
-}
-
-/// Which host to use.
-#[derive(Debug, Default, Args)]
-pub struct HostArgs {
-    /// The code_mode_host program (else CODE_MODE_HOST, else beside this program)
-    #[arg(long, value_name = "PATH|URL", value_hint = ValueHint::FilePath)]
-    pub host: Option<PathBuf>,
 }
 
 /// The arguments of `code_mode run`.

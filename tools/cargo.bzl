@@ -12,6 +12,7 @@ load(":lints.bzl", "LINTS")
 MEMBERS = {
     "client": "code_mode_client",
     "client/cli": "code_mode_cli",
+    "client/grpc": "code_mode_client_grpc",
     "host": "code_mode_host",
     "host/grpc": "code_mode_host_grpc",
     "host/instructions": "code_mode_instructions",

@@ -37,8 +37,8 @@ DEPENDENCIES = {
     "deno_core_icudata": _crate("=0.78.0"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
     "http-body": _crate("1"),
-    # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
-    "hyper": _crate("1", features = ["http1", "http2", "server"], default_features = False),
+    # HTTP/2 for gRPC on any stream, with all its bounds, on both sides; HTTP/1 for the page of metrics.
+    "hyper": _crate("1", features = ["client", "http1", "http2", "server"], default_features = False),
     # The ties between hyper and tokio.
     "hyper-util": _crate("0.1", features = ["tokio"], default_features = False),
     # The kernel's Landlock: files, sockets and signals that a process gives up for good.
@@ -67,6 +67,8 @@ DEPENDENCIES = {
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
     "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # The certificates that the machine trusts, wherever its distribution keeps them.
+    "rustls-native-certs": _crate("0.8"),
     # Filters of system calls, compiled from a list.
     "seccompiler": _crate("0.5"),
     # Wire types are declared, not parsed by hand.

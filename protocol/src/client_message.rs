@@ -23,6 +23,10 @@ use crate::{
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type")]
 #[serde(try_from = "ClientFields")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is read, moved once to whoever carries it out, and gone"
+)]
 pub enum ClientMessage {
     /// The first message of a connection.
     #[serde(rename = "connection/hello")]

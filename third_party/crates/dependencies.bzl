@@ -41,14 +41,16 @@ DEPENDENCIES = {
     "encoding_rs": _crate("0.8"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
+    # Sending and receiving on streams and sinks, in the example of a web socket.
+    "futures-util": _crate("0.3", features = ["sink", "std"], default_features = False),
     # Names and values of headers. rmcp and hyper have them in their interfaces.
     "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
     "http-body": _crate("1"),
     # Bodies of answers that are ready at once.
     "http-body-util": _crate("0.1"),
-    # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
-    "hyper": _crate("1", features = ["http1", "http2", "server"], default_features = False),
+    # HTTP/2 for gRPC on any stream, with all its bounds, on both sides; HTTP/1 for the page of metrics.
+    "hyper": _crate("1", features = ["client", "http1", "http2", "server"], default_features = False),
     # The ties between hyper and tokio.
     "hyper-util": _crate("0.1", features = ["service", "tokio"], default_features = False),
     # JSON with comments, and edits that leave comments and layout as they are.
@@ -65,8 +67,14 @@ DEPENDENCIES = {
     "oxc_allocator": _crate("0.146", default_features = False),
     "oxc_ast": _crate("0.146", default_features = False),
     "oxc_ast_visit": _crate("0.146", default_features = False),
+    # The rest of the same compiler, for building alone: the TypeScript client becomes JavaScript and its declarations
+    # with it, since no Node is in the build root.
+    "oxc_codegen": _crate("0.146", default_features = False),
+    "oxc_isolated_declarations": _crate("0.146", default_features = False),
     "oxc_parser": _crate("0.146", default_features = False),
+    "oxc_semantic": _crate("0.146", default_features = False),
     "oxc_span": _crate("0.146", default_features = False),
+    "oxc_transformer": _crate("0.146", default_features = False),
     # A failed comparison of two long values shows what differs.
     "pretty_assertions": _crate("1"),
     # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.
@@ -92,6 +100,8 @@ DEPENDENCIES = {
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
     "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # The certificates that the machine trusts, wherever its distribution keeps them.
+    "rustls-native-certs": _crate("0.8"),
     # JSON schemas of Rust types, for tools that are typed closures.
     "schemars": _crate("1"),
     # Filters of system calls, compiled from a list.
@@ -104,10 +114,14 @@ DEPENDENCIES = {
     "sha2": _crate("0.11"),
     # What a configuration looks like before and after a change.
     "similar": _crate("3", features = ["std", "text"], default_features = False),
+    # Licence expressions and the standard texts of licences, for the notices that the build makes.
+    "spdx": _crate("0.13", features = ["text"]),
     # The word that was probably meant. clap brings it along.
     "strsim": _crate("0.11"),
     # Comparing secrets in a time that does not depend on them.
     "subtle": _crate("2", default_features = False),
+    # The names of the kernel's calls by their numbers, for logs.
+    "syscalls": _crate("0.8", default_features = False),
     # Private folders and files that vanish with their owner.
     "tempfile": _crate("3"),
     # How wide the terminal is. clap brings it along.
@@ -130,6 +144,8 @@ DEPENDENCIES = {
     ]),
     # TLS 1.3 for listeners beyond loopback. One provider: ring's build needs nothing but a C compiler.
     "tokio-rustls": _crate("0.26", features = ["ring"], default_features = False),
+    # Web sockets, in the example that streams to one.
+    "tokio-tungstenite": _crate("0.30", features = ["handshake"], default_features = False),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.

@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use code_mode_api::Globals;
 
+use crate::host_args::HostArgs;
 use crate::limits::Limit;
+use crate::mcp::args::McpArgs;
 use crate::units::parse_duration;
 
 /// Runs JavaScript that calls tools, in a host process of its own.
@@ -65,6 +67,8 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Check that the host works, and say what to do where it does not
     Doctor(DoctorArgs),
+    /// Give an MCP client exec, wait and search instead of all the tools of its servers
+    Mcp(Box<McpArgs>),
     /// Print the completions for a shell
     #[command(
         after_help = "bash: code_mode completions bash > ~/.local/share/bash-completion/completions/code_mode\n\
@@ -114,14 +118,6 @@ fn globals(name: &str) -> Result<Globals, String> {
         "web" => Ok(Globals::Web),
         _ => Err("globals are contract or web".to_owned()),
     }
-}
-
-/// Which host to use.
-#[derive(Debug, Default, Args)]
-pub struct HostArgs {
-    /// The code_mode_host program (else CODE_MODE_HOST, else beside this program)
-    #[arg(long, value_name = "PATH|URL", value_hint = ValueHint::FilePath)]
-    pub host: Option<PathBuf>,
 }
 
 /// The arguments of `code_mode run`.

@@ -2,8 +2,8 @@
 //! of a shell.
 //!
 //! # Purpose
-//! [`main`] carries out one command line: `program`. `args` declares it; `run`, `repl`, `describe` and `doctor`
-//! carry the commands out; `output` is the only module that writes to the standard streams. Everything
+//! [`main`] carries out one command line: `program`. `args` declares it; `run`, `repl`, `describe`, `doctor` and
+//! `mcp` carry the commands out; `output` is the only module that writes to the standard streams. Everything
 //! but `connect` knows sessions only by their traits, so that it is tested against a session without a
 //! process. `docs/cli.md` documents it for users.
 //!
@@ -20,18 +20,22 @@
 //! `delegate::MAX_TOOL_PROCESSES`, `command_tool::MAX_TOOL_OUTPUT_BYTES`, `tools_file::MAX_FILE_BYTES`,
 //! `repl_scope::MAX_CARRIED_BYTES` and `repl_lines::MAX_HISTORY` bound what it holds.
 
+mod address;
 mod args;
 mod command_tool;
 mod connect;
+mod context;
 mod delegate;
 mod doctor;
 mod drive;
 mod edited;
 mod events;
 mod guard;
+mod host_args;
 mod images;
 mod interrupts;
 mod limits;
+mod mcp;
 mod order;
 mod output;
 mod paths;
@@ -46,6 +50,7 @@ mod repl_scope;
 mod run;
 mod script_globals;
 mod session;
+mod set_up_error;
 mod settings;
 mod snippet;
 mod status;
@@ -57,7 +62,5 @@ mod units;
 
 #[cfg(test)]
 mod fake_session;
-
-use program::Context;
 
 pub use program::main;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession,
-    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
+    ExecuteRequest, Globals, Notification, RawJson, SessionDelegate, SessionError, SessionId,
     SessionOptions, ToolError, ToolInvocation, WaitRequest,
 };
 use rmcp::model::ContentBlock;
@@ -17,21 +17,13 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Event, Outcome};
+use crate::bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
 use crate::consent::{self, Decision};
-use crate::front::Front;
-use crate::observer::Observer;
+use crate::front::{Caller, Front};
+use crate::observer::{self, Observer};
 use crate::output::{self, Kept};
-use crate::prelude::{self, Prepared};
+use crate::prelude::{self, Prelude};
 use crate::upstream::ProgressSink;
-
-/// Bytes of text that a result holds, unless the model asks for more (about 10,000 tokens).
-pub const DEFAULT_OUTPUT_BYTES: usize = 40_000;
-
-/// Bytes of text that a result holds at most.
-pub const MAX_OUTPUT_BYTES: usize = 1_000_000;
-
-/// How long exec and wait may take before they return, whatever the model asks for (10 min).
-pub const MAX_YIELD_TIME: Duration = Duration::from_secs(600);
 
 /// Texts for the client that no request is there to take; the oldest goes first.
 const MAX_PENDING_NOTES: usize = 100;
@@ -165,7 +157,7 @@ impl McpSession {
         if let Err(error) = self.front.note(begun) {
             return Reply::failed(error.message);
         }
-        let prepared = prelude::prepare(&exec.code);
+        let (source, prelude) = prelude::prepare(&exec.code);
         let session = match self.open().await {
             Ok(session) => Arc::clone(session),
             Err(error) => return Reply::failed(error.to_string()),
@@ -179,7 +171,8 @@ impl McpSession {
             tools: catalog.offered_to(&exec.code),
             yield_time: exec.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
             limits: self.front.limits.clone(),
-            ..ExecuteRequest::new(prepared.source.clone())
+            globals: Some(Globals::Web),
+            ..ExecuteRequest::new(source)
         };
         let _heard = self.state.observe(&exec_id, observer);
         // Dropped while it waits, the request is taken back or its cell ended.
@@ -192,7 +185,7 @@ impl McpSession {
             Err(error) => return Reply::failed(error.to_string()),
         };
         let cell = started.cell_id.clone();
-        self.state.remember(&cell, exec_id, prepared);
+        self.state.remember(&cell, exec_id, prelude);
         let response = self.until_cancelled(&session, &cell, started.first_response, cancelled);
         self.reply(&cell, response.await, exec.output_bytes)
     }
@@ -291,7 +284,7 @@ impl McpSession {
                 let told = inner
                     .cells
                     .get(cell)
-                    .map(|known| known.prepared.restore(&error));
+                    .map(|known| known.prelude.restore(&error));
                 content.push(ContentBlock::text(shortened(told.unwrap_or(error))));
                 Standing::Failed
             }
@@ -429,7 +422,7 @@ struct Inner {
 struct Known {
     exec: String,
     begun: Instant,
-    prepared: Prepared,
+    prelude: Prelude,
     /// Its final answer was handed out.
     ended: bool,
     /// The host has closed it.
@@ -452,11 +445,6 @@ impl SessionState {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session's id in the audit log.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Lets `observer` hear from the exec's cell until what this gives is dropped.
     fn observe(self: &Arc<Self>, exec: &str, observer: Observer) -> Heard {
         let mut inner = self.lock();
@@ -471,7 +459,7 @@ impl SessionState {
         }
     }
 
-    fn remember(&self, cell: &CellId, exec: String, prepared: Prepared) {
+    fn remember(&self, cell: &CellId, exec: String, prelude: Prelude) {
         let mut inner = self.lock();
         if inner.cells.len() >= MAX_REMEMBERED_CELLS {
             let oldest = |(_, known): &(&CellId, &Known)| (!known.ended, known.begun);
@@ -480,12 +468,14 @@ impl SessionState {
                 .iter()
                 .min_by_key(oldest)
                 .map(|(cell, _)| cell.clone());
-            oldest.and_then(|cell| inner.cells.remove(&cell));
+            if let Some(gone) = oldest.and_then(|cell| inner.cells.remove(&cell)) {
+                inner.pending.remove(&gone.exec);
+            }
         }
         let known = Known {
             exec,
             begun: Instant::now(),
-            prepared,
+            prelude,
             ended: false,
             closed: false,
         };
@@ -515,18 +505,6 @@ impl SessionState {
             .map(|(_, observer)| observer.clone())
     }
 
-    /// Who hears how far a call of this exec has come.
-    pub(crate) fn progress_of(self: &Arc<Self>, exec: &str, server: &str) -> ProgressSink {
-        let state = Arc::downgrade(self);
-        let (exec, server) = (exec.to_owned(), server.to_owned());
-        Arc::new(move |text| {
-            let observer = state.upgrade().and_then(|state| state.observer_of(&exec));
-            if let Some(observer) = observer {
-                observer.progress_soon(format!("{server}: {text}"));
-            }
-        })
-    }
-
     /// Tells the client what a script says; keeps it for the next request about its cell when there is
     /// none now.
     async fn notify(&self, exec: &str, text: String) {
@@ -538,7 +516,7 @@ impl SessionState {
                 if pending.len() == MAX_PENDING_NOTES {
                     pending.pop_front();
                 }
-                pending.push_back(text);
+                pending.push_back(observer::cut(text));
             }
         }
     }
@@ -555,34 +533,49 @@ impl SessionState {
             observer.say(text).await;
         }
     }
+}
 
-    /// Asks the user whether a tool may be called with this input.
-    ///
-    /// # Errors
-    /// When the user or the client says no, in words for scripts.
-    pub(crate) async fn ask_consent(
-        &self,
-        server: &str,
-        tool: &str,
-        input: &RawJson,
-    ) -> Result<(), String> {
-        let key = (server.to_owned(), tool.to_owned());
-        let observer = {
-            let inner = self.lock();
-            if inner.consented.contains(&key) {
-                return Ok(());
+impl Caller for SessionState {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn progress_of(self: Arc<Self>, exec: &str, server: &str) -> ProgressSink {
+        let state = Arc::downgrade(&self);
+        let (exec, server) = (exec.to_owned(), server.to_owned());
+        Arc::new(move |text| {
+            let observer = state.upgrade().and_then(|state| state.observer_of(&exec));
+            if let Some(observer) = observer {
+                observer.progress_soon(format!("{server}: {text}"));
             }
-            inner.latest.clone()
-        };
-        let observer = observer.ok_or("there is nobody to ask")?;
-        match consent::ask(&observer, server, tool, input).await? {
-            Decision::Once => Ok(()),
-            Decision::Session => {
-                self.lock().consented.insert(key);
-                Ok(())
+        })
+    }
+
+    fn ask_consent<'a>(
+        &'a self,
+        server: &'a str,
+        tool: &'a str,
+        input: &'a RawJson,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let key = (server.to_owned(), tool.to_owned());
+            let observer = {
+                let inner = self.lock();
+                if inner.consented.contains(&key) {
+                    return Ok(());
+                }
+                inner.latest.clone()
+            };
+            let observer = observer.ok_or("there is nobody to ask")?;
+            match consent::ask(&observer, server, tool, input).await? {
+                Decision::Once => Ok(()),
+                Decision::Session => {
+                    self.lock().consented.insert(key);
+                    Ok(())
+                }
+                Decision::No => Err("the user did not agree".to_owned()),
             }
-            Decision::No => Err("the user did not agree".to_owned()),
-        }
+        })
     }
 }
 
@@ -624,7 +617,7 @@ impl SessionDelegate for Delegate {
             let front = front.upgrade();
             let front =
                 front.ok_or_else(|| ToolError::new("the MCP front end is shutting down"))?;
-            front.call(&state, invocation, cancel).await
+            front.call(state, invocation, cancel).await
         })
     }
 
@@ -646,5 +639,57 @@ impl SessionDelegate for Delegate {
         if let Some(known) = self.state.lock().cells.get_mut(cell_id) {
             known.closed = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+
+    fn state() -> SessionState {
+        SessionState {
+            id: "s".to_owned(),
+            inner: Mutex::default(),
+        }
+    }
+
+    fn remember(state: &SessionState, number: usize) -> CellId {
+        let cell = CellId::new(number.to_string());
+        let (_, prelude) = prelude::prepare("");
+        state.remember(&cell, format!("exec-{number}"), prelude);
+        cell
+    }
+
+    #[tokio::test]
+    async fn what_nobody_hears_is_kept_for_the_next_request_and_bounded() {
+        let state = state();
+        remember(&state, 1);
+        for number in 0..MAX_PENDING_NOTES + 2 {
+            state.notify("exec-1", number.to_string()).await;
+        }
+        let inner = state.lock();
+        let pending = &inner.pending["exec-1"];
+        assert_eq!(pending.len(), MAX_PENDING_NOTES);
+        assert_eq!(pending.front().map(String::as_str), Some("2"));
+    }
+
+    #[tokio::test]
+    async fn cells_that_have_ended_are_forgotten_first() {
+        let state = state();
+        let first = remember(&state, 0);
+        let second = remember(&state, 1);
+        state.notify("exec-1", "text".to_owned()).await;
+        assert!(state.lock().end(&second).is_some());
+        assert!(state.lock().end(&second).is_none());
+        for number in 2..=MAX_REMEMBERED_CELLS {
+            remember(&state, number);
+        }
+        let inner = state.lock();
+        assert_eq!(inner.cells.len(), MAX_REMEMBERED_CELLS);
+        assert!(inner.cells.contains_key(&first));
+        assert!(!inner.cells.contains_key(&second));
+        assert!(inner.pending.is_empty());
     }
 }

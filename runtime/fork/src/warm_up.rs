@@ -67,6 +67,19 @@ text(all.map(x => x * 2).join() + JSON.stringify({ a: JSON.parse('[1]') }));
 delete tools.warm_up;
 "#;
 
+/// Whether scripts see the time zone that was asked for, which `wanted` holds.
+pub(crate) const TIME_ZONE_CHECK: &str = r#"
+const of = (zone) => new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone;
+if (of(wanted) !== of(undefined)) throw new RangeError(`the time zone is ${of(undefined)}, not ${wanted}`);
+"#;
+
+/// The same of the locale.
+pub(crate) const LOCALE_CHECK: &str = r#"
+const of = (locale) => new Intl.NumberFormat(locale).resolvedOptions().locale;
+if (!Intl.NumberFormat.supportedLocalesOf(wanted).length) throw new RangeError(`unknown locale ${wanted}`);
+if (of(wanted) !== of(undefined)) throw new RangeError(`the locale is ${of(undefined)}, not ${wanted}`);
+"#;
+
 /// The tool that it calls.
 const TOOL: &str = "warm_up";
 
@@ -80,6 +93,11 @@ pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
     isolate.prepare_web();
     run(isolate, Globals::Web, WEB)?;
     run(isolate, Globals::Web, CELL)
+}
+
+/// Runs one of the checks above.
+pub(crate) fn check(isolate: &mut ReadyIsolate, check: &str, wanted: &str) -> Result<(), String> {
+    run(isolate, &format!("const wanted = {wanted:?};{check}"))
 }
 
 /// Prepares a child's copy of it, in its own process: the child plays a cell's whole part.

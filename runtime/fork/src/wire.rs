@@ -529,9 +529,8 @@ pub(crate) mod tell {
 
 /// The message for a call that was forbidden, made without memory. A process that aborts sends itself a
 /// signal, which is forbidden as well, and says so.
-pub(crate) fn last_words(call: i64) -> [u8; HEADER_BYTES + 9] {
-    let aborted = [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill].contains(&call);
-    let kind = if aborted {
+pub(crate) fn last_words(call: i64, aborts: bool) -> [u8; HEADER_BYTES + 9] {
+    let kind = if aborts {
         kind::ABORTED
     } else {
         kind::FORBIDDEN

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use pretty_assertions::assert_eq;
 
 use super::*;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use code_mode_api::Globals;
 
 use crate::host_args::HostArgs;
 use crate::limits::Limit;
@@ -98,6 +99,9 @@ pub struct SessionArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::parse)]
     #[arg(long_help = crate::limits::LONG_HELP)]
     pub limits: Vec<Limit>,
+    /// The globals of scripts: contract, or web for URL, TextEncoder, console and their like (else the host's choice)
+    #[arg(long, value_name = "WHICH", value_parser = globals)]
+    pub globals: Option<Globals>,
     /// Load the session's stored values from FILE and save them there at the end
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub store: Option<PathBuf>,
@@ -106,6 +110,14 @@ pub struct SessionArgs {
     pub images: Option<PathBuf>,
     #[command(flatten)]
     pub host: HostArgs,
+}
+
+fn globals(name: &str) -> Result<Globals, String> {
+    match name {
+        "contract" => Ok(Globals::Contract),
+        "web" => Ok(Globals::Web),
+        _ => Err("globals are contract or web".to_owned()),
+    }
 }
 
 /// The arguments of `code_mode run`.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use code_mode_api::{
-    CellLimits, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
-    ToolDefinition,
+    CellLimits, CodeModeSession, ExecuteRequest, Globals, SessionError, SessionOptions,
+    SessionProvider, ToolDefinition,
 };
 
 use crate::args::SessionArgs;
@@ -31,6 +31,8 @@ pub struct Plan {
     pub store: Option<PathBuf>,
     /// Bounds of each script.
     pub limits: CellLimits,
+    /// Which globals scripts have; `None` leaves it to the host.
+    pub globals: Option<Globals>,
     /// Who ends tools when this program is killed.
     pub guard: Arc<Guard>,
 }
@@ -43,6 +45,7 @@ impl Plan {
             folder,
             store: None,
             limits: CellLimits::default(),
+            globals: None,
             guard,
         }
     }
@@ -61,6 +64,7 @@ impl Plan {
             folder: context.folder.clone(),
             store: chosen(&args.store, &context.settings.store, context),
             limits: cell_limits(limits),
+            globals: args.globals,
             guard: Guard::of_this_program(),
         })
     }
@@ -114,6 +118,7 @@ pub struct OpenSession {
     tools: Arc<[ToolDefinition]>,
     store: Option<PathBuf>,
     limits: CellLimits,
+    globals: Option<Globals>,
     requests: u64,
 }
 
@@ -132,6 +137,7 @@ impl OpenSession {
             folder,
             store,
             limits,
+            globals,
             guard,
         } = plan;
         let values = match &store {
@@ -158,6 +164,7 @@ impl OpenSession {
             tools,
             store,
             limits,
+            globals,
             requests: 0,
         })
     }
@@ -169,6 +176,7 @@ impl OpenSession {
             exec_call_id: format!("exec-{}", self.requests),
             tools: self.tools.clone(),
             limits: self.limits.clone(),
+            globals: self.globals,
             ..ExecuteRequest::new(source)
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession,
-    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
+    ExecuteRequest, Globals, Notification, RawJson, SessionDelegate, SessionError, SessionId,
     SessionOptions, ToolError, ToolInvocation, WaitRequest,
 };
 use rmcp::model::ContentBlock;
@@ -171,6 +171,7 @@ impl McpSession {
             tools: catalog.offered_to(&exec.code),
             yield_time: exec.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
             limits: self.front.limits.clone(),
+            globals: Some(Globals::Web),
             ..ExecuteRequest::new(source)
         };
         let _heard = self.state.observe(&exec_id, observer);

@@ -13,6 +13,7 @@ MEMBERS = {
     "client": "code_mode_client",
     "client/cli": "code_mode_cli",
     "host": "code_mode_host",
+    "host/frames": "code_mode_frames",
     "host/grpc": "code_mode_host_grpc",
     "host/instructions": "code_mode_instructions",
     "host/service": "code_mode_service",

@@ -12,6 +12,8 @@ load(":lints.bzl", "LINTS")
 MEMBERS = {
     "client": "code_mode_client",
     "client/cli": "code_mode_cli",
+    "client/embed": "code_mode_embed",
+    "client/mcp": "code_mode_mcp",
     "host": "code_mode_host",
     "host/frames": "code_mode_frames",
     "host/grpc": "code_mode_host_grpc",
@@ -64,6 +66,7 @@ def cargo_package_manifest(name, deps, dev_deps, build_deps, binaries, benches):
         "name = \"{}\"".format(MEMBERS[folder]),
         "version = \"{}\"".format(native.module_version()),
         "edition = \"2024\"",
+        "license = \"Apache-2.0\"",
         "publish = false",
     ]
     lines += _dependency_lines("dependencies", deps)

@@ -10,6 +10,18 @@ def _stems(pattern):
     """Lists the files of a glob without folder and suffix."""
     return [path.split("/")[-1].removesuffix(".rs") for path in native.glob([pattern], allow_empty = True)]
 
+# What only the link of a program gets: an id by which a crash finds the symbols of its build.
+_BINARY_FLAGS = ["-Clink-arg=-Wl,--build-id=sha1"]
+
+def _stamp():
+    """With --stamp, programs alone learn the revision; a library that knew it would be compiled for each one."""
+    return select({
+        "//tools:stamped": {
+            "CODE_MODE_STAMPED_VERSION": native.module_version() + " ({STABLE_CODE_MODE_REVISION})",
+        },
+        "//conditions:default": {},
+    })
+
 def rust_crate(
         name,
         deps = [],
@@ -106,7 +118,9 @@ def rust_crate(
             data = binary_data,
             deps = [name] + deps + binary_deps,
             visibility = visibility,
-            **common
+            rustc_env = common["rustc_env"] | _stamp(),
+            rustc_flags = flags + _BINARY_FLAGS,
+            version = common["version"],
         )
 
     rust_test(

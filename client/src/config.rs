@@ -16,7 +16,8 @@ pub const DEFAULT_STARTUP_DEADLINE: Duration = Duration::from_secs(20);
 pub const DEFAULT_SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a host may take to answer a call, beyond any yield time that the call asks for (60 s).
 pub const DEFAULT_CALL_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a host may take to read what is written to it before it counts as hung (30 s).
+/// How long a host may leave what is written to it wholly unread before it counts as hung (30 s). One
+/// that reads slowly is left alone.
 pub const DEFAULT_WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// Sessions open at one time in one provider.
 pub const DEFAULT_MAX_SESSIONS: usize = 64;
@@ -119,6 +120,11 @@ pub struct ProviderConfig {
     /// Whether one more host is kept started and greeted, so that a session or a replacement need
     /// not wait for a start. Defaults to `false`.
     pub keep_spare: bool,
+    /// Whether the client keeps a copy of each session's stored values and puts them back when the
+    /// session gets a fresh host; the response that tells of the loss says so. The copy is renewed
+    /// after each cell that has ended, which costs a request. Needs a host that can export and import
+    /// stored values; has no effect with others. Defaults to `false`.
+    pub keep_store: bool,
     /// Sessions open at one time. Defaults to [`DEFAULT_MAX_SESSIONS`].
     pub max_sessions: usize,
     /// Deadlines of each connection.
@@ -138,6 +144,7 @@ impl ProviderConfig {
             resource_limits: ResourceLimits::default(),
             isolation: Isolation::default(),
             keep_spare: false,
+            keep_store: false,
             max_sessions: DEFAULT_MAX_SESSIONS,
             deadlines: Deadlines::default(),
             limits: ConnectionLimits::default(),

@@ -24,6 +24,8 @@ pub(crate) enum ConnectionFailure {
     Undecodable(String),
     #[error("the host's output could not be read: {0}")]
     Read(String),
+    #[error("{0}")]
+    ConnectionLost(String),
     #[error("the host broke the protocol: {0}")]
     Violation(String),
     #[error("the host's input could not be written: {0}")]

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use code_mode_api::{CellId, StateLost};
+use code_mode_api::{CellId, RestoredStore, StateLost};
 
 /// How many lost generations of a session are remembered with their cause; of an older one it is
 /// still known that it was lost.
@@ -73,6 +73,13 @@ impl Losses {
             )
     }
 
+    /// Takes note of what the generation that follows the lost one has got back.
+    pub(crate) fn set_restored(&mut self, restored: Option<RestoredStore>) {
+        if let Some(loss) = &mut self.untold {
+            loss.restored = restored;
+        }
+    }
+
     /// What a response of this generation has to tell of earlier ones; it is told once.
     pub(crate) fn take_untold(&mut self, generation: u64) -> Option<StateLost> {
         self.untold
@@ -88,6 +95,7 @@ mod tests {
         StateLost {
             lost_generation,
             cause: format!("cause {lost_generation}"),
+            restored: None,
         }
     }
 

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::config::{Isolation, ProviderConfig};
 use crate::connection::{Connection, HostHandle};
+use crate::connector::Connector;
 use crate::error::ConnectionFailure;
 use crate::flight::Flight;
 use crate::process::{self, Link, SpawnError};
@@ -25,6 +26,18 @@ pub(crate) struct ProcessLauncher(pub(crate) Arc<ProviderConfig>);
 impl Launcher for ProcessLauncher {
     fn launch(&self) -> BoxFuture<'_, Result<Link, SpawnError>> {
         Box::pin(process::start(&self.0))
+    }
+}
+
+/// Asks a connector for a connection.
+pub(crate) struct ConnectorLauncher(pub(crate) Arc<dyn Connector>);
+
+impl Launcher for ConnectorLauncher {
+    fn launch(&self) -> BoxFuture<'_, Result<Link, SpawnError>> {
+        Box::pin(async {
+            let streams = self.0.connect().await.map_err(SpawnError::Connect)?;
+            Ok(process::connected(streams))
+        })
     }
 }
 
@@ -168,10 +181,10 @@ impl Hosts {
             return Err(closed());
         }
         let begun = Instant::now();
-        let link = self
-            .launcher
-            .launch()
-            .await
+        let launched = timeout(self.config.deadlines.startup, self.launcher.launch()).await;
+        let late = || ConnectionFailure::StartupDeadline(self.config.deadlines.startup);
+        let link = launched
+            .map_err(|_| Arc::<str>::from(late().to_string()))?
             .map_err(|error| Arc::<str>::from(ConnectionFailure::Spawn(error).to_string()))?;
         let greeting = Connection::greet(link, &self.config, begun)?;
         {

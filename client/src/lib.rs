@@ -30,6 +30,8 @@
 mod backoff;
 mod config;
 mod connection;
+mod connector;
+mod delegate;
 mod error;
 mod find_host;
 mod flight;
@@ -41,6 +43,7 @@ mod provider;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod store_copy;
 mod tools;
 
 pub use backoff::{FIRST_RESTART_PAUSE, MAX_RESTART_PAUSE, STABLE_AFTER};
@@ -50,7 +53,8 @@ pub use config::{
     DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_STARTUP_DEADLINE, DEFAULT_WRITE_DEADLINE, Deadlines,
     Environment, Isolation, ProviderConfig,
 };
-pub use connection::HostInfo;
+pub use connection::{CANCEL_GRACE, HostInfo};
+pub use connector::{Connector, LOST, Streams};
 pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
-pub use process::{Resource, ResourceLimits};
+pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};

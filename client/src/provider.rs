@@ -11,7 +11,9 @@ use code_mode_api::{
 
 use crate::config::ProviderConfig;
 use crate::connection::HostInfo;
-use crate::hosts::{Hosts, Launcher, ProcessLauncher};
+use crate::connector::Connector;
+use crate::delegate::Delegate;
+use crate::hosts::{ConnectorLauncher, Hosts, Launcher, ProcessLauncher};
 use crate::session::ProcessSession;
 
 /// How many ids of closed sessions are remembered, so that opening one again is refused.
@@ -32,6 +34,12 @@ impl ProcessSessionProvider {
         let config = Arc::new(config);
         let launcher = Box::new(ProcessLauncher(Arc::clone(&config)));
         Self::with_launcher(config, launcher)
+    }
+
+    /// A provider whose hosts are reached by what `connector` makes. Of `config` everything holds but
+    /// what is about a process: program, arguments, environment, working folder, resource limits.
+    pub fn with_connector(config: ProviderConfig, connector: Arc<dyn Connector>) -> Self {
+        Self::with_launcher(Arc::new(config), Box::new(ConnectorLauncher(connector)))
     }
 
     pub(crate) fn with_launcher(config: Arc<ProviderConfig>, launcher: Box<dyn Launcher>) -> Self {
@@ -85,7 +93,8 @@ impl SessionProvider for ProcessSessionProvider {
     ) -> BoxFuture<'_, Result<Arc<dyn CodeModeSession>, SessionError>> {
         Box::pin(async move {
             let place = Registry::enter(&self.registry, options.session_id)?;
-            let session = ProcessSession::new(place, Arc::clone(&self.hosts), delegate);
+            let delegate = Delegate::new(delegate);
+            let session = ProcessSession::new(Arc::new(place), Arc::clone(&self.hosts), delegate);
             Ok(Arc::new(session) as Arc<dyn CodeModeSession>)
         })
     }
@@ -105,7 +114,8 @@ struct Ids {
     closed_order: VecDeque<SessionId>,
 }
 
-/// The place of an open session in its provider; given up when the session has ended.
+/// The place of an open session in its provider; given up when nobody holds the session any more and
+/// its host has closed it, or has ended.
 pub(crate) struct Place {
     pub(crate) id: SessionId,
     registry: Arc<Registry>,
@@ -160,6 +170,17 @@ impl Ids {
 }
 
 impl Place {
+    /// A place in a provider of its own.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Arc<Self> {
+        let registry = Arc::new(Registry {
+            max_sessions: 1,
+            next: AtomicU64::new(1),
+            ids: Mutex::default(),
+        });
+        Arc::new(Registry::enter(&registry, None).unwrap_or_else(|_| unreachable!("it is empty")))
+    }
+
     /// A number that no other session or generation of this provider has.
     pub(crate) fn next_number(&self) -> u64 {
         self.registry.next.fetch_add(1, Ordering::Relaxed)

@@ -8,39 +8,47 @@
 //! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host |
 //! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost |
 //! | shut down | refused | refused | refused |
+//!
+//! A session whose provider keeps copies of stores binds to a fresh host with the values of its copy.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CodeModeSession, ExecuteRequest, RawJson, SessionDelegate,
-    SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, HostExit,
+    RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
+    WaitRequest,
 };
+use tokio::sync::watch;
 
 use crate::config::Isolation;
 use crate::connection::Connection;
 use crate::connection::events::{Observed, OpenSession};
+use crate::delegate::Delegate;
 use crate::error::CallError;
 use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::messages::session_error;
+use crate::process::Exit;
 use crate::provider::Place;
+use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 
 /// A session whose cells run in a host process. Dropping it ends its cells, without waiting.
 pub(crate) struct ProcessSession(Arc<Shared>);
 
 struct Shared {
-    place: Place,
+    id: SessionId,
     hosts: Arc<Hosts>,
-    delegate: Arc<dyn SessionDelegate>,
+    delegate: Delegate,
     tools: LastTools,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// `None` once the session was shut down or dropped; its host may hold it for longer.
+    place: Option<Arc<Place>>,
     /// The newest generation that was bound; 0 before the first.
     generation: u64,
     bound: Option<Bound>,
@@ -48,6 +56,9 @@ struct State {
     /// Whether the bound generation has held anything that can be lost.
     used: bool,
     losses: Losses,
+    copy: StoreCopy,
+    /// Where it is told how the last lost host's process has ended.
+    lost_host: Option<watch::Receiver<Option<Exit>>>,
     shutdown: Option<Flight<Result<(), SessionError>>>,
     dropped: bool,
 }
@@ -61,13 +72,26 @@ struct Bound {
 }
 
 impl ProcessSession {
-    pub(crate) fn new(place: Place, hosts: Arc<Hosts>, delegate: Arc<dyn SessionDelegate>) -> Self {
+    pub(crate) fn new(place: Arc<Place>, hosts: Arc<Hosts>, delegate: Delegate) -> Self {
+        let id = place.id.clone();
+        let state = State {
+            place: Some(place),
+            generation: 0,
+            bound: None,
+            binding: None,
+            used: false,
+            losses: Losses::default(),
+            copy: StoreCopy::default(),
+            lost_host: None,
+            shutdown: None,
+            dropped: false,
+        };
         Self(Arc::new(Shared {
-            place,
+            id,
             hosts,
             delegate,
             tools: LastTools::default(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }))
     }
 }
@@ -81,6 +105,7 @@ impl Drop for ProcessSession {
             if state.shutdown.is_some() {
                 None
             } else {
+                state.place = None;
                 state.bound.take()
             }
         };
@@ -92,7 +117,7 @@ impl Drop for ProcessSession {
 
 impl CodeModeSession for ProcessSession {
     fn session_id(&self) -> &SessionId {
-        &self.0.place.id
+        &self.0.id
     }
 
     fn execute(&self, request: ExecuteRequest) -> BoxFuture<'_, Result<StartedCell, SessionError>> {
@@ -140,8 +165,18 @@ impl CodeModeSession for ProcessSession {
             let bound = self.0.bind().await?;
             self.0.note_use(&bound);
             let stored = bound.connection.import_store(&bound.wire_id, values).await;
+            if stored.is_ok() {
+                self.0.renew_copy(bound.generation);
+            }
             stored.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
+    }
+
+    fn host_exit(&self) -> Option<HostExit> {
+        let mut state = self.0.lock();
+        self.0.note_loss(&mut state);
+        let exit = *state.lost_host.as_ref()?.borrow();
+        exit.and_then(Exit::told)
     }
 
     fn shutdown(&self) -> BoxFuture<'_, Result<(), SessionError>> {
@@ -187,7 +222,7 @@ impl Shared {
     async fn bind(self: &Arc<Self>) -> Result<Bound, SessionError> {
         let flight = {
             let mut state = self.lock();
-            self.refuse_if_ended(&state)?;
+            let place = self.place(&state)?;
             self.note_loss(&mut state);
             if let Some(bound) = &state.bound {
                 return Ok(bound.clone());
@@ -198,7 +233,7 @@ impl Shared {
             let shared = self;
             state
                 .binding
-                .get_or_insert_with(|| shared.start_binding())
+                .get_or_insert_with(|| shared.start_binding(place))
                 .clone()
         };
         flight.join().await.unwrap_or_else(|| Err(runtime_gone()))
@@ -206,15 +241,22 @@ impl Shared {
 
     /// Binds in a task of its own: a caller that goes away while the host starts costs nothing, and
     /// the next caller finds the host ready.
-    fn start_binding(self: &Arc<Self>) -> Flight<Result<Bound, SessionError>> {
+    fn start_binding(self: &Arc<Self>, place: Arc<Place>) -> Flight<Result<Bound, SessionError>> {
         let shared = Arc::clone(self);
         Flight::start(async move {
-            let result = shared.open().await;
+            let result = shared.open(place).await;
             let mut state = shared.lock();
             state.binding = None;
-            let Ok(bound) = result else { return result };
+            let (bound, restored) = match result {
+                Ok(opened) => opened,
+                Err(error) => return Err(error),
+            };
             state.generation = bound.generation;
-            state.used = false;
+            state.used = restored.is_some_and(|restored| restored.values > 0);
+            if restored.is_some() {
+                state.copy.restored();
+            }
+            state.losses.set_restored(restored);
             if state.dropped && state.shutdown.is_none() {
                 drop(state);
                 shared.let_go(&bound);
@@ -225,7 +267,10 @@ impl Shared {
         })
     }
 
-    async fn open(self: &Arc<Self>) -> Result<Bound, SessionError> {
+    async fn open(
+        self: &Arc<Self>,
+        place: Arc<Place>,
+    ) -> Result<(Bound, Option<RestoredStore>), SessionError> {
         let connection = self
             .hosts
             .acquire()
@@ -235,20 +280,25 @@ impl Shared {
             })?;
         let generation = self.lock().generation + 1;
         // The host's sessions are numbered because an id is never used twice on one connection.
-        let wire_id: Arc<str> =
-            Arc::from(format!("{}#{}", self.place.id, self.place.next_number()));
+        let wire_id: Arc<str> = Arc::from(format!("{}#{}", self.id, place.next_number()));
         let session = OpenSession {
             wire_id: Arc::clone(&wire_id),
-            id: self.place.id.clone(),
+            id: self.id.clone(),
             generation,
-            delegate: Arc::clone(&self.delegate),
+            delegate: self.delegate.clone(),
+            place,
         };
-        match connection.open(session).await {
-            Ok(()) => Ok(Bound {
-                connection,
-                wire_id,
-                generation,
-            }),
+        let bound = Bound {
+            connection: connection.clone(),
+            wire_id,
+            generation,
+        };
+        let opened = match connection.open(session).await {
+            Ok(()) => self.restore(&bound).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(restored) => Ok((bound, restored)),
             Err(error) => {
                 if connection.failure().is_some() {
                     self.hosts.lost(&connection);
@@ -259,6 +309,58 @@ impl Shared {
                 Err(self.error(error, None, SideEffects::None))
             }
         }
+    }
+
+    /// Gives a fresh host the values of the copy, if there is one. An error is the end of the host.
+    async fn restore(&self, bound: &Bound) -> Result<Option<RestoredStore>, CallError> {
+        let Some((values, restored)) = self.lock().copy.to_restore() else {
+            return Ok(None);
+        };
+        if values.is_empty() {
+            return Ok(Some(restored));
+        }
+        match bound.connection.import_store(&bound.wire_id, values).await {
+            Ok(()) => Ok(Some(restored)),
+            Err(error @ CallError::Lost { .. }) => Err(error),
+            Err(error) => {
+                // A host of another build may lack the capability, or bound its stores closer.
+                tracing::warn!(session = %self.id, %error, "stored values could not be put back");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Has the copy of the stored values made anew, in a task that nobody waits for.
+    fn renew_copy(self: &Arc<Self>, generation: u64) {
+        if !self.hosts.config.keep_store {
+            return;
+        }
+        let bound = {
+            let mut state = self.lock();
+            let bound = state.bound.clone();
+            let Some(bound) = bound.filter(|bound| bound.generation == generation) else {
+                return;
+            };
+            if !state.copy.note_change() {
+                return;
+            }
+            bound
+        };
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let values = bound.connection.export_store(&bound.wire_id).await;
+                if let Err(error) = &values {
+                    tracing::debug!(session = %shared.id, %error, "the copy of the store is old");
+                }
+                let mut state = shared.lock();
+                // A copy of a lost generation is as old as what the present one began with.
+                let values = values.ok().filter(|_| state.generation == generation);
+                if !state.copy.take(values) {
+                    return;
+                }
+            }
+        });
     }
 
     /// The host of a cell, and the cell's id there. Never starts a host.
@@ -313,20 +415,40 @@ impl Shared {
                 // Its result is in the state, and its error is another caller's.
                 drop(binding.join().await);
             }
-            let Some(bound) = shared.lock().bound.take() else {
-                return Ok(());
+            let bound = shared.lock().bound.take();
+            let closed = match &bound {
+                // Where its host has failed, its cells and values are gone already, as everybody
+                // concerned was told.
+                Some(bound) if bound.connection.failure().is_none() => shared.close(bound).await,
+                Some(_) | None => Ok(()),
             };
-            if bound.connection.failure().is_some() {
-                // Its cells and values are gone already, as everybody concerned was told.
-                return Ok(());
-            }
-            let closed = bound.connection.close_session(&bound.wire_id).await;
-            if shared.hosts.config.isolation == Isolation::PerSession {
-                bound.connection.close();
-                bound.connection.ended().await;
+            let mut state = shared.lock();
+            if let (Err(CallError::Host(_)), Some(bound)) = (&closed, bound)
+                && shared.hosts.config.isolation == Isolation::Shared
+            {
+                // The host has refused, so the session lives on and can be shut down again.
+                state.shutdown = None;
+                if state.dropped {
+                    state.place = None;
+                    drop(state);
+                    shared.let_go(&bound);
+                } else {
+                    state.bound = Some(bound);
+                }
+            } else {
+                state.place = None;
             }
             closed.map_err(|error| shared.error(error, None, SideEffects::Possible))
         })
+    }
+
+    async fn close(&self, bound: &Bound) -> Result<(), CallError> {
+        let closed = bound.connection.close_session(&bound.wire_id).await;
+        if self.hosts.config.isolation == Isolation::PerSession {
+            bound.connection.close();
+            bound.connection.ended().await;
+        }
+        closed
     }
 
     /// Leaves a host that this session no longer needs.
@@ -346,9 +468,11 @@ impl Shared {
         let loss = StateLost {
             lost_generation: bound.generation,
             cause: cause.to_string(),
+            restored: None,
         };
         self.hosts.lost(&bound.connection);
         let used = std::mem::take(&mut state.used);
+        state.lost_host = Some(bound.connection.exit());
         state.bound = None;
         state.losses.add(loss, used);
     }
@@ -362,17 +486,23 @@ impl Shared {
 
     /// A response for the embedder: under the cell's outer id, and with the news of a loss once.
     fn observed(
-        &self,
+        self: &Arc<Self>,
         observed: Result<Observed, CallError>,
         generation: u64,
         cell_id: &CellId,
     ) -> Result<CellResponse, SessionError> {
         match observed {
-            Ok(Observed { response, .. }) => Ok(CellResponse {
-                cell_id: cell_id.clone(),
-                state_lost: self.lock().losses.take_untold(generation),
-                ..response
-            }),
+            Ok(Observed { response, .. }) => {
+                // Only what cells have stored that have ended is in the session's store.
+                if response.status != CellStatus::Yielded {
+                    self.renew_copy(generation);
+                }
+                Ok(CellResponse {
+                    cell_id: cell_id.clone(),
+                    state_lost: self.lock().losses.take_untold(generation),
+                    ..response
+                })
+            }
             Err(error) => Err(self.error(error, Some(cell_id), SideEffects::Possible)),
         }
     }
@@ -383,7 +513,15 @@ impl Shared {
         cell_id: Option<&CellId>,
         side_effects: SideEffects,
     ) -> SessionError {
-        session_error(error, &self.place.id, cell_id, side_effects)
+        session_error(error, &self.id, cell_id, side_effects)
+    }
+
+    /// The session's place, which it has until it ends.
+    fn place(&self, state: &State) -> Result<Arc<Place>, SessionError> {
+        self.refuse_if_ended(state)?;
+        state.place.clone().ok_or_else(|| SessionError::ShutDown {
+            session_id: self.id.clone(),
+        })
     }
 
     fn refuse_if_ended(&self, state: &State) -> Result<(), SessionError> {
@@ -391,7 +529,7 @@ impl Shared {
             return Ok(());
         }
         Err(SessionError::ShutDown {
-            session_id: self.place.id.clone(),
+            session_id: self.id.clone(),
         })
     }
 

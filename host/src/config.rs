@@ -5,6 +5,8 @@ use std::time::Duration;
 use code_mode_frames::{Config, ConnectionLimits, FailureHook, V1Timings};
 use code_mode_runtime::RuntimeConfig;
 
+use crate::version::version;
+
 /// From the first failure to the end of the process, whatever hangs (issue: at most 2 seconds).
 pub const EXIT_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,7 @@ impl HostConfig {
             limits: self.limits.clone(),
             timings: self.timings,
             default_yield_time: self.runtime.default_yield_time,
+            version: version(),
             on_failure: self.on_failure.clone(),
         }
     }

@@ -33,6 +33,7 @@ mod logging;
 pub mod process;
 mod serve;
 mod stdio;
+mod version;
 
 pub use code_mode_frames::{
     ConnectionLimits, FailureHook, MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES,

@@ -11,7 +11,7 @@ use tracing::Level;
 use crate::args::{self, Args, CellMode, Command};
 use crate::serve::serve_directly;
 use crate::stdio::Stdio;
-use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, doors, logging};
+use crate::{EXIT_DEADLINE, FailureHook, HostConfig, ServeError, doors, logging, version};
 
 /// Exit status after a clean end of input.
 pub(crate) const EXIT_SUCCESS: u8 = 0;
@@ -25,12 +25,14 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 /// glibc makes eight heaps per processor at most, each when a thread needs it.
 const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
 
-/// Runs the program with the process's arguments and gives its exit status.
+/// Runs the program with the process's arguments and gives its exit status. `version` is what
+/// `--version` and the log say about the program.
 ///
 /// To be called on the main thread, before there is another. In a process that was started to run cells
 /// it does not return.
-pub fn main() -> ExitCode {
+pub fn main(version: &'static str) -> ExitCode {
     code_mode_runtime::entry();
+    version::set(version);
     let timings = std::env::var(args::V1_TIMINGS).ok();
     let args = match Args::parse(std::env::args().skip(1), timings) {
         Ok(args) => args,
@@ -41,9 +43,10 @@ pub fn main() -> ExitCode {
     };
     let done = match args.command {
         Command::Help => print(&args::help()),
-        Command::Version => version().and_then(|version| print(&version)),
+        Command::Version => versions().and_then(|version| print(&version)),
         Command::Serve => {
             logging::start(args.log_format);
+            tracing::info!(version, "code_mode_host starts");
             return match cells(&args) {
                 Ok(cells) => {
                     let mut config = args.config;
@@ -205,14 +208,14 @@ pub(crate) fn exit_now(status: u8) -> ! {
     unsafe { libc::_exit(libc::c_int::from(status)) }
 }
 
-fn version() -> io::Result<String> {
+fn versions() -> io::Result<String> {
     let tokio = tokio_runtime()?;
     // Whether the sandbox is on is known once V8 runs.
     let _runtime = Runtime::new(RuntimeConfig::default(), tokio.handle().clone(), None)
         .map_err(io::Error::other)?;
     Ok(format!(
         "code_mode_host {}\nV8 {}\nsandbox {}\n",
-        env!("CARGO_PKG_VERSION"),
+        version::version(),
         Runtime::v8_version(),
         if Runtime::sandbox_enabled() {
             "on"

@@ -19,10 +19,12 @@ DEPENDENCIES = {
     "annotate-snippets": _crate("0.12"),
     # Whether a stream takes colours: terminals, NO_COLOR and CLICOLOR_FORCE. clap brings it along.
     "anstream": _crate("1"),
-    # The colours themselves. clap brings it along.
-    "anstyle": _crate("1"),
     # Queues between threads and tasks that both sides can close, which tokio's lack.
     "async-channel": _crate("2"),
+    # The ranking of BM25 over words that we cut ourselves. Without its word lists and its tokenizer.
+    "bm25": _crate("2", default_features = False),
+    # Times in the audit log. rmcp brings it along.
+    "chrono": _crate("0.4", features = ["now"], default_features = False),
     # The command line, its help and its errors; `wrap_help` fits help texts to the terminal.
     "clap": _crate("4", features = ["derive", "wrap_help"]),
     # Completions for bash, zsh and fish, from the same declaration as the command line.
@@ -35,12 +37,20 @@ DEPENDENCIES = {
     "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # The trait of streams, which the standard library lacks.
+    "futures-core": _crate("0.3"),
+    # Names and values of headers. rmcp and hyper have them in their interfaces.
+    "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
     "http-body": _crate("1"),
+    # Bodies of answers that are ready at once.
+    "http-body-util": _crate("0.1"),
     # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
     "hyper": _crate("1", features = ["http1", "http2", "server"], default_features = False),
     # The ties between hyper and tokio.
-    "hyper-util": _crate("0.1", features = ["tokio"], default_features = False),
+    "hyper-util": _crate("0.1", features = ["service", "tokio"], default_features = False),
+    # JSON with comments, and edits that leave comments and layout as they are.
+    "jsonc-parser": _crate("0.34", features = ["cst", "serde"]),
     # The kernel's Landlock: files, sockets and signals that a process gives up for good.
     "landlock": _crate("0.4"),
     # Process groups, resource limits, signals and inherited descriptors: what std does not offer.
@@ -63,16 +73,33 @@ DEPENDENCIES = {
     "protox": _crate("0.9"),
     # Certificates for tests of TLS, so that no key lies about.
     "rcgen": _crate("0.14", features = ["pem", "ring"], default_features = False),
+    # The HTTP client below rmcp's, to say whose certificates and timeouts count.
+    "reqwest": _crate("0.13", features = ["rustls-no-provider"], default_features = False),
+    # The official SDK of MCP: both roles, both transports, all revisions of the protocol.
+    "rmcp": _crate("3", features = [
+        "client",
+        "elicitation",
+        "reqwest-tls-no-provider",
+        "server",
+        "transport-streamable-http-client-reqwest",
+        "transport-streamable-http-server",
+    ], default_features = False),
     # Line editing and history for the interactive shell. Without its derive macros and custom key bindings.
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
     "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # JSON schemas of Rust types, for tools that are typed closures.
+    "schemars": _crate("1"),
     # Filters of system calls, compiled from a list.
     "seccompiler": _crate("0.5"),
     # Wire types are declared, not parsed by hand.
     "serde": _crate("1", features = ["derive"]),
     # JSON. `raw_value` passes a value through unparsed; `float_roundtrip` keeps every double exact.
     "serde_json": _crate("1", features = ["float_roundtrip", "raw_value"]),
+    # The hash of a script in the audit log. rmcp brings it along.
+    "sha2": _crate("0.11"),
+    # What a configuration looks like before and after a change.
+    "similar": _crate("3", features = ["std", "text"], default_features = False),
     # The word that was probably meant. clap brings it along.
     "strsim": _crate("0.11"),
     # Comparing secrets in a time that does not depend on them.
@@ -103,6 +130,8 @@ DEPENDENCIES = {
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.
     "toml": _crate("1", features = ["parse", "serde", "std"], default_features = False),
+    # Edits of TOML that leave comments and layout as they are.
+    "toml_edit": _crate("0.25", features = ["display", "parse"], default_features = False),
     # gRPC: the calls of the service and of its clients. The transport is hyper's.
     "tonic": _crate("0.14", features = ["channel", "codegen"], default_features = False),
     # The standard health service.
@@ -119,4 +148,6 @@ DEPENDENCIES = {
     "uuid": _crate("1", features = ["v4"]),
     # V8 itself; third_party/v8 builds it, in the configuration that these features tell the crate.
     "v8": _crate("=152.2.0", features = V8_CRATE_FEATURES),
+    # Patterns with `*` and `?` over names.
+    "wildmatch": _crate("2"),
 }

@@ -12,6 +12,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use code_mode_api::{RawJson, ToolError};
+use code_mode_client::die_with_parent;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
@@ -132,34 +133,18 @@ fn prepared(tool: &ToolCommand, folder: &Path, watched: Option<&Watched>) -> Com
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    // SAFETY: getpid takes nothing and cannot fail.
-    let parent = unsafe { libc::getpid() };
+    let parent = std::process::id();
     let announce = watched.map(Watched::announcement);
     // SAFETY: the closure runs in the child between fork and exec. It makes only system calls
     // (prctl, getppid, getpid, write), allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(move || {
-            die_with(parent)?;
+            die_with_parent(parent)?;
             // By now the child leads its own group: `process_group` comes before this.
             announce.as_ref().map_or(Ok(()), |announce| announce())
         });
     }
     command
-}
-
-/// Has the kernel kill this process when the thread that forked it ends.
-fn die_with(parent: libc::pid_t) -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes a signal number; getppid takes nothing.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // A parent that ended before the call above can send no signal any more.
-        if libc::getppid() != parent {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-    }
-    Ok(())
 }
 
 /// The JSON value that `text` is, or else the JSON string that holds it.

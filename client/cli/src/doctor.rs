@@ -11,7 +11,7 @@ use code_mode_api::{
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use anstyle::{AnsiColor, Style};
+use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use crate::Context;
@@ -180,10 +180,15 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
         .report("host program", Ok(path.display().to_string()))
         .await;
     let version = version_of(&path).await;
-    let sandbox = version.as_deref().ok().map(check_sandbox);
+    let judged = version.as_deref().ok().map(|version| {
+        [
+            ("same build", check_build(context.version, version)),
+            ("sandbox", check_sandbox(version)),
+        ]
+    });
     doctor.report("version", version).await;
-    if let Some(sandbox) = sandbox {
-        doctor.report("sandbox", sandbox).await;
+    for (check, result) in judged.into_iter().flatten() {
+        doctor.report(check, result).await;
     }
     match timeout(CHECK_DEADLINE, provider.probe()).await {
         Ok(Ok(info)) => {
@@ -334,6 +339,23 @@ async fn version_of(host: &Path) -> Checked {
         ));
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Whether the host was built from what this program was built from.
+fn check_build(own: &str, version: &str) -> Checked {
+    let remedy = "install both programs from one package; plain scripts work all the same";
+    let first = version.lines().next().unwrap_or_default();
+    match first.strip_prefix("code_mode_host ") {
+        Some(host) if host == own => Ok(own.to_owned()),
+        Some(host) => Err(doubtful(
+            format!("the host is {host}, this program is {own}"),
+            remedy,
+        )),
+        None => Err(doubtful(
+            format!("the host calls itself {first:?}, this program is {own}"),
+            remedy,
+        )),
+    }
 }
 
 /// Whether the host says that V8's sandbox is on.

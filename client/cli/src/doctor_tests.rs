@@ -62,6 +62,25 @@ fn memory_is_judged_by_what_is_free_and_by_the_address_space() {
 }
 
 #[test]
+fn a_host_of_another_build_is_doubtful_only() {
+    let own = "0.1.0 (0123456789ab)";
+    assert_eq!(
+        check_build(own, "code_mode_host 0.1.0 (0123456789ab)\nV8 1.2\n"),
+        Ok(own.into())
+    );
+    for (other, said) in [
+        ("code_mode_host 0.1.0\nV8 1.2\n", "the host is 0.1.0,"),
+        ("code_mode_host 0.2.0 (0123456789ab)", "the host is 0.2.0 "),
+        ("another 0.1.0", "the host calls itself"),
+        ("", "the host calls itself"),
+    ] {
+        let complaint = check_build(own, other).unwrap_err();
+        assert!(complaint.problem.starts_with(said), "{}", complaint.problem);
+        assert!(!complaint.fatal);
+    }
+}
+
+#[test]
 fn the_sandbox_is_what_the_host_says() {
     assert_eq!(check_sandbox("V8 15.2 (sandbox on)"), Ok("on".into()));
     assert_eq!(check_sandbox("sandbox: enabled\n"), Ok("on".into()));

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
+use clap::builder::styling::{AnsiColor, Style};
 use code_mode_api::{
-    CellId, ContentItem, ImageDetail, RawJson, SessionError, StateLost, ToolInvocation, ToolName,
+    CellId, ContentItem, ImageDetail, RawJson, RestoredStore, SessionError, StateLost,
+    ToolInvocation, ToolName,
 };
 use serde_json::{Value, json};
 
@@ -395,13 +396,7 @@ impl Reporter {
                 Stream::Stderr,
                 format!("{} {text}", self.styled("[notify]", NOTE)),
             ),
-            Event::StateLost(lost) => (
-                Stream::Stderr,
-                format!(
-                    "the session's stored values and running cells were lost with its host: {}",
-                    lost.cause
-                ),
-            ),
+            Event::StateLost(lost) => (Stream::Stderr, state_lost_text(lost)),
             Event::Ended { script, end } => {
                 let script = self.styled(script, ERROR);
                 match end {
@@ -490,6 +485,7 @@ fn json_of(event: &Event) -> Value {
         }
         Event::StateLost(lost) => json!({
             "event": "state_lost", "lost_generation": lost.lost_generation, "cause": lost.cause,
+            "restored_values": lost.restored.map(|restored| restored.values),
         }),
         Event::Ended { script, end } => ended_json(script, end),
         Event::Notice(text) => json!({"event": "notice", "message": text}),
@@ -544,3 +540,24 @@ fn audio_name(url: &str) -> String {
 #[cfg(test)]
 #[path = "events_tests.rs"]
 mod tests;
+
+/// What people read when a session has lost its host.
+fn state_lost_text(lost: &StateLost) -> String {
+    let cause = &lost.cause;
+    match lost.restored {
+        None => format!(
+            "the session's stored values and running cells were lost with its host: {cause}"
+        ),
+        Some(RestoredStore {
+            values,
+            is_current: true,
+        }) => format!(
+            "the session's running cells were lost with its host; its {values} stored values were put \
+             back: {cause}"
+        ),
+        Some(RestoredStore { values, .. }) => format!(
+            "the session's running cells were lost with its host; {values} stored values were put back \
+             from an earlier moment, and newer ones are lost: {cause}"
+        ),
+    }
+}

@@ -72,6 +72,7 @@ fn all_kinds() -> Vec<Event> {
         Event::StateLost(StateLost {
             lost_generation: 1,
             cause: "gone".into(),
+            restored: None,
         }),
         Event::Ended {
             script: script(),
@@ -126,7 +127,8 @@ async fn each_event_is_one_json_line() {
         {"event": "tool_result", "cell": "1", "call": "tool-1", "duration_ms": 3, "result": true},
         {"event": "tool_result", "cell": "1", "call": "tool-2", "duration_ms": 0, "error": "no"},
         {"event": "notification", "cell": "1", "text": "half way"},
-        {"event": "state_lost", "lost_generation": 1, "cause": "gone"},
+        {"event": "state_lost", "lost_generation": 1, "cause": "gone",
+         "restored_values": null},
         {"event": "ended", "script": "a.js", "status": "completed"},
         {"event": "ended", "script": "a.js", "status": "failed", "error": "Error: x"},
         {"event": "ended", "script": "a.js", "status": "timed_out",

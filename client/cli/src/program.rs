@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
+use code_mode_embed::describe;
 
 use crate::args::{Cli, ColorWhen, Command, CommonArgs};
 use crate::events::{Colors, Loudness, Reporter, View};
@@ -14,7 +15,7 @@ use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
 use crate::settings::Settings;
 use crate::status::Status;
-use crate::{describe, doctor, guard, output, paths, repl, run, session};
+use crate::{doctor, guard, output, paths, repl, run, session};
 
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
@@ -26,13 +27,17 @@ pub struct Context {
     pub folder: PathBuf,
     /// The defaults of the configuration.
     pub settings: Settings,
+    /// The version of this program.
+    pub version: &'static str,
 }
 
 /// Carries out the command line `arguments`, which do not hold the program's own name, and gives
 /// the program's exit status (`docs/cli.md`, section *Exit status*).
 ///
+/// `version` is what `--version` says, and what `doctor` compares with the host's.
+///
 /// It makes a Tokio runtime of its own, so it must not be called from within one.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(version: &'static str, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter().peekable();
     // No command for people: it is in no help and no completion.
     if arguments.peek().is_some_and(|word| word == guard::COMMAND) {
@@ -45,9 +50,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let settings = Settings::load(&folder);
     let command = match &settings {
-        Ok(settings) => settings.tell(Cli::command()),
+        Ok(settings) => settings.tell(declaration(version)),
         // The help can be had all the same; any command that needs the settings says what is wrong.
-        Err(_) => Cli::command(),
+        Err(_) => declaration(version),
     };
     let words = std::iter::once("code_mode".into()).chain(arguments);
     let matches = command.try_get_matches_from(words);
@@ -61,18 +66,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "code_mode", &mut text);
             written(output::print(&text))
         }
-        Command::Man { folder: target } => match write_man_pages(&paths::resolve(&folder, &target))
-        {
-            Ok(()) => Status::Completed.into(),
-            Err(error) => refused(&format!(
-                "Failed to write the man pages into {}: {error}",
-                target.display()
-            )),
-        },
+        Command::Man { folder: target } => {
+            match write_man_pages(version, &paths::resolve(&folder, &target)) {
+                Ok(()) => Status::Completed.into(),
+                Err(error) => refused(&format!(
+                    "Failed to write the man pages into {}: {error}",
+                    target.display()
+                )),
+            }
+        }
         command => match settings {
             Err(error) => refused(&error.to_string()),
             Ok(settings) => {
-                let context = Context { folder, settings };
+                let context = Context {
+                    folder,
+                    settings,
+                    version,
+                };
                 carry_out(command, &cli.common, &context).map_or_else(
                     |error| refused(&format!("failed to start: {error}")),
                     ExitCode::from,
@@ -106,9 +116,14 @@ fn written(result: io::Result<()>) -> ExitCode {
     }
 }
 
-fn write_man_pages(folder: &Path) -> io::Result<()> {
+/// The command line of the program of this version.
+fn declaration(version: &'static str) -> clap::Command {
+    Cli::command().version(version)
+}
+
+fn write_man_pages(version: &'static str, folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    clap_mangen::generate_to(Cli::command(), folder)
+    clap_mangen::generate_to(declaration(version), folder)
 }
 
 /// Which streams take colours.

@@ -1,10 +1,9 @@
 //! The commands of the prompt: their help, and their tables.
 
 use code_mode_api::{ToolDefinition, script_name};
+use code_mode_embed::describe;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-
-use crate::describe;
 
 /// What can be typed beside JavaScript, and what it does.
 pub const COMMANDS: [(&str, &str); 9] = [

@@ -50,6 +50,7 @@ pub(crate) async fn run(
     let owned = Context {
         folder: context.folder.clone(),
         settings: context.settings.clone(),
+        version: context.version,
     };
     let preparing = tokio::task::spawn_blocking(move || prepare(&args, &owned, colors));
     let prepared = tokio::select! {

@@ -201,6 +201,7 @@ fn here() -> Context {
     Context {
         folder: "/nonexistent".into(),
         settings: Settings::default(),
+        version: "1.2.3",
     }
 }
 

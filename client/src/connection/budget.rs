@@ -1,6 +1,7 @@
 //! Bounds on bytes that wait in a queue.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,10 +15,46 @@ pub(super) struct ByteBudget {
     units: u32,
 }
 
-/// A part of a [`ByteBudget`], given back on drop.
+/// A part of a [`ByteBudget`] or of a [`ByteCount`], given back on drop.
 #[derive(Debug)]
 pub(crate) struct Share {
     _permit: Option<OwnedSemaphorePermit>,
+    _counted: Option<Counted>,
+}
+
+/// Counts bytes for which nobody waits.
+#[derive(Debug, Default)]
+pub(super) struct ByteCount(Arc<AtomicUsize>);
+
+#[derive(Debug)]
+struct Counted {
+    count: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl ByteCount {
+    /// Counts so many bytes until the share is dropped.
+    pub(super) fn count(&self, bytes: usize) -> Share {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Share {
+            _permit: None,
+            _counted: Some(Counted {
+                count: Arc::clone(&self.0),
+                bytes,
+            }),
+        }
+    }
+
+    /// The bytes that are counted now.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl ByteBudget {
@@ -41,6 +78,7 @@ impl ByteBudget {
                 .acquire_many_owned(wanted)
                 .await
                 .ok(),
+            _counted: None,
         }
     }
 }

@@ -1,29 +1,40 @@
 //! Running the embedder's delegates for the driver.
 //!
 //! Delegates are code of the embedder: they may be slow, never answer, or panic. None of that
-//! reaches the driver. A panic is an error for the script that called.
+//! reaches the driver. A panic is an error for the script that called. A call that is cancelled has
+//! [`CANCEL_GRACE`] to act on its signal before its future is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use code_mode_api::{BoxFuture, CellId, SessionDelegate, SessionId, ToolError};
+use code_mode_api::{BoxFuture, CancellationSignal, CellId, SessionDelegate, SessionId, ToolError};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::budget::ByteBudget;
 use super::events::{Effect, Event, Events, Frame};
+use crate::delegate::Delegate;
 use crate::messages;
 
 /// What a script hears when a delegate panics; the panic itself goes to the embedder's panic hook.
 const TOOL_PANICKED: &str = "tool panicked";
 
-/// The tasks of the delegate calls at work. Dropping it drops their futures.
+/// How long a delegate's future may go on after its signal has fired (1 s): time to give back what it
+/// has taken, to tell a server that its answer is not wanted, to end a process in order.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// Cancelled calls that may be in their grace at one time; beyond it the oldest is dropped at once.
+pub(super) const MAX_CANCELLED_CALLS: usize = 256;
+
+/// The tasks of the delegate calls at work. Those that are left when it is dropped end with the grace
+/// of their signals, which have all fired by then.
 pub(super) struct DelegateTasks {
     tasks: HashMap<u64, Task>,
-    /// Tasks that were aborted and may not have dropped their futures yet.
-    dropping: Vec<Task>,
+    /// Tasks whose signal has fired, which may not have dropped their futures yet. Oldest first.
+    cancelled: VecDeque<Task>,
     events: Events,
     /// The budget of outgoing bytes: results wait here before they enter the driver's outbox.
     budget: ByteBudget,
@@ -39,7 +50,7 @@ impl DelegateTasks {
     pub(super) fn new(events: Events, budget: ByteBudget) -> Self {
         Self {
             tasks: HashMap::new(),
-            dropping: Vec::new(),
+            cancelled: VecDeque::new(),
             events,
             budget,
         }
@@ -57,8 +68,8 @@ impl DelegateTasks {
                 cancel,
             } => {
                 let (session, cell) = (invocation.session_id.clone(), invocation.cell_id.clone());
-                let call = guarded(|| delegate.invoke_tool(invocation, cancel));
-                let handle = self.spawn(key, id, call, messages::tool_result_frame);
+                let call = guarded(|| delegate.invoke_tool(invocation, cancel.clone()));
+                let handle = self.spawn(key, id, call, cancel, messages::tool_result_frame);
                 self.tasks.insert(
                     key,
                     Task {
@@ -77,8 +88,9 @@ impl DelegateTasks {
             } => {
                 let session = notification.session_id.clone();
                 let cell = notification.cell_id.clone();
-                let call = guarded(|| delegate.notify(notification, cancel));
-                let handle = self.spawn(key, id, call, |id, ()| messages::delivered_frame(id));
+                let call = guarded(|| delegate.notify(notification, cancel.clone()));
+                let encode = |id, ()| messages::delivered_frame(id);
+                let handle = self.spawn(key, id, call, cancel, encode);
                 self.tasks.insert(
                     key,
                     Task {
@@ -90,9 +102,12 @@ impl DelegateTasks {
             }
             Effect::DropDelegate { key } => {
                 if let Some(task) = self.tasks.remove(&key) {
-                    task.handle.abort();
-                    self.dropping.retain(|task| !task.handle.is_finished());
-                    self.dropping.push(task);
+                    self.cancelled.retain(|task| !task.handle.is_finished());
+                    self.cancelled.push_back(task);
+                    let beyond = self.cancelled.len().saturating_sub(MAX_CANCELLED_CALLS);
+                    for oldest in self.cancelled.iter().take(beyond) {
+                        oldest.handle.abort();
+                    }
                 }
             }
             Effect::CellClosed {
@@ -105,15 +120,17 @@ impl DelegateTasks {
 
     /// Tells a delegate that a cell is closed, after the futures of its calls were dropped: that a
     /// cell is closed is the last that is heard of it.
-    fn close_cell(&mut self, delegate: Arc<dyn SessionDelegate>, session: SessionId, cell: CellId) {
-        let of_cell = |task: &mut Task| task.session == session && task.cell == cell;
-        let dropping: Vec<_> = self.dropping.extract_if(.., of_cell).collect();
+    fn close_cell(&mut self, delegate: Delegate, session: SessionId, cell: CellId) {
+        let of_cell = |task: &Task| task.session == session && task.cell == cell;
+        let cancelled = std::mem::take(&mut self.cancelled);
+        let (dropping, others): (VecDeque<_>, _) = cancelled.into_iter().partition(of_cell);
+        self.cancelled = others;
         if dropping.iter().all(|task| task.handle.is_finished()) {
             return tell_closed(&*delegate, &session, &cell);
         }
         tokio::spawn(async move {
             for task in dropping {
-                // Aborted or done; either way its future is gone.
+                // Its grace is over, or it is done; either way its future is gone.
                 let _ = task.handle.await;
             }
             tell_closed(&*delegate, &session, &cell);
@@ -135,6 +152,7 @@ impl DelegateTasks {
         key: u64,
         id: i64,
         call: Result<BoxFuture<'static, Result<T, ToolError>>, ToolError>,
+        cancel: CancellationSignal,
         encode: impl FnOnce(i64, T) -> Result<code_mode_protocol::EncodedFrame, ToolError>
         + Send
         + 'static,
@@ -142,7 +160,11 @@ impl DelegateTasks {
         let (events, budget) = (self.events.clone(), self.budget.clone());
         tokio::spawn(async move {
             let result = match call {
-                Ok(future) => caught(future).await,
+                Ok(future) => tokio::select! {
+                    biased;
+                    result = caught(future) => result,
+                    () = grace_over(cancel) => return,
+                },
                 Err(error) => Err(error),
             };
             let encoded = result.and_then(|value| encode(id, value));
@@ -166,14 +188,6 @@ impl DelegateTasks {
     }
 }
 
-impl Drop for DelegateTasks {
-    fn drop(&mut self) {
-        for task in self.tasks.values() {
-            task.handle.abort();
-        }
-    }
-}
-
 /// Tells a delegate that a cell is closed, whatever the delegate does about it.
 pub(super) fn tell_closed(delegate: &dyn SessionDelegate, session: &SessionId, cell: &CellId) {
     if catch_unwind(AssertUnwindSafe(|| delegate.cell_closed(session, cell))).is_err() {
@@ -183,6 +197,11 @@ pub(super) fn tell_closed(delegate: &dyn SessionDelegate, session: &SessionId, c
 
 fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, ToolError> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| ToolError::new(TOOL_PANICKED))
+}
+
+async fn grace_over(cancel: CancellationSignal) {
+    cancel.cancelled().await;
+    sleep(CANCEL_GRACE).await;
 }
 
 async fn caught<T>(mut future: BoxFuture<'static, Result<T, ToolError>>) -> Result<T, ToolError> {

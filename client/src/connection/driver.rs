@@ -38,6 +38,8 @@ enum Taken {
     All,
     /// As much as one turn takes.
     Part,
+    /// Nothing more, until the host has read what waits for it; the writer wakes the task then.
+    Held,
     /// The owner's wish that the connection ends.
     Close,
 }
@@ -120,7 +122,10 @@ impl Driver {
                     continue;
                 }
             }
-            if messages == Taken::All && events == Taken::All {
+            if messages == Taken::Held && self.state.may_hear() {
+                continue;
+            }
+            if messages != Taken::Part && events == Taken::All {
                 // The wait was registered for with every source; only the host is looked at again.
                 if !self.begin_wait_awake() {
                     return Poll::Pending;
@@ -163,6 +168,9 @@ impl Driver {
             return Ok(Taken::All);
         };
         for _ in 0..MAX_MESSAGES_PER_TURN {
+            if !self.state.may_hear() {
+                return Ok(Taken::Held);
+            }
             let event = match reader.poll_next(context) {
                 Poll::Pending => return Ok(Taken::All),
                 Poll::Ready(Ok(message)) => {

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, Notification, RawJson, SessionDelegate, SessionId,
-    ToolInvocation, ToolKind, ToolName,
+    CancellationSignal, CellId, CellResponse, Notification, RawJson, SessionId, ToolInvocation,
+    ToolKind, ToolName,
 };
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame, WireError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::budget::Share;
 use super::ticket::Ticket;
+use crate::delegate::Delegate;
 use crate::error::{CallError, ConnectionFailure};
 use crate::process::Exit;
+use crate::provider::Place;
 
 /// The way to the driver, for what it does not learn from its own pipes. Its channel has no bound of
 /// its own: requests hold a call slot, frames a share of a byte budget, and every other event is
@@ -67,7 +69,7 @@ pub(crate) struct Frame {
     pub(crate) bytes: EncodedFrame,
     /// The request that it carries, if it is one.
     pub(crate) request: Option<RequestId>,
-    /// Its share of the outgoing budget; `None` for the driver's own, small frames.
+    /// Its share of the outgoing budget, or of the count of the driver's own frames.
     pub(crate) _share: Option<Share>,
 }
 
@@ -133,7 +135,9 @@ pub(crate) struct OpenSession {
     /// Its id for the embedder.
     pub(crate) id: SessionId,
     pub(crate) generation: u64,
-    pub(crate) delegate: Arc<dyn SessionDelegate>,
+    pub(crate) delegate: Delegate,
+    /// Given up when the host has closed the session.
+    pub(crate) place: Arc<Place>,
 }
 
 /// A started cell on its way to its caller. Until the caller has taken it the driver owns it.
@@ -226,7 +230,7 @@ pub(crate) enum Effect {
     Tool {
         key: u64,
         id: i64,
-        delegate: Arc<dyn SessionDelegate>,
+        delegate: Delegate,
         invocation: ToolInvocation,
         cancel: CancellationSignal,
     },
@@ -234,15 +238,15 @@ pub(crate) enum Effect {
     Notify {
         key: u64,
         id: i64,
-        delegate: Arc<dyn SessionDelegate>,
+        delegate: Delegate,
         notification: Notification,
         cancel: CancellationSignal,
     },
-    /// Drops the future of a delegate call whose signal has fired.
+    /// Drops the future of a delegate call whose signal has fired, unless it ends by itself soon.
     DropDelegate { key: u64 },
     /// Tells the delegate that nothing more about a cell will follow.
     CellClosed {
-        delegate: Arc<dyn SessionDelegate>,
+        delegate: Delegate,
         session: SessionId,
         cell: CellId,
     },

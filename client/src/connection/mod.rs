@@ -37,15 +37,18 @@ use tokio::time::Instant;
 use crate::config::ProviderConfig;
 use crate::error::CallError;
 use crate::messages::{self, Requests};
-use crate::process::Link;
+use crate::process::{Exit, Link};
 use awake::AfterAnswer;
 use budget::ByteBudget;
+pub use delegates::CANCEL_GRACE;
 use delegates::DelegateTasks;
 use driver::Driver;
 use events::{
     Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, RequestId,
 };
 use reader::Reader;
+#[cfg(test)]
+pub(crate) use state::MAX_OWN_BYTES;
 use state::State;
 use ticket::{GiveBack, Ticket};
 use writer::Writer;
@@ -90,6 +93,7 @@ struct ConnectionParts {
     process_id: Option<u32>,
     begun: Instant,
     failure: Arc<OnceLock<Arc<str>>>,
+    exit: watch::Receiver<Option<Exit>>,
 }
 
 struct Inner {
@@ -104,6 +108,7 @@ struct Inner {
     info: HostInfo,
     ready_at: Instant,
     failure: Arc<OnceLock<Arc<str>>>,
+    exit: watch::Receiver<Option<Exit>>,
     loss_noted: AtomicBool,
 }
 
@@ -152,7 +157,8 @@ impl Connection {
             _share: None,
         });
 
-        watch_exit(process.exit.clone(), events.clone());
+        let exit = process.exit.clone();
+        watch_exit(exit.clone(), events.clone());
         let driver = Driver {
             state,
             events: receiver,
@@ -178,6 +184,7 @@ impl Connection {
                 process_id,
                 begun,
                 failure,
+                exit,
             },
             greeted,
         })
@@ -196,6 +203,11 @@ impl Connection {
     /// Why the connection is over; `None` while it is not.
     pub(crate) fn failure(&self) -> Option<Arc<str>> {
         self.0.failure.get().cloned()
+    }
+
+    /// Where it is told how the host's process has ended.
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<Exit>> {
+        self.0.exit.clone()
     }
 
     /// Takes note that the loss of this host was counted; `true` for the first to do so.
@@ -426,6 +438,7 @@ impl Greeting {
             },
             ready_at: Instant::now(),
             failure: parts.failure,
+            exit: parts.exit,
             loss_noted: AtomicBool::new(false),
         })))
     }
@@ -462,7 +475,7 @@ impl Drop for CloseOnDrop {
 }
 
 /// Tells the driver when the process ends. The task ends with the process.
-fn watch_exit(mut exit: watch::Receiver<Option<crate::process::Exit>>, events: Events) {
+fn watch_exit(mut exit: watch::Receiver<Option<Exit>>, events: Events) {
     tokio::spawn(async move {
         let exit = exit
             .wait_for(Option::is_some)

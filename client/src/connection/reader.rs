@@ -10,6 +10,7 @@ use code_mode_protocol::{
 };
 
 use super::events::{HostMessage, OutputEnd};
+use crate::connector::LOST;
 use crate::error::ConnectionFailure;
 use crate::messages;
 use crate::process::HostOutput;
@@ -100,6 +101,9 @@ impl Reader {
 fn end(error: ReadError) -> OutputEnd {
     match error {
         ReadError::Truncated { .. } => OutputEnd::Truncated(error.to_string()),
+        ReadError::Io(error) if error.kind() == LOST => {
+            OutputEnd::Failed(ConnectionFailure::ConnectionLost(error.to_string()))
+        }
         ReadError::Io(error) => OutputEnd::Failed(ConnectionFailure::Read(error.to_string())),
         error => OutputEnd::Failed(ConnectionFailure::Undecodable(error.to_string())),
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::events::Frame;
 use crate::error::ConnectionFailure;
@@ -18,8 +18,8 @@ const MAX_FRAMES_PER_WRITE: usize = 64;
 /// The host's input, and the one batch that is being written to it.
 ///
 /// Nothing is lost when a write is interrupted: the batch and how much of it has gone stay here. A
-/// host that does not take a batch within the deadline has failed: waiting longer would only let
-/// callers hang.
+/// host that takes not one byte within the deadline has failed: waiting longer would only let callers
+/// hang. One that is slow but goes on reading has not, however large the batch.
 pub(super) struct Writer {
     /// `None` once the input is closed.
     input: Option<Box<dyn AsyncWrite + Send + Unpin>>,
@@ -30,8 +30,11 @@ pub(super) struct Writer {
     /// Whether what has gone was not flushed yet.
     unflushed: bool,
     deadline: Duration,
-    /// Fires when the batch is overdue; there is none while everything could be written at once.
+    /// Fires when the host has taken nothing for too long; there is none while everything could be
+    /// written at once.
     overdue: Option<Pin<Box<Sleep>>>,
+    /// Whether the host has taken anything since `overdue` was set.
+    progress: bool,
 }
 
 impl Writer {
@@ -43,15 +46,16 @@ impl Writer {
             unflushed: false,
             deadline,
             overdue: None,
+            progress: false,
         }
     }
 
     /// Writes as much as the host takes now: the batch at hand, and then, as the next batch, what
     /// has gathered in `outbox` meanwhile. Where the host takes no more, the task of `context` is
-    /// woken when it does, or when the batch is overdue.
+    /// woken when it does, or when that is overdue.
     ///
     /// # Errors
-    /// When the input fails or a batch is overdue. The input is closed then, and nothing is taken
+    /// When the input fails, or the host has taken nothing for the deadline. The input is closed then, and nothing is taken
     /// out of an `outbox` any more.
     pub(super) fn write(
         &mut self,
@@ -73,9 +77,18 @@ impl Writer {
                 Poll::Ready(Err(error)) => break ConnectionFailure::Write(error.to_string()),
                 Poll::Pending => {
                     let deadline = self.deadline;
-                    let overdue = self
-                        .overdue
-                        .get_or_insert_with(|| Box::pin(sleep(deadline)));
+                    let overdue = match &mut self.overdue {
+                        Some(overdue) => {
+                            if std::mem::take(&mut self.progress) {
+                                overdue.as_mut().reset(Instant::now() + deadline);
+                            }
+                            overdue
+                        }
+                        none => {
+                            self.progress = false;
+                            none.insert(Box::pin(sleep(deadline)))
+                        }
+                    };
                     if overdue.as_mut().poll(context).is_pending() {
                         return Ok(());
                     }
@@ -115,6 +128,7 @@ impl Writer {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unflushed = true;
+            self.progress = true;
             self.written += wrote;
             while let Some(first) = self.batch.front()
                 && self.written >= first.bytes.wire_bytes()

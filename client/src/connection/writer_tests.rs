@@ -96,18 +96,18 @@ async fn frames_that_become_ready_meanwhile_wait_for_the_next_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_not_read_in_time_is_a_failure_and_closes_the_input() {
+async fn a_host_that_takes_nothing_for_the_deadline_is_a_failure_and_its_input_is_closed() {
     let (mut writer, mut host) = fixture();
-    let mut outbox = vec![frame(1, &"x".repeat(2 * PIPE_BYTES))];
+    let mut outbox = vec![frame(1, &"x".repeat(4 * PIPE_BYTES))];
     write_once(&mut writer, &mut outbox).await.expect("begun");
-    // Reading a part of a batch is not enough.
     tokio::time::advance(DEADLINE / 2).await;
     assert!(
         timeout(Duration::ZERO, host.next_payload()).await.is_err(),
         "only a part has come"
     );
     write_once(&mut writer, &mut outbox).await.expect("begun");
-    tokio::time::advance(DEADLINE / 2).await;
+    // From here on the host reads no more, so what it has read before counts for nothing.
+    tokio::time::advance(DEADLINE).await;
     let failure = write_once(&mut writer, &mut outbox).await;
     assert!(
         matches!(failure, Err(ConnectionFailure::WriteDeadline(DEADLINE))),
@@ -118,6 +118,30 @@ async fn a_batch_that_is_not_read_in_time_is_a_failure_and_closes_the_input() {
     outbox.push(frame(2, ""));
     write_once(&mut writer, &mut outbox).await.expect("nothing");
     assert_eq!(outbox.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_slow_but_steady_gets_a_batch_of_any_size() {
+    let (input, mut host) = duplex(PIPE_BYTES);
+    let mut writer = Writer::new(Box::new(input), DEADLINE);
+    let large = frame(1, &"x".repeat(100 * PIPE_BYTES));
+    let bytes = large.bytes.wire_bytes();
+    let mut outbox = vec![large];
+    let begun = Instant::now();
+    let reading = async {
+        let mut piece = [0; PIPE_BYTES];
+        let mut read = 0;
+        while read < bytes {
+            tokio::time::sleep(DEADLINE * 2 / 3).await;
+            read += host.read(&mut piece).await.expect("the input is open");
+        }
+    };
+    tokio::select! {
+        failure = write_on(&mut writer, &mut outbox) => panic!("{failure}"),
+        () = reading => {}
+    }
+    assert!(begun.elapsed() > 50 * DEADLINE);
+    assert!(writer.has_written_all());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@
 mod env;
 mod fds;
 mod output;
+mod parent;
 mod pipes;
 mod reap;
 mod rlimits;
@@ -21,17 +22,20 @@ use std::sync::Arc;
 use tokio::io::AsyncWrite;
 use tokio::process::{ChildStderr, ChildStdin};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::ProviderConfig;
+use crate::connector::Streams;
 pub(crate) use output::HostOutput;
+pub use parent::die_with_parent;
 pub(crate) use reap::Exit;
 use reap::KillOnDrop;
 pub use rlimits::{Resource, ResourceLimits};
 pub(crate) use spawn::SpawnError;
 use stderr::StderrTail;
 
-/// Both directions of a host's pipes, and the process behind them.
+/// Both directions of a host's pipes, and the process or connection behind them.
 pub(crate) struct Link {
     pub(crate) input: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) output: HostOutput,
@@ -40,7 +44,7 @@ pub(crate) struct Link {
 
 /// A host process. Dropping it kills the process; a thread of its own reaps it.
 pub(crate) struct HostProcess {
-    /// The operating system's id of the process; `None` for a simulated one.
+    /// The operating system's id of the process; `None` for one that is not a child of this one.
     pub(crate) pid: Option<u32>,
     pub(crate) exit: watch::Receiver<Option<Exit>>,
     pub(crate) stderr: Arc<StderrTail>,
@@ -50,6 +54,7 @@ pub(crate) struct HostProcess {
 
 enum Kill {
     Process(KillOnDrop),
+    Connection(AbortHandle),
     #[cfg(test)]
     Simulated(Box<dyn Fn() + Send + Sync>),
 }
@@ -59,6 +64,7 @@ impl HostProcess {
     pub(crate) fn kill(&self) {
         match &self.kill {
             Kill::Process(owner) => owner.0.kill(),
+            Kill::Connection(work) => work.abort(),
             #[cfg(test)]
             Kill::Simulated(kill) => kill(),
         }
@@ -113,6 +119,30 @@ pub(crate) async fn start(config: &ProviderConfig) -> Result<Link, SpawnError> {
             _stderr_reader: Some(AbortOnDropHandle::new(reader)),
         },
     })
+}
+
+/// A host that is reached through these streams; its process, if it has one, is somebody else's. Must
+/// be called within a tokio runtime.
+pub(crate) fn connected(streams: Streams) -> Link {
+    let (sender, exit) = watch::channel(None);
+    let work = tokio::spawn(async move {
+        streams.work.await;
+        // There is no status to tell; that the channel closes says that it is over.
+        drop(sender);
+    });
+    let stderr = Arc::new(StderrTail::default());
+    stderr.end();
+    Link {
+        input: streams.input,
+        output: HostOutput::of_stream(streams.output),
+        process: HostProcess {
+            pid: None,
+            exit,
+            stderr,
+            kill: Kill::Connection(work.abort_handle()),
+            _stderr_reader: None,
+        },
+    }
 }
 
 #[cfg(test)]

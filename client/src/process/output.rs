@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// A host's output. Reading waits in tokio, and, when it was asked to, awake for a while before.
 pub(crate) struct HostOutput {
     stream: Box<dyn AsyncRead + Send + Unpin>,
-    /// The pipe of `stream`, to look into it without tokio. `None` for a simulated host.
+    /// The pipe of `stream`, to look into it without tokio. `None` where there is none.
     pipe: Option<File>,
     awake: Option<Duration>,
 }
@@ -31,11 +31,10 @@ impl HostOutput {
         })
     }
 
-    /// An output that exists only in a test.
-    #[cfg(test)]
-    pub(crate) fn simulated(stream: impl AsyncRead + Send + Unpin + 'static) -> Self {
+    /// An output that is no pipe of this process's own.
+    pub(crate) fn of_stream(stream: Box<dyn AsyncRead + Send + Unpin>) -> Self {
         Self {
-            stream: Box::new(stream),
+            stream,
             pipe: None,
             awake: None,
         }

@@ -199,6 +199,15 @@ async fn a_missing_program_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_missing_working_folder_is_named_and_not_the_program() {
+    let mut config = shell("exit 0");
+    config.working_folder = Some("/no/such/folder".into());
+    let error = start(&config).await.err().expect("an error").to_string();
+    assert!(error.contains("working folder /no/such/folder"), "{error}");
+    assert!(!error.contains("build or install it"), "{error}");
+}
+
+#[tokio::test]
 async fn a_program_that_may_not_be_executed_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let error = start(&ProviderConfig::new(file.path()))

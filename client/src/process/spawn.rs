@@ -9,6 +9,7 @@ use std::thread;
 
 use tokio::sync::{oneshot, watch};
 
+use super::parent::die_with_parent;
 use super::reap::{self, Exit, KillOnDrop, KillSwitch};
 use super::{env, fds};
 use crate::config::ProviderConfig;
@@ -23,8 +24,14 @@ pub(crate) enum SpawnError {
     NotFound(PathBuf),
     #[error("Failed to start a thread for the host process: {0}")]
     Thread(io::Error),
+    #[error(
+        "Failed to start the host program in the working folder {}: {}", .0.display(), .1
+    )]
+    Folder(PathBuf, io::Error),
     #[error("Failed to start the host program {}: {}{}", .0.display(), .1, hint(.1))]
     Program(PathBuf, io::Error),
+    #[error("{0}")]
+    Connect(String),
     #[error("Failed to take over the pipes of the host process: {0}")]
     Pipes(io::Error),
 }
@@ -59,12 +66,13 @@ pub(super) async fn spawn(config: &ProviderConfig) -> Result<Started, SpawnError
     let program = env::resolve(&config.program, path.as_deref())
         .ok_or_else(|| SpawnError::NotFound(config.program.clone()))?;
     let mut command = command(&program, config);
+    let folder = config.working_folder.clone();
     let (started, receiver) = oneshot::channel();
     thread::Builder::new()
         .name("code-mode-host".to_owned())
         .stack_size(SUPERVISOR_STACK_BYTES)
         .spawn(move || match command.spawn() {
-            Err(error) => drop(started.send(Err(SpawnError::Program(program, error)))),
+            Err(error) => drop(started.send(Err(cause(program, folder, error)))),
             Ok(child) => supervise(child, started),
         })
         .map_err(SpawnError::Thread)?;
@@ -73,6 +81,20 @@ pub(super) async fn spawn(config: &ProviderConfig) -> Result<Started, SpawnError
             "it ended before the program had started",
         )))
     })
+}
+
+/// Tells a working folder that cannot be entered from a program that cannot be started: the system
+/// reports both in the same words.
+fn cause(program: PathBuf, folder: Option<PathBuf>, error: io::Error) -> SpawnError {
+    // To look at its "." takes what entering it takes.
+    let entered = folder.map(|folder| match std::fs::metadata(folder.join(".")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SpawnError::Folder(folder, error)),
+    });
+    match entered {
+        Some(Err(error)) => error,
+        Some(Ok(())) | None => SpawnError::Program(program, error),
+    }
 }
 
 /// Stack of the thread that waits for a host: it runs one system call at a time.
@@ -120,32 +142,17 @@ fn command(program: &std::path::Path, config: &ProviderConfig) -> Command {
         command.current_dir(folder);
     }
     let limits = config.resource_limits;
-    // SAFETY: getpid takes nothing and cannot fail.
-    let parent = unsafe { libc::getpid() };
+    let parent = std::process::id();
     // SAFETY: the closure runs in the child between fork and exec. It makes only system calls
-    // (prctl, getppid, close_range or fcntl, setrlimit), allocates nothing and takes no lock.
+    // (prctl, getppid, close_range or getdents64 with fcntl, setrlimit), allocates nothing and takes
+    // no lock.
     unsafe {
         command.pre_exec(move || {
-            die_with(parent)?;
+            die_with_parent(parent)?;
             // The descriptors first: a lowered limit would hide those above it.
             fds::close_on_exec_from_three()?;
             limits.install()
         });
     }
     command
-}
-
-/// Has the kernel kill this process when the thread that forked it ends.
-fn die_with(parent: libc::pid_t) -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes a signal number; getppid takes nothing.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // A parent that ended before the call above can send no signal any more.
-        if libc::getppid() != parent {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-    }
-    Ok(())
 }

@@ -89,7 +89,7 @@ pub(super) fn launch(rng: Rng, fault: Option<Fault>, counters: &Arc<Counters>) -
     let process = HostProcess::simulated(exit, kill);
     Link {
         input: Box::new(client_input),
-        output: HostOutput::simulated(client_output),
+        output: HostOutput::of_stream(Box::new(client_output)),
         process,
     }
 }

@@ -23,6 +23,7 @@ use code_mode_api::{
 };
 use tokio::time::timeout;
 
+use crate::CANCEL_GRACE;
 use crate::config::{Deadlines, Isolation, ProviderConfig};
 use crate::hosts::Launcher;
 use crate::process::{Link, SpawnError};
@@ -36,6 +37,8 @@ use rng::Rng;
 const SEEDS: u64 = 10_000;
 /// Virtual time after which a call counts as hung; every deadline is far below it.
 const HUNG: Duration = Duration::from_secs(3600);
+/// Real time that a thread of the machine has for a moment's work.
+const REAL_GUARD: Duration = Duration::from_secs(30);
 
 struct SimulatedLauncher {
     rng: Mutex<Rng>,
@@ -256,9 +259,12 @@ async fn play(seed: u64) -> Option<Fault> {
     ends(seed, provider.shutdown()).await;
     drop(provider);
     join(seed, &mut callers).await;
-    // Aborted tasks are dropped when the scheduler comes to them.
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
+    // The futures of cancelled calls have their grace.
+    tokio::time::sleep(2 * CANCEL_GRACE).await;
+    // A thread of the machine, not of the simulation, drops the delegate.
+    let begun = std::time::Instant::now();
+    while Arc::strong_count(&delegate) > 1 && begun.elapsed() < REAL_GUARD {
+        std::thread::yield_now();
     }
     let complaints = delegate.complaints_at_end();
     assert!(complaints.is_empty(), "seed {seed}: {complaints:?}");

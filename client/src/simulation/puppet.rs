@@ -8,12 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
+    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, CodeModeSession,
+    ExecuteRequest, RawJson, SessionDelegate, SessionError, SessionId, SessionOptions,
+    SessionProvider, ToolError, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_protocol::{
-    AgreedCapabilities, CapabilitySet, ClientMessage, DelegateRequestId, EncodedFrame, FrameReader,
-    FrameWriter, HostMessage, OperationRequest, OperationValue, ProtocolVersion, RequestId,
-    WireError,
+    AgreedCapabilities, CapabilitySet, ClientMessage, DelegateRequest, DelegateRequestId,
+    EncodedFrame, Extension, FrameReader, FrameWriter, HostMessage, OperationRequest,
+    OperationValue, ProtocolVersion, RequestId, WireError,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::{mpsc, watch};
@@ -92,7 +94,7 @@ impl Launcher for PuppetLauncher {
         let process = HostProcess::simulated(exit, kill);
         let link = Link {
             input: Box::new(client_input),
-            output: HostOutput::simulated(client_output.chain(endless)),
+            output: HostOutput::of_stream(Box::new(client_output.chain(endless))),
             process,
         };
         Box::pin(async move { Ok(link) })
@@ -101,7 +103,7 @@ impl Launcher for PuppetLauncher {
 
 impl Puppet {
     async fn next(&mut self) -> ClientMessage {
-        let message = self.input.next_message(&AgreedCapabilities::none()).await;
+        let message = self.input.next_message(&store()).await;
         message.expect("a message").expect("the client is there")
     }
 
@@ -113,13 +115,16 @@ impl Puppet {
     }
 
     async fn send(&mut self, message: HostMessage) {
-        let frame = EncodedFrame::encode(&message, &AgreedCapabilities::none()).expect("a frame");
+        let frame = EncodedFrame::encode(&message, &store()).expect("a frame");
         self.output.write(&frame).await.expect("written");
     }
 
     async fn open(&mut self) {
+        self.open_with(CapabilitySet::empty()).await;
+    }
+
+    async fn open_with(&mut self, capabilities: CapabilitySet) {
         self.next().await;
-        let capabilities = CapabilitySet::empty();
         let selected_version = ProtocolVersion::V1;
         self.send(HostMessage::Ready {
             selected_version,
@@ -132,6 +137,11 @@ impl Puppet {
         self.send(HostMessage::OperationResponse { id, result })
             .await;
     }
+}
+
+/// What some puppets agree to.
+fn store() -> AgreedCapabilities {
+    AgreedCapabilities::new(Extension::capabilities(&[Extension::Store]))
 }
 
 /// A provider, a session of it, and the hosts that it will start.
@@ -357,4 +367,287 @@ async fn several_sessions_share_one_start_of_a_host() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+fn tool_call(id: i64, session_id: &SessionId) -> HostMessage {
+    HostMessage::DelegateRequest {
+        id: DelegateRequestId::new(id),
+        request: DelegateRequest::ToolInvoke {
+            invocation: ToolInvocation {
+                session_id: session_id.clone(),
+                cell_id: CellId::new("1"),
+                call_id: format!("tool-{id}"),
+                exec_call_id: String::new(),
+                tool_name: ToolName {
+                    name: "t".to_owned(),
+                    namespace: None,
+                },
+                tool_kind: ToolKind::Function,
+                input: serde_json::value::RawValue::NULL.to_owned(),
+            },
+        },
+    }
+}
+
+impl Puppet {
+    /// Starts the cell of the execute that comes next.
+    async fn start_cell(&mut self) -> SessionId {
+        let (id, request) = self.request().await;
+        let cell_id = CellId::new("1");
+        let result = Ok(OperationValue::ExecutionStarted { cell_id });
+        self.send(HostMessage::OperationResponse { id, result })
+            .await;
+        request.session_id().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_calls_without_end_and_reads_no_answer_is_held_back() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.limits.max_delegate_calls = 0;
+    let (_provider, session, mut puppets) = stage(config).await;
+    let _call = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    let session_id = puppet.start_cell().await;
+    let most = 4 * crate::connection::MAX_OWN_BYTES / 100;
+    let mut calls = 0;
+    while calls < most {
+        let call = tool_call(calls as i64, &session_id);
+        let sent = timeout(Duration::from_secs(1), puppet.send(call)).await;
+        if sent.is_err() {
+            break;
+        }
+        calls += 1;
+    }
+    assert!(calls < most, "the client has taken {calls} calls");
+    // Once the host reads, it gets every answer, also to the calls that lay in the pipe.
+    for _ in 0..calls {
+        let answer = timeout(Duration::from_secs(1), puppet.next()).await;
+        let answer = answer.expect("in time");
+        assert!(
+            matches!(answer, ClientMessage::DelegateResponse { .. }),
+            "{answer:?}"
+        );
+    }
+}
+
+/// A tool that says when its signal has fired and, 900 ms later, that it has made an end.
+struct Orderly(mpsc::UnboundedSender<&'static str>);
+
+impl SessionDelegate for Orderly {
+    fn invoke_tool(
+        &self,
+        invocation: code_mode_api::ToolInvocation,
+        cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        let heard = self.0.clone();
+        let patient = invocation.call_id == "tool-1";
+        Box::pin(async move {
+            let _ = heard.send("called");
+            cancel.cancelled().await;
+            let _ = heard.send("cancelled");
+            if !patient {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(crate::CANCEL_GRACE * 9 / 10).await;
+            let _ = heard.send("made an end");
+            Err(ToolError::new("cancelled"))
+        })
+    }
+
+    fn notify(
+        &self,
+        _: code_mode_api::Notification,
+        _: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn cell_closed(&self, _: &code_mode_api::SessionId, _: &code_mode_api::CellId) {
+        let _ = self.0.send("closed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_has_a_second_to_act_on_its_signal_and_is_then_dropped() {
+    for (call, expected) in [
+        (1, vec!["called", "cancelled", "made an end", "closed"]),
+        (2, vec!["called", "cancelled", "closed"]),
+    ] {
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let (provider, _, mut puppets) = stage(ProviderConfig::new("a puppet")).await;
+        let session = provider
+            .open_session(SessionOptions::default(), Arc::new(Orderly(sender)))
+            .await
+            .expect("a session");
+        let execute = execute(&session);
+        let mut puppet = puppets.recv().await.expect("a host");
+        puppet.open().await;
+        let session_id = puppet.start_cell().await;
+        execute.await.expect("no panic");
+        puppet.send(tool_call(call, &session_id)).await;
+        assert_eq!(heard.recv().await, Some("called"));
+        let begun = Instant::now();
+        let id = DelegateRequestId::new(call);
+        puppet.send(HostMessage::DelegateCancel { id }).await;
+        // The execute was dropped with its task, so the client ends the cell.
+        let mut all = vec!["called"];
+        drop(puppet);
+        drop((session, provider));
+        while let Some(word) = heard.recv().await {
+            all.push(word);
+        }
+        assert_eq!(all, expected);
+        assert!(begun.elapsed() <= 2 * crate::CANCEL_GRACE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_place_of_a_session_is_free_when_the_host_has_closed_it_and_not_before() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.max_sessions = 2;
+    let (provider, session, mut puppets) = stage(config).await;
+    let open = async || {
+        let delegate = Delegate::new(Rng::new(1));
+        let options = SessionOptions::default();
+        provider.open_session(options, delegate).await
+    };
+    let second = open().await.expect("there is room");
+    assert!(open().await.is_err(), "both places are taken");
+    second.shutdown().await.expect("it was never bound");
+    let third = open().await.expect("shut down, although it is still held");
+
+    let call = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open().await;
+    puppet.start_cell().await;
+    call.await.expect("no panic");
+    drop(session);
+    // The cell that nobody took is ended, and the session is closed; but the host has not said so.
+    let id = loop {
+        if let (id, OperationRequest::Shutdown { .. }) = puppet.request().await {
+            break id;
+        }
+    };
+    assert!(open().await.is_err(), "the host still has the session");
+    let result = Err(WireError::new("too much to do"));
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    let (id, request) = puppet.request().await;
+    assert!(open().await.is_err(), "the host still has the session");
+    let session_id = request.session_id().clone();
+    let result = Ok(OperationValue::SessionClosed { session_id });
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    open().await.expect("it is closed");
+    drop(third);
+}
+
+/// Runs a cell of the session to its end and gives what its first response says of a loss.
+async fn run_a_cell(
+    session: &Arc<dyn CodeModeSession>,
+    puppet: &mut Puppet,
+) -> Option<code_mode_api::StateLost> {
+    let running = {
+        let session = Arc::clone(session);
+        tokio::spawn(async move {
+            let started = session.execute(ExecuteRequest::new("text(1)")).await;
+            started.expect("started").first_response.await
+        })
+    };
+    let (id, _) = puppet.request().await;
+    let cell_id = CellId::new("1");
+    let result = Ok(OperationValue::ExecutionStarted {
+        cell_id: cell_id.clone(),
+    });
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    let error_text = None;
+    let result = Ok(CellResponse {
+        cell_id,
+        status: CellStatus::Completed { error_text },
+        content_items: Vec::new(),
+        timings: CellTimings::default(),
+        state_lost: None,
+    });
+    puppet
+        .send(HostMessage::ExecuteInitialResponse { id, result })
+        .await;
+    let response = running.await.expect("no panic").expect("a response");
+    response.state_lost
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.keep_store = true;
+    let (_provider, session, mut puppets) = stage(config).await;
+    let values: std::collections::BTreeMap<_, _> = [(
+        "n".to_owned(),
+        serde_json::value::RawValue::from_string("1".to_owned()).expect("JSON"),
+    )]
+    .into();
+    let first_use = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open_with(store().as_set().clone()).await;
+    let (id, _) = puppet.request().await;
+    let result = Err(WireError::new("no"));
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    first_use.await.expect("no panic").expect("refused");
+    assert_eq!(run_a_cell(&session, &mut puppet).await, None);
+    let (id, request) = puppet.request().await;
+    assert!(matches!(request, OperationRequest::ExportStore { .. }));
+    let result = Ok(OperationValue::StoreExported {
+        values: values.clone(),
+    });
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    puppet
+        .exit
+        .send_replace(Some(Exit(ExitStatus::from_raw(libc::SIGKILL))));
+    drop(puppet);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let session_too = Arc::clone(&session);
+    let again = tokio::spawn(async move {
+        let mut puppet = puppets.recv().await.expect("another host");
+        puppet.open_with(store().as_set().clone()).await;
+        let (id, request) = puppet.request().await;
+        let OperationRequest::ImportStore { values, .. } = request else {
+            panic!("the values come first: {request:?}");
+        };
+        let result = Ok(OperationValue::StoreImported {});
+        puppet
+            .send(HostMessage::OperationResponse { id, result })
+            .await;
+        (puppet, values)
+    });
+    // The wish for a cell is what brings the host; it is answered once the values are there.
+    let wish = execute(&session_too);
+    let (mut puppet, put_back) = again.await.expect("no panic");
+    assert_eq!(
+        serde_json::to_string(&put_back).expect("JSON"),
+        serde_json::to_string(&values).expect("JSON")
+    );
+    let (id, _) = puppet.request().await;
+    let result = Err(WireError::new("no"));
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    wish.await.expect("no panic").expect("refused");
+    let lost = run_a_cell(&session, &mut puppet).await.expect("is told");
+    let restored = code_mode_api::RestoredStore {
+        values: 1,
+        is_current: true,
+    };
+    assert_eq!(lost.restored, Some(restored));
 }

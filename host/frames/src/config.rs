@@ -163,6 +163,8 @@ pub struct Config {
     pub timings: V1Timings,
     /// The yield time of a request that does not say.
     pub default_yield_time: Duration,
+    /// What the log says about this program.
+    pub version: &'static str,
     /// Told of the first failure.
     pub on_failure: Option<FailureHook>,
 }

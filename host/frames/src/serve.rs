@@ -78,7 +78,7 @@ where
         let (connection, sessions) = (Arc::clone(&connection), Arc::clone(&sessions));
         async move {
             let mut reader = FrameReader::new(reader);
-            match shake_hands(&mut reader, &connection).await? {
+            match shake_hands(&mut reader, &connection, config.version).await? {
                 Some(end) => Ok(end),
                 None => {
                     let dispatcher = Dispatcher {
@@ -114,6 +114,7 @@ where
 async fn shake_hands<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
     connection: &Connection,
+    version: &str,
 ) -> Result<Option<ReadEnd>, ServeError> {
     let Some(payload) = reader.next_payload().await? else {
         return Ok(Some(ReadEnd::EndOfInput));
@@ -142,6 +143,11 @@ async fn shake_hands<R: AsyncRead + Unpin>(
     match negotiate(&hello, &offer) {
         Ok(agreement) => {
             connection.send(&agreement.to_ready(), None);
+            tracing::info!(
+                version,
+                client = ?hello.supported_versions().as_slice(),
+                "the handshake is done"
+            );
             connection.agree(agreement.capabilities);
             Ok(None)
         }

@@ -30,7 +30,7 @@ mod session;
 pub mod waist;
 
 pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
-pub use error::{SessionError, SideEffects};
+pub use error::{HostExit, SessionError, SideEffects};
 pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
 pub use request::{
@@ -38,7 +38,8 @@ pub use request::{
     WaitRequest,
 };
 pub use response::{
-    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, SessionId, StateLost,
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, RestoredStore,
+    SessionId, StateLost,
 };
 pub use session::{BoxFuture, CodeModeSession, FirstResponse, SessionProvider, StartedCell};
 

@@ -123,6 +123,19 @@ pub struct StateLost {
     pub lost_generation: u64,
     /// Why the host was lost.
     pub cause: String,
+    /// What was put back of the session's stored values; `None` when nothing was, because nobody keeps
+    /// a copy. Running cells are always lost.
+    pub restored: Option<RestoredStore>,
+}
+
+/// Stored values that were put back from a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoredStore {
+    /// How many.
+    pub values: usize,
+    /// Whether the copy was made after the last cell that was seen to end: if not, what the last ones
+    /// have stored may be missing.
+    pub is_current: bool,
 }
 
 /// What an observer of a cell gets.

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    CellId, CellResponse, ExecuteRequest, RawJson, SessionDelegate, SessionError, SessionId,
-    SessionOptions, WaitRequest,
+    CellId, CellResponse, ExecuteRequest, HostExit, RawJson, SessionDelegate, SessionError,
+    SessionId, SessionOptions, WaitRequest,
 };
 
 /// A boxed future that can move between threads.
@@ -82,6 +82,12 @@ pub trait CodeModeSession: Send + Sync {
         &self,
         values: BTreeMap<String, RawJson>,
     ) -> BoxFuture<'_, Result<(), SessionError>>;
+
+    /// How the process of the host that this session lost last has ended; `None` when none was lost,
+    /// its end is not known yet, or there is no process.
+    fn host_exit(&self) -> Option<HostExit> {
+        None
+    }
 
     /// Terminates every cell, waits for their threads, and closes the session. A second call
     /// resolves when the first has.

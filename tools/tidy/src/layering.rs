@@ -105,9 +105,10 @@ pub(crate) fn check_build(file: &SourceFile) -> Vec<Violation> {
 }
 
 /// The packages that ARCHITECTURE.md describes.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "client",
     "client/cli",
+    "client/embed",
     "host",
     "protocol",
     "runtime",
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(check_documents(&[]).len(), 2);
         let architecture = SourceFile::new(
             "ARCHITECTURE.md",
-            "`client` `client/cli` `host` `protocol` `runtime`\n",
+            "`client` `client/cli` `client/embed` `host` `protocol` `runtime`\n",
         );
         let found = check_documents(&[SourceFile::new("README.md", ""), architecture]);
         assert_eq!(

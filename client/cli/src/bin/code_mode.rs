@@ -2,6 +2,13 @@
 
 use std::process::ExitCode;
 
+/// The version, with the revision where the build was stamped with one. Only programs are stamped, so
+/// that another revision of the same sources compiles nothing anew.
+const VERSION: &str = match option_env!("CODE_MODE_STAMPED_VERSION") {
+    Some(stamped) => stamped,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 fn main() -> ExitCode {
-    code_mode_cli::main(std::env::args_os().skip(1))
+    code_mode_cli::main(VERSION, std::env::args_os().skip(1))
 }

@@ -73,16 +73,24 @@ impl State {
                 }
                 Ok(_) => return wrong_kind(name),
                 Err(error) => {
+                    if reply.is_none() {
+                        self.end_refused(&session, &cell, &error, now);
+                    }
                     answer(reply, Err(CallError::Host(error)));
                 }
             },
             (Call::CloseSession { session, reply }, result) => {
                 let outcome = match result {
-                    Ok(Answer::SessionClosed { session: named }) if *named == *session => Ok(()),
+                    Ok(Answer::SessionClosed { session: named }) if *named == *session => {
+                        self.forget_session(&session)?;
+                        Ok(())
+                    }
                     Ok(_) => return wrong_kind(name),
-                    Err(error) => Err(CallError::Host(error)),
+                    Err(error) => {
+                        self.close_refused(&session, &error, now)?;
+                        Err(CallError::Host(error))
+                    }
                 };
-                self.forget_session(&session)?;
                 answer(reply, outcome);
             }
             (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
@@ -166,6 +174,7 @@ impl State {
             exec_call_id,
             closed: false,
             abandoned: false,
+            tries: 0,
             observation: Some(id),
             parked: None,
         };

@@ -225,15 +225,25 @@ impl State {
             self.refuse(id, NOBODY_WAITS)?;
         }
         if running {
-            let call = Call::Terminate {
-                session: Arc::clone(session),
-                cell: Arc::clone(cell),
-                reply: None,
-            };
-            self.send_own(call, |id| messages::terminate_frame(id, session, cell), now)?;
+            self.end_cell(session, cell, now)?;
         }
         self.forget_cell_if_done(session, cell);
         Ok(())
+    }
+
+    /// Asks the host to end a cell that nobody wants.
+    pub(super) fn end_cell(
+        &mut self,
+        session: &Arc<str>,
+        cell: &Arc<str>,
+        now: Instant,
+    ) -> Outcome<()> {
+        let call = Call::Terminate {
+            session: Arc::clone(session),
+            cell: Arc::clone(cell),
+            reply: None,
+        };
+        self.send_own(call, |id| messages::terminate_frame(id, session, cell), now)
     }
 
     pub(super) fn session_gone(&mut self, session: &Arc<str>, now: Instant) -> Outcome<()> {
@@ -432,6 +442,7 @@ impl Cell {
             exec_call_id: Arc::from(""),
             closed: true,
             abandoned: false,
+            tries: 0,
             observation: None,
             parked: None,
         }

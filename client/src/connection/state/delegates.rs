@@ -6,7 +6,7 @@ use std::sync::Arc;
 use code_mode_api::{CancellationSignal, Notification, ToolInvocation};
 
 use super::{Outcome, State, violation};
-use crate::connection::events::{Effect, Frame, NotifyRequest, ToolRequest};
+use crate::connection::events::{Effect, NotifyRequest, ToolRequest};
 use crate::generation::outer_cell_id;
 use crate::messages;
 
@@ -173,7 +173,7 @@ impl State {
             tool_kind,
             input,
         };
-        let delegate = Arc::clone(&entry.delegate);
+        let delegate = entry.delegate.clone();
         let bytes = invocation.input.get().len();
         let (key, cancel) = self.delegates.start(id, origin.session, origin.cell, bytes);
         self.effects.push_back(Effect::Tool {
@@ -206,7 +206,7 @@ impl State {
             exec_call_id: origin.exec_call_id.to_string(),
             text,
         };
-        let delegate = Arc::clone(&entry.delegate);
+        let delegate = entry.delegate.clone();
         let (key, cancel) = self.delegates.start(id, origin.session, origin.cell, bytes);
         self.effects.push_back(Effect::Notify {
             key,
@@ -271,11 +271,7 @@ impl State {
     /// Answers a delegate request with an error, without asking the delegate.
     pub(super) fn refuse(&mut self, id: i64, message: &str) -> Outcome<()> {
         let bytes = messages::delegate_error_frame(id, message)?;
-        self.outbox.push(Frame {
-            bytes,
-            request: None,
-            _share: None,
-        });
+        self.push_own(bytes, None);
         Ok(())
     }
 }

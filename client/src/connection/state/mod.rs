@@ -33,6 +33,7 @@
 //! | `CloseSession` | `session/closed` or error | the session is forgotten |
 //! | `ExportStore`, `ImportStore` | `store/exported`, `store/imported` or error | nothing |
 
+mod again;
 mod answers;
 mod cells;
 mod delegates;
@@ -42,27 +43,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use code_mode_api::{CellResponse, RawJson, SessionDelegate, SessionId, SideEffects};
+use code_mode_api::{CellResponse, RawJson, SessionId, SideEffects};
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::budget::ByteCount;
 use super::cell_ids::CellIds;
 use super::events::{
     Effect, Event, Events, Frame, HostMessage, Observed, Operation, OutputEnd, Reply, Request,
     RequestId, answer,
 };
 use crate::config::{ConnectionLimits, Deadlines};
+use crate::delegate::Delegate;
 use crate::error::{CallError, ConnectionFailure};
 use crate::generation::outer_cell_id;
 use crate::messages;
 use crate::process::Exit;
+use crate::provider::Place;
+use again::Again;
 use cells::Parked;
 use delegates::Delegates;
 
 /// How long the end of a host's output and the exit of its process may be apart (50 ms). Messages
 /// that were under way are still heard, then everybody gets the news.
 pub(super) const END_GRACE: Duration = Duration::from_millis(50);
+
+/// Bytes of the driver's own frames that may wait to be written (8 MiB). Most of these refuse a tool
+/// call or a notification; a host that asks for more and reads none of the answers is not heard until it
+/// does, and the write deadline ends one that never does. More than the answers to all the calls that
+/// cells of one host can have open.
+pub(crate) const MAX_OWN_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a call that fails is told.
 type Outcome<T> = Result<T, ConnectionFailure>;
@@ -83,6 +94,9 @@ pub(super) struct State {
     due: BTreeSet<(Instant, RequestId)>,
     delegates: Delegates,
     parked: Parked,
+    again: Again,
+    /// What the driver's own frames hold until they are written.
+    own: ByteCount,
     /// Frames that the writer has not been given yet.
     pub(super) outbox: Vec<Frame>,
     /// What the driver has to do.
@@ -117,10 +131,13 @@ pub(super) enum Step {
 struct Session {
     id: SessionId,
     generation: u64,
-    delegate: Arc<dyn SessionDelegate>,
+    delegate: Delegate,
     phase: SessionPhase,
     /// Whether the embedder has dropped it.
     gone: bool,
+    /// How often the host has refused to close it since.
+    tries: u32,
+    _place: Arc<Place>,
     given: CellIds,
     cells: BTreeMap<Arc<str>, Cell>,
 }
@@ -138,6 +155,8 @@ struct Cell {
     closed: bool,
     /// Nobody wants the cell: it is being terminated and its output is dropped.
     abandoned: bool,
+    /// How often the host has refused to end it since.
+    tries: u32,
     /// The call that observes it.
     observation: Option<RequestId>,
     /// A response whose observer had gone, for the next one.
@@ -254,6 +273,8 @@ impl State {
             due: BTreeSet::new(),
             delegates: Delegates::default(),
             parked: Parked::default(),
+            again: Again::default(),
+            own: ByteCount::default(),
             outbox: Vec::new(),
             effects: VecDeque::new(),
         }
@@ -294,7 +315,7 @@ impl State {
             Phase::Running | Phase::Closed => None,
         };
         let call = self.due.first().map(|(due, _)| *due);
-        phase.into_iter().chain(call).min()
+        phase.into_iter().chain(call).chain(self.again.next()).min()
     }
 
     /// Acts on every deadline that has passed.
@@ -320,7 +341,7 @@ impl State {
             self.due.pop_first();
             self.call_due(id)?;
         }
-        Ok(())
+        self.ask_due_again(now)
     }
 
     /// Fails every pending call with `cause`, cancels every delegate call and closes every cell.
@@ -333,6 +354,7 @@ impl State {
             .collect();
         self.due.clear();
         self.parked.clear();
+        self.again.clear();
         // What was not begun yet is not begun any more.
         self.effects
             .retain(|effect| matches!(effect, Effect::CellClosed { .. }));
@@ -463,6 +485,8 @@ impl State {
                     delegate: session.delegate,
                     phase: SessionPhase::Opening(id),
                     gone: false,
+                    tries: 0,
+                    _place: session.place,
                     given: CellIds::default(),
                     cells: BTreeMap::new(),
                 };
@@ -542,23 +566,31 @@ impl State {
     ) -> Outcome<()> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(id)?;
-        self.outbox.push(Frame {
-            bytes,
-            request: Some(id),
-            _share: None,
-        });
+        self.push_own(bytes, Some(id));
         self.enter(id, call, self.deadlines.call, None, now);
         Ok(())
     }
 
     fn send_cancel(&mut self, id: RequestId) -> Outcome<()> {
         let bytes = messages::cancel_frame(id)?;
+        self.push_own(bytes, None);
+        Ok(())
+    }
+
+    /// Queues a frame that no caller has asked for, and for which nobody waits until there is room.
+    fn push_own(&mut self, bytes: EncodedFrame, request: Option<RequestId>) {
+        let _share = Some(self.own.count(bytes.wire_bytes()));
         self.outbox.push(Frame {
             bytes,
-            request: None,
-            _share: None,
+            request,
+            _share,
         });
-        Ok(())
+    }
+
+    /// Whether the host is to be heard: not while it has left so many of the driver's own frames
+    /// unread that its next words could only add to them.
+    pub(super) fn may_hear(&self) -> bool {
+        self.own.bytes() < MAX_OWN_BYTES
     }
 
     fn call_due(&mut self, id: RequestId) -> Outcome<()> {
@@ -629,7 +661,7 @@ fn end_failure(output: Option<OutputEnd>, exit: Option<Option<Exit>>) -> Connect
 
 fn closed(session: &Session, cell: &str) -> Effect {
     Effect::CellClosed {
-        delegate: Arc::clone(&session.delegate),
+        delegate: session.delegate.clone(),
         session: session.id.clone(),
         cell: outer_cell_id(session.generation, cell),
     }

@@ -1,4 +1,17 @@
-//! `code_mode describe`: what a model is told about `exec` and `wait`.
+//! What a model is told about `exec` and `wait`, and about the tools that its scripts can call.
+//!
+//! ```
+//! use code_mode_embed::{Tool, ToolSet, describe};
+//!
+//! let tools = ToolSet::new().with(Tool::new("ticks", "Counts ticks.", |()| async {
+//!     Ok::<_, String>(7)
+//! }));
+//! let tools = tools.definitions()?;
+//! assert!(describe::text(&tools).contains("/** Counts ticks. */\n  ticks("));
+//! let short = describe::within(&tools, describe::MIN_BYTES);
+//! assert!(short.left_out.is_empty(), "one small tool fits");
+//! # Ok::<(), code_mode_embed::ToolSetError>(())
+//! ```
 
 use std::fmt::Write;
 
@@ -60,39 +73,111 @@ declare const ALL_TOOLS: { name: string; description: string }[];
 - A script that fails keeps its output so far, and the error names the line.
 ";
 
+/// The smallest budget that [`within`] can keep (8 KiB): what does not depend on the tools, and
+/// where to look up those that were left out.
+pub const MIN_BYTES: usize = 8 << 10;
+
+/// What [`within`] keeps free of declarations where not all of them fit, for the names of the others.
+const NAMES_BYTES: usize = 2 << 10;
+
+/// What a model is told, in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Described {
+    /// About `exec`, with the tools.
+    pub exec: String,
+    /// About `wait`.
+    pub wait: String,
+    /// The names, as scripts use them, of tools whose declarations did not fit.
+    pub left_out: Vec<String>,
+}
+
 /// The text for a model, with the declarations of these tools.
 pub fn text(tools: &[ToolDefinition]) -> String {
-    let mut text = String::from(EXEC);
-    text.push_str("\n## Tools\n");
+    let described = within(tools, usize::MAX);
+    format!("{}\n{}", described.exec, described.wait)
+}
+
+/// The same within a budget of bytes, both parts together; below [`MIN_BYTES`] that is the budget.
+///
+/// Declarations are taken in the order of the tools, as far as they fit. Of the others the names are
+/// told as far as these fit, and how a script finds the rest.
+pub fn within(tools: &[ToolDefinition], bytes: usize) -> Described {
+    let wait = wait();
+    let heading = "\n## Tools\n";
+    let mut left = bytes
+        .max(MIN_BYTES)
+        .saturating_sub(EXEC.len() + heading.len() + wait.len() + 1);
+    let declared: Vec<String> = tools.iter().map(declaration).collect();
+    let all: usize = declared.iter().map(|text| text.len() + BLOCK_BYTES).sum();
+    let names_bytes = if all > left { NAMES_BYTES } else { 0 };
+    left = left.saturating_sub(names_bytes);
+    let mut exec = format!("{EXEC}{heading}");
     if tools.is_empty() {
-        text.push_str("\nThere are none.\n");
+        exec.push_str("\nThere are none.\n");
     }
-    let mut namespaces: Vec<Option<&str>> = Vec::new();
-    for tool in tools {
+    let mut left_out = Vec::new();
+    let mut blocks: Vec<(Option<&str>, String)> = Vec::new();
+    for (tool, text) in tools.iter().zip(declared) {
         let namespace = tool.tool_name.namespace.as_deref();
-        if !namespaces.contains(&namespace) {
-            namespaces.push(namespace);
+        let block = blocks.iter_mut().find(|(name, _)| *name == namespace);
+        let opening = match (&block, namespace) {
+            (Some(_), _) => 0,
+            (None, None) => BLOCK_BYTES,
+            (None, Some(name)) => BLOCK_BYTES + name.len(),
+        };
+        let Some(rest) = left.checked_sub(text.len() + opening) else {
+            left_out.push(script_name(&tool.name));
+            continue;
+        };
+        left = rest;
+        match block {
+            Some((_, block)) => block.push_str(&text),
+            None => blocks.push((namespace, text)),
         }
     }
     // Tools without a namespace need no heading, so they must come before the first.
-    namespaces.sort_by_key(Option::is_some);
-    for namespace in namespaces {
+    blocks.sort_by_key(|(namespace, _)| namespace.is_some());
+    for (namespace, block) in blocks {
         if let Some(namespace) = namespace {
             // Writing to a string cannot fail, here and below.
-            let _ = write!(text, "\n### {namespace}\n");
+            let _ = write!(exec, "\n### {namespace}\n");
         }
-        text.push_str("\n```ts\ninterface Tools {\n");
-        let members = tools
-            .iter()
-            .filter(|tool| tool.tool_name.namespace.as_deref() == namespace);
-        for tool in members {
-            text.push_str(&declaration(tool));
-        }
-        text.push_str("}\n```\n");
+        let _ = write!(exec, "\n```ts\ninterface Tools {{\n{block}}}\n```\n");
     }
-    text.push('\n');
-    text.push_str(&wait());
-    text
+    if !left_out.is_empty() {
+        exec.push_str(&others(&left_out, left + names_bytes));
+    }
+    Described {
+        exec,
+        wait,
+        left_out,
+    }
+}
+
+/// What stands around the declarations of one namespace, beside its name.
+const BLOCK_BYTES: usize = "\n### \n\n```ts\ninterface Tools {\n}\n```\n".len();
+
+/// Names the tools whose declarations did not fit, in at most so many bytes if these hold the rest of it.
+fn others(names: &[String], bytes: usize) -> String {
+    let lookup = "To read about them, put out what `ALL_TOOLS` says, such as\n\
+        `text(ALL_TOOLS.filter(tool => /issue/i.test(tool.name + tool.description)))`.\n";
+    let opening = format!("\n{} more tools can be called: ", names.len());
+    let mut left = bytes.saturating_sub(opening.len() + lookup.len() + ", and others.\n".len());
+    let mut named = Vec::new();
+    for name in names {
+        let Some(rest) = left.checked_sub(name.len() + ", ".len()) else {
+            break;
+        };
+        left = rest;
+        named.push(name.as_str());
+    }
+    let end = match (named.len() == names.len(), named.is_empty()) {
+        (true, _) => ".\n",
+        (false, false) => ", and others.\n",
+        (false, true) => "too many to name.\n",
+    };
+    format!("{opening}{}{end}{lookup}", named.join(", "))
 }
 
 fn wait() -> String {

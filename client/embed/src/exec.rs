@@ -1,0 +1,98 @@
+//! One script to run, with what differs from the session's defaults.
+
+use std::time::Duration;
+
+use code_mode_api::{CellLimits, ExecuteRequest};
+
+/// A script to run. A string is one, with the session's defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use code_mode_embed::{CellLimits, Exec};
+///
+/// let exec = Exec::new("text(await tools.slow())")
+///     .call_id("call_42")
+///     .limits(CellLimits { wall_time: Some(Duration::from_secs(60)), ..CellLimits::default() });
+/// # let _ = exec;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Exec {
+    pub(crate) source: String,
+    pub(crate) call_id: Option<String>,
+    pub(crate) limits: Option<CellLimits>,
+    pub(crate) first_look: Option<Duration>,
+    pub(crate) max_output_tokens: Option<u32>,
+}
+
+impl Exec {
+    /// Runs this JavaScript.
+    pub fn new(source: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            call_id: None,
+            limits: None,
+            first_look: None,
+            max_output_tokens: None,
+        }
+    }
+
+    /// The id under which every nested call knows what asked for this script, such as the id of the
+    /// model's tool call. Defaults to `exec-1`, `exec-2`, …
+    #[must_use]
+    pub fn call_id(mut self, id: impl Into<String>) -> Self {
+        self.call_id = Some(id.into());
+        self
+    }
+
+    /// The bounds of this script instead of the session's. Each lowers the operator's bound and
+    /// never raises it.
+    #[must_use]
+    pub fn limits(mut self, limits: CellLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// How long the host may keep the first output to itself, unless the script ends or yields
+    /// before. Zero by default for [`Session::start`](crate::Session::start), so that whoever looks
+    /// finds what is there.
+    ///
+    /// Until then, events come without the output before them.
+    ///
+    /// Who starts a cell only to [`observe`](crate::CellHandle::observe) it for some time gives that
+    /// time here too, and saves an exchange with the host.
+    #[must_use]
+    pub fn first_look(mut self, time: Duration) -> Self {
+        self.first_look = Some(time);
+        self
+    }
+
+    /// How many tokens of output the caller means to keep; advice to the host. Defaults to none.
+    #[must_use]
+    pub fn max_output_tokens(mut self, tokens: u32) -> Self {
+        self.max_output_tokens = Some(tokens);
+        self
+    }
+
+    pub(crate) fn request(
+        self,
+        number: u64,
+        limits: &CellLimits,
+        tools: std::sync::Arc<[code_mode_api::ToolDefinition]>,
+        first_look: Duration,
+    ) -> ExecuteRequest {
+        ExecuteRequest {
+            exec_call_id: self.call_id.unwrap_or_else(|| format!("exec-{number}")),
+            tools,
+            yield_time: Some(first_look),
+            max_output_tokens: self.max_output_tokens,
+            limits: self.limits.unwrap_or_else(|| limits.clone()),
+            ..ExecuteRequest::new(self.source)
+        }
+    }
+}
+
+impl<S: Into<String>> From<S> for Exec {
+    fn from(source: S) -> Self {
+        Self::new(source)
+    }
+}

@@ -1,0 +1,144 @@
+//! Asks the user, through the client, whether one call may be made.
+
+use std::time::Duration;
+
+use code_mode_api::RawJson;
+use rmcp::model::{ElicitRequestParams, ElicitationAction, ElicitationSchema};
+use rmcp::service::ElicitationMode;
+use serde_json::{Value, json};
+
+use crate::observer::Observer;
+
+/// How long the user may take to answer (5 min); then the call is refused.
+pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Bytes of the input that the user gets to see.
+const MAX_SHOWN_BYTES: usize = 2_000;
+
+/// What the user said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// This call.
+    Once,
+    /// All calls of this tool for the rest of the session.
+    Session,
+    /// No.
+    No,
+}
+
+/// Asks.
+///
+/// # Errors
+/// When the client cannot ask its user, or the user does not answer; in words for scripts.
+pub async fn ask(
+    observer: &Observer,
+    server: &str,
+    tool: &str,
+    input: &RawJson,
+) -> Result<Decision, String> {
+    let modes = observer.peer().supported_elicitation_modes();
+    if !modes.contains(&ElicitationMode::Form) {
+        return Err(
+            "the policy asks for the user's consent, which this client cannot ask for".to_owned(),
+        );
+    }
+    let whose = if server.is_empty() {
+        String::new()
+    } else {
+        format!(" of the MCP server {server}")
+    };
+    let message = format!(
+        "A script wants to call {tool}{whose} with this input:\n{}",
+        shown(input)
+    );
+    let params = ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message,
+        requested_schema: schema()?,
+    };
+    let answer = observer
+        .peer()
+        .create_elicitation_with_timeout(params, Some(CONSENT_TIMEOUT))
+        .await
+        .map_err(|error| format!("the user could not be asked: {error}"))?;
+    Ok(decision(&answer.action, answer.content.as_ref()))
+}
+
+fn schema() -> Result<ElicitationSchema, String> {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "answer": {
+                "type": "string",
+                "title": "May it?",
+                "enum": ["once", "for this session", "no"],
+                "default": "once",
+            },
+        },
+        "required": ["answer"],
+    });
+    serde_json::from_value(schema).map_err(|error| format!("the question cannot be made: {error}"))
+}
+
+/// Whoever accepts without saying more means this call; anything else that is not a clear yes is a no.
+fn decision(action: &ElicitationAction, content: Option<&Value>) -> Decision {
+    if *action != ElicitationAction::Accept {
+        return Decision::No;
+    }
+    match content
+        .and_then(|content| content.get("answer"))
+        .map(Value::as_str)
+    {
+        None | Some(Some("once")) => Decision::Once,
+        Some(Some("for this session")) => Decision::Session,
+        Some(_) => Decision::No,
+    }
+}
+
+fn shown(input: &RawJson) -> String {
+    let text = input.get();
+    let mut end = text.len().min(MAX_SHOWN_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cut = if end < text.len() {
+        format!("… ({} bytes)", text.len())
+    } else {
+        String::new()
+    };
+    format!("{}{cut}", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        use ElicitationAction::{Accept, Cancel, Decline};
+        let answer = |word: &str| Some(json!({"answer": word}));
+        for (action, content, expected) in [
+            (Accept, None, Decision::Once),
+            (Accept, Some(json!({})), Decision::Once),
+            (Accept, answer("once"), Decision::Once),
+            (Accept, answer("for this session"), Decision::Session),
+            (Accept, answer("no"), Decision::No),
+            (Accept, Some(json!({"answer": 1})), Decision::No),
+            (Decline, answer("once"), Decision::No),
+            (Cancel, None, Decision::No),
+        ] {
+            assert_eq!(
+                decision(&action, content.as_ref()),
+                expected,
+                "{action:?} {content:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_question_can_be_made() {
+        schema().unwrap();
+    }
+}

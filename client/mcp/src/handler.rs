@@ -1,0 +1,315 @@
+//! The MCP server: `exec`, `wait` and `search` for one client.
+
+// The SDK marks MCP's log messages as deprecated; the clients of today show them.
+#![expect(
+    deprecated,
+    reason = "log messages are what clients before the revision of 2026-07 show"
+)]
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use code_mode_api::CellId;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
+    Implementation, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
+    ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscriptionFilter,
+};
+use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
+use rmcp::{RoleServer, ServerHandler};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::guide;
+use crate::observer::Observer;
+use crate::own::{self, Search};
+use crate::session::{Exec, McpSession, Reply, Standing, Wait};
+
+/// How long the servers' lists may go on changing before the client is told (200 ms).
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// The server of one MCP session; dropping it ends the session's cells.
+pub struct Handler {
+    session: Arc<McpSession>,
+    /// The session of clients that know none, where there are several clients.
+    shared: Option<Arc<McpSession>>,
+    /// Ends what watches over the servers for this client.
+    over: CancellationToken,
+    _over: DropGuard,
+}
+
+impl Handler {
+    /// A server over this session.
+    pub fn new(session: Arc<McpSession>) -> Self {
+        let over = CancellationToken::new();
+        Self {
+            session,
+            shared: None,
+            _over: over.clone().drop_guard(),
+            over,
+        }
+    }
+
+    /// A server over `session` for a client that has sessions, else over `shared`. From the revision of
+    /// 2026-07 on a request stands for itself, and nothing else would keep its cells and stored values.
+    pub fn sharing(session: Arc<McpSession>, shared: Arc<McpSession>) -> Self {
+        Self {
+            shared: Some(shared),
+            ..Self::new(session)
+        }
+    }
+
+    fn session_of(&self, context: &RequestContext<RoleServer>) -> &Arc<McpSession> {
+        let knows_sessions = context
+            .protocol_version()
+            .is_none_or(|version| version.has_initialize());
+        match &self.shared {
+            Some(shared) if !knows_sessions => shared,
+            _ => &self.session,
+        }
+    }
+
+    fn observer(context: &RequestContext<RoleServer>) -> Observer {
+        let token = context.meta.get_progress_token();
+        // From the revision of 2026-07 on, a request says whether it wants log messages; none is sent.
+        let logs = context
+            .protocol_version()
+            .is_none_or(|version| version.has_initialize());
+        Observer::new(context.peer.clone(), token, logs)
+    }
+
+    /// Waits until what `exec`'s description says has changed.
+    async fn changed(&self, told: &mut String) {
+        changed(&self.session, told).await;
+    }
+
+    async fn exec(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
+        let arguments: ExecArguments = match serde_json::from_value(arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => return wrong("exec", &error),
+        };
+        let exec = Exec {
+            code: arguments.code,
+            yield_time: arguments.yield_time_ms.map(Duration::from_millis),
+            output_bytes: arguments.max_output_bytes,
+        };
+        let observer = Self::observer(&context);
+        let session = self.session_of(&context);
+        result(session.exec(exec, observer, &context.ct).await)
+    }
+
+    async fn wait(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
+        let arguments: WaitArguments = match serde_json::from_value(arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => return wrong("wait", &error),
+        };
+        let session = self.session_of(&context);
+        let cell = match arguments.cell_id {
+            None | Some(Value::Null) => {
+                return CallToolResult::success(vec![ContentBlock::text(session.list())]);
+            }
+            Some(Value::String(id)) => CellId::new(id.trim()),
+            // Models write the id of a cell as the number that it looks like.
+            Some(other) => CellId::new(other.to_string()),
+        };
+        if let Some(offset) = arguments.offset {
+            let limit = arguments.max_output_bytes;
+            return match session.read_output(&cell, offset, limit) {
+                Ok(content) => CallToolResult::success(content),
+                Err(message) => failure(message),
+            };
+        }
+        let wait = Wait {
+            cell,
+            yield_time: arguments.yield_time_ms.map(Duration::from_millis),
+            terminate: arguments.terminate,
+            output_bytes: arguments.max_output_bytes,
+        };
+        let observer = Self::observer(&context);
+        result(session.wait(wait, observer, &context.ct).await)
+    }
+
+    async fn search(&self, arguments: Value) -> CallToolResult {
+        let search: Search = match serde_json::from_value(arguments) {
+            Ok(search) => search,
+            Err(error) => return wrong("search", &error),
+        };
+        let catalog = self.session.front().settled_catalog().await;
+        match own::search_text(&catalog, &search) {
+            Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
+            Err(message) => failure(message),
+        }
+    }
+}
+
+async fn changed(session: &McpSession, told: &mut String) {
+    let front = session.front();
+    let mut changes = front.upstreams().changes();
+    loop {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(SETTLE).await;
+        let now = description(session);
+        if now != *told {
+            *told = now;
+            return;
+        }
+    }
+}
+
+/// What of the list of tools depends on the servers.
+fn description(session: &McpSession) -> String {
+    let front = session.front();
+    let tools = guide::tools(&front.catalog(), front.catalog_bytes);
+    let exec = tools.into_iter().next().and_then(|exec| exec.description);
+    exec.map(Cow::into_owned).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+struct ExecArguments {
+    code: String,
+    yield_time_ms: Option<u64>,
+    max_output_bytes: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WaitArguments {
+    cell_id: Option<Value>,
+    yield_time_ms: Option<u64>,
+    terminate: bool,
+    offset: Option<usize>,
+    max_output_bytes: Option<usize>,
+}
+
+fn wrong(tool: &str, error: &serde_json::Error) -> CallToolResult {
+    failure(format!("{tool} cannot take these arguments: {error}"))
+}
+
+fn failure(message: String) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(message)])
+}
+
+fn result(reply: Reply) -> CallToolResult {
+    let standing = match reply.standing {
+        Standing::Running => "running",
+        Standing::Completed => "completed",
+        Standing::Failed => "failed",
+        Standing::Terminated => "terminated",
+    };
+    let mut result = match reply.standing {
+        Standing::Failed => CallToolResult::error(reply.content),
+        _ => CallToolResult::success(reply.content),
+    };
+    result.structured_content = reply.structured;
+    let mut meta = MetaObject::new();
+    meta.insert("code_mode/status".to_owned(), json!(standing));
+    if let Some(cell) = reply.cell {
+        meta.insert("code_mode/cell_id".to_owned(), json!(cell.as_str()));
+    }
+    result.meta = Some(meta);
+    result
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_logging()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .build();
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new("code_mode", env!("CARGO_PKG_VERSION")))
+            .with_protocol_version(ProtocolVersion::LATEST)
+            .with_instructions(
+                "The tools of several MCP servers are called from JavaScript: write one script with \
+                 exec rather than many single calls, and find tools with search.",
+            )
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let front = self.session.front();
+        let catalog = front.settled_catalog().await;
+        Ok(ListToolsResult::with_all_items(guide::tools(
+            &catalog,
+            front.catalog_bytes,
+        )))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let result = match &*request.name {
+            "exec" => self.exec(arguments, context).await,
+            "wait" => self.wait(arguments, context).await,
+            "search" => self.search(arguments).await,
+            other => {
+                let message = format!("there is no tool {other}; there are exec, wait and search");
+                return Err(ErrorData::invalid_params(message, None));
+            }
+        };
+        Ok(result.into())
+    }
+
+    async fn set_level(
+        &self,
+        _request: SetLevelRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        // What scripts say is of level info; a client that wants less may pass over it.
+        Ok(())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let (session, over) = (Arc::clone(&self.session), self.over.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tell_changes(&session, &context.peer) => {}
+                () = over.cancelled() => {}
+            }
+        });
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        let mut accepted = SubscriptionFilter::new();
+        accepted.tools_list_changed = requested.tools_list_changed;
+        Some(accepted)
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut told = description(&self.session);
+        loop {
+            tokio::select! {
+                () = self.changed(&mut told) => {
+                    if context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = context.cancelled() => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn tell_changes(session: &McpSession, peer: &Peer<RoleServer>) {
+    let mut told = description(session);
+    loop {
+        changed(session, &mut told).await;
+        if peer.notify_tool_list_changed().await.is_err() {
+            return;
+        }
+    }
+}

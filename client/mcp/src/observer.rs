@@ -1,0 +1,95 @@
+//! Whoever has asked for something and hears meanwhile what a script says: the client, by progress of its
+//! request and by log messages.
+
+// The SDK marks MCP's log messages as deprecated; the clients of today show them.
+#![expect(
+    deprecated,
+    reason = "log messages are what clients before the revision of 2026-07 show"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken,
+};
+use rmcp::service::Peer;
+use serde_json::Value;
+
+/// Bytes of one message to the client; a longer one is cut.
+const MAX_SAID_BYTES: usize = 64 * 1024;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Observer {
+    peer: Peer<RoleServer>,
+    token: Option<ProgressToken>,
+    said: Arc<AtomicU64>,
+    /// Whether log messages are wanted.
+    logs: bool,
+}
+
+impl Observer {
+    /// The client at `peer`, whose request carries `token` if it wants to hear of progress. `logs` says
+    /// whether it takes log messages.
+    pub fn new(peer: Peer<RoleServer>, token: Option<ProgressToken>, logs: bool) -> Self {
+        Self {
+            peer,
+            token,
+            said: Arc::default(),
+            logs,
+        }
+    }
+
+    /// The client.
+    pub fn peer(&self) -> &Peer<RoleServer> {
+        &self.peer
+    }
+
+    /// Says something: as progress if the request asked for that, and as a log message. A client that has
+    /// gone hears nothing, which harms nobody.
+    pub async fn say(&self, text: String) {
+        let text = cut(text);
+        if self.logs {
+            let mut message =
+                LoggingMessageNotificationParam::new(LoggingLevel::Info, Value::from(text.clone()));
+            message.logger = Some("code_mode".to_owned());
+            let _ = self.peer.notify_logging_message(message).await;
+        }
+        self.progress(text).await;
+    }
+
+    /// Says how far something has come, if the request asked for that.
+    pub async fn progress(&self, text: String) {
+        let Some(token) = self.token.clone() else {
+            return;
+        };
+        let number = self.said.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut progress = ProgressNotificationParam::new(token, number as f64);
+        progress.message = Some(cut(text));
+        let _ = self.peer.notify_progress(progress).await;
+    }
+
+    /// The same from where nothing can be awaited.
+    pub fn progress_soon(&self, text: String) {
+        if self.token.is_none() {
+            return;
+        }
+        let observer = self.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { observer.progress(text).await });
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_SAID_BYTES {
+        let mut end = MAX_SAID_BYTES;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}

@@ -1,0 +1,166 @@
+//! What is put in front of a script: `searchTools`, `resources` and `prompts`, where it mentions them.
+//!
+//! It stands on the script's first line, so that no line gets another number, and errors are told in
+//! columns of what the model wrote. The names are set on the global object, so that a script may declare
+//! the same ones for itself.
+
+use std::fmt::Write;
+
+const SEARCH: &str = "globalThis.searchTools=(query,o)=>tools.code_mode__search({...o,query});";
+const RESOURCES: &str = "globalThis.resources={list:(server)=>tools.code_mode__resources_list({server}),\
+read:(server,uri)=>tools.code_mode__resources_read({server,uri})};";
+const PROMPTS: &str = "globalThis.prompts={list:(server)=>tools.code_mode__prompts_list({server}),\
+get:(server,name,args)=>tools.code_mode__prompts_get({server,name,arguments:args})};";
+
+/// A script as it runs.
+pub struct Prepared {
+    /// The source.
+    pub source: String,
+    /// What was put in front.
+    prelude: String,
+}
+
+/// Puts in front of `code` what it mentions, and takes a Markdown fence around all of it away.
+pub fn prepare(code: &str) -> Prepared {
+    let code = unfenced(code);
+    let mut prelude = String::new();
+    for (word, text) in [
+        ("searchTools", SEARCH),
+        ("resources", RESOURCES),
+        ("prompts", PROMPTS),
+    ] {
+        if mentions(&code, word) {
+            prelude.push_str(text);
+        }
+    }
+    Prepared {
+        source: format!("{prelude}{code}"),
+        prelude,
+    }
+}
+
+/// The code within a fence; its first line stays, empty, so that lines keep their numbers.
+fn unfenced(code: &str) -> String {
+    let trimmed = code.trim();
+    let inner = trimmed
+        .strip_prefix("```")
+        .and_then(|rest| rest.strip_suffix("```"));
+    match inner.and_then(|inner| inner.split_once('\n')) {
+        Some((language, body)) if !language.contains('`') => format!("\n{body}"),
+        _ => code.to_owned(),
+    }
+}
+
+fn mentions(text: &str, word: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let behind = text[at + word.len()..].chars().next();
+        !before.is_some_and(is_word) && !behind.is_some_and(is_word)
+    })
+}
+
+impl Prepared {
+    /// An error of the script, told as if nothing stood in front of it.
+    pub fn restore(&self, error: &str) -> String {
+        if self.prelude.is_empty() {
+            return error.to_owned();
+        }
+        const FIRST_LINE: &str = "exec_main.mjs:1:";
+        let mut restored = String::new();
+        let shows_line = error.contains(&self.prelude);
+        for line in error.split_inclusive('\n') {
+            let mut line = line.replace(&self.prelude, "");
+            // The mark below the line that is shown.
+            if shows_line && line.trim_start().starts_with('^') {
+                let shift = self.prelude.len().min(line.len() - line.trim_start().len());
+                line.replace_range(..shift, "");
+            }
+            let mut rest = line.as_str();
+            while let Some((before, behind)) = rest.split_once(FIRST_LINE) {
+                restored.push_str(before);
+                restored.push_str(FIRST_LINE);
+                let digits = behind.len()
+                    - behind
+                        .trim_start_matches(|c: char| c.is_ascii_digit())
+                        .len();
+                match behind[..digits].parse::<usize>() {
+                    Ok(column) => {
+                        // Writing to a string cannot fail.
+                        let _ = write!(
+                            restored,
+                            "{}",
+                            column.saturating_sub(self.prelude.len()).max(1)
+                        );
+                    }
+                    Err(_) => restored.push_str(&behind[..digits]),
+                }
+                rest = &behind[digits..];
+            }
+            restored.push_str(rest);
+        }
+        restored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+
+    #[test]
+    fn a_script_gets_what_it_mentions_and_nothing_else() {
+        assert_eq!(prepare("text(1)").source, "text(1)");
+        assert_eq!(
+            prepare("my_resources; promptsX").source,
+            "my_resources; promptsX"
+        );
+        let source = prepare("text(await searchTools('x'))").source;
+        assert!(source.starts_with("globalThis.searchTools="), "{source}");
+        assert!(
+            source.ends_with(";text(await searchTools('x'))"),
+            "{source}"
+        );
+        assert!(!source.contains('\n'));
+        assert!(
+            prepare("resources.list()")
+                .source
+                .contains("resources_read")
+        );
+        assert!(
+            prepare("prompts.get('a','b')")
+                .source
+                .contains("prompts_get")
+        );
+    }
+
+    #[test]
+    fn a_fence_around_a_script_is_taken_away() {
+        assert_eq!(prepare("```js\ntext(1)\n```").source, "\ntext(1)\n");
+        assert_eq!(prepare("  ```\na\nb```\n").source, "\na\nb");
+        assert_eq!(prepare("text(`a`)").source, "text(`a`)");
+        assert_eq!(prepare("```js").source, "```js");
+    }
+
+    #[test]
+    fn errors_are_told_in_columns_of_the_script() {
+        let prepared = prepare("searchTools(; ");
+        let column = prepared.prelude.len() + 13;
+        let margin = " ".repeat(column - 1);
+        let error = format!(
+            "SyntaxError: x\n    at exec_main.mjs:1:{column}\n{}\n{margin}^\n    at exec_main.mjs:2:5",
+            prepared.source
+        );
+        let expected = format!(
+            "SyntaxError: x\n    at exec_main.mjs:1:13\nsearchTools(; \n{}^\n    at exec_main.mjs:2:5",
+            " ".repeat(12)
+        );
+        assert_eq!(prepared.restore(&error), expected);
+        let plain = prepare("x");
+        assert_eq!(
+            plain.restore("at exec_main.mjs:1:9"),
+            "at exec_main.mjs:1:9"
+        );
+    }
+}

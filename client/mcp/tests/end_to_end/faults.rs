@@ -1,0 +1,135 @@
+//! Servers that misbehave: each costs its own tools and nobody else's.
+
+use pretty_assertions::assert_eq;
+use serde_json::json;
+
+use crate::support::{Fixture, text};
+
+/// Calls a server's tool, then another server's.
+fn then_another(call: &str) -> String {
+    format!(
+        "try {{ text(await {call}) }} catch (e) {{ text(e.message) }}\ntext(await tools.chart__both({{}}).then((blocks) => blocks[0].text));"
+    )
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_says_why_where_it_is_needed() {
+    let fixture = Fixture::new(&["broken", "chart"]).await;
+    let described = fixture.tools().await[0].description.clone().unwrap();
+    assert!(described.contains("Not available: broken ("), "{described}");
+    assert!(described.contains("chart__draw"));
+    let told = fixture
+        .text(&then_another("tools.broken__anything({})"))
+        .await;
+    assert!(
+        told.starts_with("the MCP server broken is not available: "),
+        "{told}"
+    );
+    assert!(told.contains("exit status: 7"), "{told}");
+    assert!(
+        told.contains("its last words: cannot find my configuration"),
+        "{told}"
+    );
+    assert!(told.ends_with("\na chart"), "{told}");
+    let found = text(&fixture.call("search", json!({"query": "draw"})).await);
+    assert!(
+        found.contains("chart__draw") && found.contains("Not available: broken"),
+        "{found}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_never_greets_is_given_up() {
+    let fixture = Fixture::new(&["never", "chart"]).await;
+    let told = fixture.text(&then_another("tools.never__go({})")).await;
+    assert!(told.contains("it has not greeted within 0.5 s"), "{told}");
+    assert!(told.ends_with("\na chart"), "{told}");
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_at_its_deadline() {
+    let fixture = Fixture::new(&["hang", "chart"]).await;
+    let told = fixture.text(&then_another("tools.hang__go({})")).await;
+    assert_eq!(
+        told,
+        "the MCP server hang has not answered within 0.3 s\na chart"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_floods_is_cut_off() {
+    let fixture = Fixture::new(&["flood", "chart"]).await;
+    let told = fixture.text(&then_another("tools.flood__go({})")).await;
+    assert!(
+        told.starts_with("the MCP server flood was lost during the call"),
+        "{told}"
+    );
+    assert!(told.ends_with("\na chart"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_in_a_call_is_started_again() {
+    let fixture = Fixture::new(&["dies", "chart"]).await;
+    for _ in 0..2 {
+        let told = fixture.text(&then_another("tools.dies__go({})")).await;
+        assert!(
+            told.starts_with("the MCP server dies was lost during the call"),
+            "{told}"
+        );
+        assert!(told.ends_with("\na chart"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_fails_its_call_and_the_server_stays() {
+    let fixture = Fixture::new(&["large"]).await;
+    let script = "try { await tools.large__go({}) } catch (e) { text(e.message) }\n\
+        text((await tools.large__go({ bytes: 1000000 })).length);";
+    let told = fixture.text(script).await;
+    assert!(told.starts_with("the server's answer of 419"), "{told}");
+    assert!(
+        told.contains("is larger than the 16777216 that are taken\n1000000"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn invalid_schemas_cost_no_tool_that_has_a_name() {
+    let fixture = Fixture::new(&["invalid"]).await;
+    let described = fixture.tools().await[0].description.clone().unwrap();
+    for name in ["good", "text", "loop", "wrong"] {
+        assert!(
+            described.contains(&format!("invalid__{name}(input")),
+            "{name}: {described}"
+        );
+    }
+    assert_eq!(
+        fixture.text("text(await tools.invalid__loop({}))").await,
+        "called \"loop\""
+    );
+}
+
+#[tokio::test]
+async fn two_thousand_tools_are_counted_found_and_called() {
+    let fixture = Fixture::new(&["many"]).await;
+    let tools = fixture.tools().await;
+    let described = tools[0].description.clone().unwrap();
+    assert!(
+        described.contains("2000 tools; look them up"),
+        "{described}"
+    );
+    let bytes = serde_json::to_vec(&tools).unwrap().len();
+    assert!(bytes < 8_000, "{bytes} bytes of tools/list");
+    let found = text(
+        &fixture
+            .call("search", json!({"query": "thing number 1234"}))
+            .await,
+    );
+    assert!(found.contains("many__tool_1234(input: {"), "{found}");
+    assert_eq!(
+        fixture
+            .text("text(await tools.many__tool_1234({ path: 'x' }))")
+            .await,
+        "called \"tool_1234\""
+    );
+}

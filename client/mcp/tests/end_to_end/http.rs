@@ -1,0 +1,196 @@
+//! The front end over streamable HTTP, on both of its sides.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use code_mode_mcp::http::{Gate, PATH, serve_http};
+use pretty_assertions::assert_eq;
+use rmcp::model::{CallToolRequestParams, ClientConfig, ProtocolVersion};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt, RunningService};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{RoleClient, ServiceExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{front, servers, text};
+
+const TOKEN: &str = "the-token-of-the-test";
+
+struct Served {
+    folder: TempDir,
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    async fn new(kinds: &[&str], origins: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let front = front(folder.path(), servers(folder.path(), kinds), json!({}));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gate = Gate {
+            token: TOKEN.to_owned(),
+            origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
+            any_host: false,
+        };
+        let shutdown = CancellationToken::new();
+        Self {
+            task: tokio::spawn(serve_http(front, listener, gate, shutdown.clone())),
+            folder,
+            address,
+            shutdown,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+
+    fn transport(&self) -> StreamableHttpClientTransport<reqwest::Client> {
+        install_provider();
+        let config = StreamableHttpClientTransportConfig::with_uri(self.url()).auth_header(TOKEN);
+        StreamableHttpClientTransport::with_client(reqwest::Client::new(), config)
+    }
+
+    async fn client(&self) -> RunningService<RoleClient, ClientConfig> {
+        ClientConfig::default()
+            .serve(self.transport())
+            .await
+            .unwrap()
+    }
+
+    /// The first line of the answer to a request with these headers.
+    async fn status(&self, path: &str, headers: &str) -> String {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"},
+        }})
+        .to_string();
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.contains(&b'\n') && stream.read_buf(&mut answer).await.unwrap() > 0 {}
+        String::from_utf8_lossy(&answer)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+fn install_provider() {
+    // Another test may have been first.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn exec(client: &RunningService<RoleClient, ClientConfig>, code: &str) -> String {
+    let mut params = CallToolRequestParams::new("exec");
+    params.arguments = json!({"code": code}).as_object().cloned();
+    text(&client.call_tool(params).await.unwrap())
+}
+
+#[tokio::test]
+async fn each_session_has_its_own_values_and_all_have_the_same_servers() {
+    let served = Served::new(&["people"], &[]).await;
+    let (one, other) = (served.client().await, served.client().await);
+    assert_eq!(
+        exec(
+            &one,
+            "store('key', 1); text((await tools.people__find({ id: 3 })).name)"
+        )
+        .await,
+        "person 3"
+    );
+    assert_eq!(exec(&one, "text(load('key'))").await, "1");
+    assert_eq!(exec(&other, "text(load('key'))").await, "undefined");
+    served.shutdown.cancel();
+    served.task.await.unwrap();
+    drop(served.folder);
+}
+
+#[tokio::test]
+async fn a_client_of_the_newest_revision_needs_no_session() {
+    let served = Served::new(&[], &[]).await;
+    let mode = ClientLifecycleMode::Discover {
+        preferred_versions: vec![ProtocolVersion::LATEST],
+    };
+    let client = ClientConfig::default()
+        .serve_with_lifecycle(served.transport(), mode)
+        .await
+        .unwrap();
+    assert_eq!(exec(&client, "store('key', 1); text('kept')").await, "kept");
+    assert_eq!(exec(&client, "text(load('key'))").await, "1");
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_the_token_or_from_a_page_that_was_not_named() {
+    let served = Served::new(&[], &["https://good.example"]).await;
+    let right = format!("Authorization: Bearer {TOKEN}\r\n");
+    for (path, headers, expected) in [
+        (PATH, right.clone(), "200"),
+        (PATH, String::new(), "401"),
+        (PATH, "Authorization: Bearer wrong\r\n".to_owned(), "401"),
+        (PATH, format!("Authorization: Basic {TOKEN}\r\n"), "401"),
+        (
+            PATH,
+            format!("{right}Authorization: Bearer wrong\r\n"),
+            "401",
+        ),
+        (
+            PATH,
+            format!("{right}Origin: https://good.example\r\n"),
+            "200",
+        ),
+        (
+            PATH,
+            format!("{right}Origin: https://evil.example\r\n"),
+            "403",
+        ),
+        ("/", right.clone(), "404"),
+    ] {
+        let status = served.status(path, &headers).await;
+        assert!(status.contains(expected), "{path} {headers}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_reached_over_http_with_its_headers() {
+    let inner = Served::new(&["people"], &[]).await;
+    let outer = tempfile::tempdir().unwrap();
+    let mut headers = HashMap::from([("Authorization", format!("Bearer {TOKEN}"))]);
+    let server = |headers: &HashMap<&str, String>| -> Value {
+        json!({"inner": {"url": inner.url(), "headers": headers}})
+    };
+    let good = front(outer.path(), server(&headers), json!({}));
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (reader, writer) = tokio::io::split(theirs);
+    tokio::spawn(code_mode_mcp::serve_streams(good, reader, writer));
+    let client = ClientConfig::default().serve(ours).await.unwrap();
+    // A script within a script.
+    let code = "text(await tools.inner__exec({ code: `text((await tools.people__find({ id: 5 })).name)` }))";
+    assert_eq!(exec(&client, code).await, "person 5");
+
+    headers.insert("Authorization", "Bearer not-the-token".to_owned());
+    let bad = front(outer.path(), server(&headers), json!({}));
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (reader, writer) = tokio::io::split(theirs);
+    tokio::spawn(code_mode_mcp::serve_streams(bad, reader, writer));
+    let client = ClientConfig::default().serve(ours).await.unwrap();
+    let told = exec(&client, "await tools.inner__exec({ code: '' })").await;
+    assert!(
+        told.contains("the MCP server inner is not available"),
+        "{told}"
+    );
+    assert!(!told.contains("not-the-token"), "{told}");
+}

@@ -1,0 +1,7 @@
+//! The whole front end: a client of the SDK, the real host, and servers as processes.
+
+mod faults;
+mod http;
+mod policy;
+mod support;
+mod work;

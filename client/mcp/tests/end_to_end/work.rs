@@ -1,0 +1,337 @@
+//! What it is for.
+
+use pretty_assertions::assert_eq;
+use rmcp::model::ContentBlock;
+use serde_json::json;
+
+use crate::support::{Event, Fixture, text};
+
+const MAIN_JOB: &str = r#"
+const [table, person, chart] = await Promise.all([
+  tools.table__rows({ count: 2 }),
+  tools.people__find({ id: 7 }),
+  tools.chart__draw({}),
+]);
+text("| id | amount |\n" + table.rows.map((row) => `| ${row.id} | ${row.amount} |`).join("\n"));
+text({ owner: person.name });
+image(chart);
+"#;
+
+#[tokio::test]
+async fn one_exec_calls_three_servers_at_once_and_gives_a_table_and_an_image() {
+    let fixture = Fixture::new(&["table", "people", "chart"]).await;
+    let tools = fixture.tools().await;
+    let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
+    assert_eq!(names, ["exec", "wait", "search"]);
+    let described = tools[0].description.clone().unwrap();
+    for declared in [
+        "table__rows(input: {",
+        "people__find(input: {",
+        "chart__draw(input: {",
+    ] {
+        assert!(described.contains(declared), "{described}");
+    }
+
+    let (result, mut words) = tokio::join!(fixture.exec(MAIN_JOB), async {
+        // Nobody is let go on before all three are there: the calls run at the same time.
+        let guests = [
+            fixture.guest().await,
+            fixture.guest().await,
+            fixture.guest().await,
+        ];
+        let mut words = Vec::new();
+        for guest in guests {
+            words.push(guest.word.clone());
+            guest.release().await;
+        }
+        words
+    });
+    words.sort();
+    assert_eq!(words, ["draw", "find", "rows"]);
+    assert_eq!(result.is_error, Some(false), "{}", text(&result));
+    assert_eq!(
+        result.content[..2],
+        [
+            ContentBlock::text("| id | amount |\n| 1 | 10 |\n| 2 | 20 |"),
+            ContentBlock::text(r#"{"owner":"person 7"}"#),
+        ]
+    );
+    let image = result.content[2].as_image().unwrap();
+    assert_eq!(image.mime_type, "image/png");
+    assert!(image.data.starts_with("iVBOR"));
+    assert_eq!(
+        result.structured_content,
+        Some(json!({"owner": "person 7"}))
+    );
+
+    let audit = fixture.audit();
+    assert_eq!(audit[0]["event"], "exec");
+    assert_eq!(audit[0]["sha256"].as_str().unwrap().len(), 64);
+    let mut called: Vec<&str> = audit
+        .iter()
+        .filter(|line| line["event"] == "call")
+        .map(|line| line["tool"].as_str().unwrap())
+        .collect();
+    called.sort_unstable();
+    assert_eq!(called, ["draw", "find", "rows"]);
+    let end = audit.last().unwrap();
+    assert_eq!(
+        (&end["event"], &end["outcome"]),
+        (&json!("end"), &json!("ok"))
+    );
+}
+
+#[tokio::test]
+async fn stored_values_last_from_one_exec_to_the_next() {
+    let fixture = Fixture::new(&[]).await;
+    assert_eq!(
+        fixture.text("store('key', { a: 1 }); text('kept')").await,
+        "kept"
+    );
+    assert_eq!(fixture.text("text(load('key').a)").await, "1");
+}
+
+#[tokio::test]
+async fn tools_are_found_by_words_from_outside_and_within() {
+    let fixture = Fixture::new(&["table", "people"]).await;
+    let found = text(&fixture.call("search", json!({"query": "person"})).await);
+    assert!(
+        found.starts_with("Tools 1 to 1 of 1, best first:"),
+        "{found}"
+    );
+    assert!(found.contains("people__find(input: {"), "{found}");
+    let listed = text(&fixture.call("search", json!({})).await);
+    assert!(listed.contains("people: 5 tools"), "{listed}");
+    let script = "const found = await searchTools('person'); text(found.tools[0].name); \
+        text(ALL_TOOLS.some((tool) => tool.name === 'table__rows'));";
+    assert_eq!(fixture.text(script).await, "people__find\ntrue");
+}
+
+#[tokio::test]
+async fn a_failed_call_rejects_with_its_text_and_an_uncaught_one_is_told_with_its_line() {
+    let fixture = Fixture::new(&["people"]).await;
+    let caught = "try { await tools.people__fail({}) } catch (e) { text(e.message) }";
+    assert_eq!(fixture.text(caught).await, "no such person");
+    let result = fixture
+        .exec("text('before'); searchTools;\nawait tools.people__fail({})")
+        .await;
+    assert_eq!(result.is_error, Some(true));
+    let told = text(&result);
+    assert!(told.starts_with("before\n"), "{told}");
+    assert!(
+        told.contains("no such person") && told.contains("exec_main.mjs:2:"),
+        "{told}"
+    );
+    // What stands in front of the script does not show.
+    let result = fixture.exec("searchTools; throw new Error('here')").await;
+    assert!(
+        text(&result).contains("exec_main.mjs:1:20"),
+        "{}",
+        text(&result)
+    );
+}
+
+#[tokio::test]
+async fn blocks_of_a_result_are_what_content_takes() {
+    let fixture = Fixture::new(&["chart"]).await;
+    let result = fixture.exec("content(await tools.chart__both({}))").await;
+    assert_eq!(result.content[0], ContentBlock::text("a chart"));
+    assert!(result.content[1].as_image().is_some());
+}
+
+#[tokio::test]
+async fn names_that_are_no_identifiers_or_collide_can_be_called() {
+    let fixture = Fixture::new(&["odd"]).await;
+    let script = "for (const name of ['odd__get_it', 'odd__get_it_2', 'odd__2_b__e_now', 'odd__class']) \
+        text(await tools[name]({}))";
+    assert_eq!(
+        fixture.text(script).await,
+        "called get-it\ncalled get_it\ncalled 2 büße.now\ncalled class"
+    );
+    // A property of this name needs no quotes.
+    assert_eq!(
+        fixture.text("text(await tools.odd__class({}))").await,
+        "called class"
+    );
+}
+
+#[tokio::test]
+async fn what_a_script_says_and_how_far_a_call_has_come_is_heard_at_once() {
+    let mut fixture = Fixture::new(&["people"]).await;
+    let script = "notify('begun'); text(await tools.people__count({ to: 2 }))";
+    assert_eq!(fixture.text(script).await, "2");
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        match fixture.event().await {
+            Event::ToolsChanged => {}
+            event => heard.push(event),
+        }
+    }
+    for expected in [
+        Event::Log(json!("begun")),
+        Event::Progress("begun".to_owned()),
+        Event::Progress("people: step 1 (1 of 2)".to_owned()),
+        Event::Progress("people: step 2 (2 of 2)".to_owned()),
+    ] {
+        assert!(heard.contains(&expected), "{expected:?} in {heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_yields_is_followed_listed_and_terminated() {
+    let fixture = Fixture::new(&[]).await;
+    let script = "text('one'); yield_control(); text('two'); await new Promise(() => setTimeout(() => {}, 1e8));";
+    let first = fixture.call("exec", json!({"code": script})).await;
+    let told = text(&first);
+    assert!(
+        told.starts_with("one\n[The script runs on as cell 1."),
+        "{told}"
+    );
+    let meta = serde_json::to_value(first.meta.unwrap()).unwrap();
+    assert_eq!(
+        meta,
+        json!({"code_mode/status": "running", "code_mode/cell_id": "1"})
+    );
+
+    let cells = text(&fixture.call("wait", json!({})).await);
+    assert!(cells.starts_with("cell 1: runs, started "), "{cells}");
+    let second = text(
+        &fixture
+            .call("wait", json!({"cell_id": 1, "yield_time_ms": 0}))
+            .await,
+    );
+    assert!(second.contains("runs on as cell 1"), "{second}");
+    let end = fixture
+        .call("wait", json!({"cell_id": "1", "terminate": true}))
+        .await;
+    assert!(
+        text(&end).contains("[Cell 1 was terminated.]"),
+        "{}",
+        text(&end)
+    );
+    let again = fixture.call("wait", json!({"cell_id": "1"})).await;
+    assert_eq!(again.is_error, Some(true));
+    assert!(
+        text(&again).contains("already delivered; to read its output again"),
+        "{}",
+        text(&again)
+    );
+    let all = text(
+        &fixture
+            .call("wait", json!({"cell_id": "1", "offset": 0}))
+            .await,
+    );
+    assert!(all.contains("two"), "{all}");
+}
+
+#[tokio::test]
+async fn output_that_was_cut_can_be_read_on() {
+    let fixture = Fixture::new(&[]).await;
+    let script = "for (let i = 0; i < 1000; i++) text(`line ${i} of many`)";
+    let cut = fixture
+        .call("exec", json!({"code": script, "max_output_bytes": 200}))
+        .await;
+    let told = text(&cut);
+    assert!(
+        told.starts_with("line 0 of many\n") && told.ends_with("line 999 of many"),
+        "{told}"
+    );
+    assert!(
+        told.contains("to read on: wait with cell_id \"1\" and offset"),
+        "{told}"
+    );
+    let read = fixture
+        .call(
+            "wait",
+            json!({"cell_id": "1", "offset": 15, "max_output_bytes": 15}),
+        )
+        .await;
+    assert!(
+        text(&read).starts_with("line 1 of many\n"),
+        "{}",
+        text(&read)
+    );
+    let missing = fixture
+        .call("wait", json!({"cell_id": "9", "offset": 0}))
+        .await;
+    assert_eq!(missing.is_error, Some(true));
+}
+
+#[tokio::test]
+async fn cancelling_a_request_ends_its_cell_and_its_calls() {
+    let fixture = Fixture::new(&["people"]).await;
+    let arguments = json!({"code": "await tools.people__hold({})"});
+    let mut params = rmcp::model::CallToolRequestParams::new("exec");
+    params.arguments = arguments.as_object().cloned();
+    let request = rmcp::model::CallToolRequest::new(params);
+    let handle = fixture
+        .client
+        .send_cancellable_request(
+            rmcp::model::ClientRequest::CallToolRequest(request),
+            rmcp::service::PeerRequestOptions::no_options(),
+        )
+        .await
+        .unwrap();
+    let held = fixture.guest().await;
+    assert_eq!(held.word, "held");
+    held.release().await;
+    handle
+        .cancel(Some("the user has changed their mind".to_owned()))
+        .await
+        .unwrap();
+    let cancelled = fixture.guest().await;
+    assert_eq!(cancelled.word, "cancelled");
+    cancelled.release().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_appears_later_can_be_called_and_the_client_hears_of_it() {
+    let mut fixture = Fixture::new(&["table"]).await;
+    fixture.tools().await;
+    assert_eq!(
+        fixture.text("text(await tools.table__grow({}))").await,
+        "grown"
+    );
+    while fixture.event().await != Event::ToolsChanged {}
+    // The catalog of the moment may be told once more before the new tool is in it.
+    let described = loop {
+        let described = fixture.tools().await[0].description.clone().unwrap();
+        if described.contains("table__grown_0") {
+            break described;
+        }
+        while fixture.event().await != Event::ToolsChanged {}
+    };
+    assert!(described.contains("Was not there before"));
+    assert_eq!(
+        fixture.text("text(await tools.table__grown_0({}))").await,
+        "called grown_0"
+    );
+}
+
+#[tokio::test]
+async fn resources_and_prompts_are_read_in_scripts() {
+    let fixture = Fixture::new(&["table", "people"]).await;
+    let script = "const all = await resources.list(); text(all.map((r) => r.server + ' ' + r.uri).join());
+        const read = await resources.read('table', 'test://table'); text(read.contents[0].text);
+        const names = await prompts.list('people'); text(names[0].name);
+        const prompt = await prompts.get('people', 'greet', { name: 'Ada' }); text(prompt.messages[0].content.text);";
+    let told = fixture.text(script).await;
+    assert_eq!(
+        told,
+        "people test://people,table test://table\nwhat test://table holds\ngreet\nGreet Ada"
+    );
+}
+
+#[tokio::test]
+async fn a_script_in_a_fence_runs_and_arguments_that_are_wrong_are_told() {
+    let fixture = Fixture::new(&[]).await;
+    assert_eq!(fixture.text("```js\ntext(1)\n```").await, "1");
+    for (tool, arguments) in [
+        ("exec", json!({})),
+        ("exec", json!({"code": " "})),
+        ("wait", json!({"offset": "x"})),
+    ] {
+        let result = fixture.call(tool, arguments).await;
+        assert_eq!(result.is_error, Some(true));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use code_mode_frames::{Config, ConnectionLimits, FailureHook, V1Timings};
+use code_mode_frames::{Config, ConnectionLimits, Drain, FailureHook, V1Timings};
 use code_mode_runtime::RuntimeConfig;
 
 use crate::version::version;
@@ -22,6 +22,8 @@ pub struct HostConfig {
     /// Told of the first failure. The process uses it to end itself within [`EXIT_DEADLINE`] even
     /// if the rest of the connection hangs.
     pub on_failure: Option<FailureHook>,
+    /// Says when the host is to end in order; without it, it ends with its client only.
+    pub drain: Option<Drain>,
 }
 
 impl HostConfig {
@@ -33,6 +35,7 @@ impl HostConfig {
             default_yield_time: self.runtime.default_yield_time,
             version: version(),
             on_failure: self.on_failure.clone(),
+            drain: self.drain.clone(),
         }
     }
 }

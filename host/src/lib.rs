@@ -25,6 +25,7 @@
 mod args;
 pub mod checker;
 mod config;
+mod confinement;
 pub mod conformance;
 pub mod conformance_grpc;
 mod doors;
@@ -32,11 +33,13 @@ mod listening;
 mod logging;
 pub mod process;
 mod serve;
+mod signals;
+mod sockets;
 mod stdio;
 mod version;
 
 pub use code_mode_frames::{
-    ConnectionLimits, FailureHook, MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES,
+    ConnectionLimits, Drain, FailureHook, MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES,
     PROMISED_DELEGATE_CALLS, ServeError, V1Timings,
 };
 pub use config::{EXIT_DEADLINE, HostConfig};

@@ -5,64 +5,9 @@ use code_mode_api::{CellId, LimitName, SessionError, SessionId, SideEffects};
 
 use crate::{ErrorCode, WireError};
 
-/// Each bound by its error code.
-const LIMITS: [(&str, LimitName); 22] = [
-    ("limit/heap-bytes", LimitName::HeapBytes),
-    ("limit/external-bytes", LimitName::ExternalBytes),
-    ("limit/cpu-time-ms", LimitName::CpuTimeMs),
-    ("limit/wall-time-ms", LimitName::WallTimeMs),
-    ("limit/source-bytes", LimitName::SourceBytes),
-    ("limit/output-bytes", LimitName::OutputBytes),
-    ("limit/output-items", LimitName::OutputItems),
-    ("limit/stored-value-bytes", LimitName::StoredValueBytes),
-    ("limit/store-bytes", LimitName::StoreBytes),
-    ("limit/store-keys", LimitName::StoreKeys),
-    ("limit/open-tool-calls", LimitName::OpenToolCalls),
-    ("limit/total-tool-calls", LimitName::TotalToolCalls),
-    ("limit/open-notifications", LimitName::OpenNotifications),
-    ("limit/timers", LimitName::Timers),
-    ("limit/value-bytes", LimitName::ValueBytes),
-    ("limit/tools", LimitName::Tools),
-    ("limit/tool-bytes", LimitName::ToolBytes),
-    ("limit/active-cells", LimitName::ActiveCells),
-    ("limit/stored-results", LimitName::StoredResults),
-    ("limit/sessions", LimitName::Sessions),
-    ("limit/requests-in-flight", LimitName::RequestsInFlight),
-    ("limit/cell-ids", LimitName::CellIds),
-];
-
-/// The code of a bound that this crate does not know; a client treats it like one that it does not
-/// know.
-const OTHER_LIMIT: &str = "limit/other";
-
-/// The code of an error without one of its own.
-const REFUSED: &str = "refused";
-
-/// The stable name of an error.
-fn code(error: &SessionError) -> &'static str {
-    match error {
-        SessionError::MissingCell { .. } => "missing-cell",
-        SessionError::CellFinished { .. } => "cell-finished",
-        SessionError::CellLost { .. } => "cell-lost",
-        SessionError::BusyObserver { .. } => "busy-observer",
-        SessionError::ShutDown { .. } => "shut-down",
-        SessionError::DuplicateSession { .. } => "duplicate-session",
-        SessionError::Limit { limit, .. } => LIMITS
-            .iter()
-            .find(|(_, known)| known == limit)
-            .map_or(OTHER_LIMIT, |(code, _)| code),
-        SessionError::InvalidRequest { .. } => "invalid-request",
-        SessionError::Cancelled { .. } => "cancelled",
-        SessionError::RuntimeLost { .. } => "runtime-lost",
-        SessionError::StartFailed { .. } => "start-failed",
-        // The enum may grow; a client treats an unknown code like this one.
-        _ => REFUSED,
-    }
-}
-
 impl From<&SessionError> for WireError {
     fn from(error: &SessionError) -> Self {
-        let code = ErrorCode::known(code(error));
+        let code = ErrorCode::known(error.code());
         Self::new(error.to_string()).with_details(code, error.side_effects())
     }
 }
@@ -106,7 +51,7 @@ impl WireError {
 /// A limit that a host has named by its code; the value stands in the message, in the form that
 /// [`SessionError::Limit`] gives it.
 fn limit(code: &str, message: &str) -> Option<SessionError> {
-    let (_, limit) = LIMITS.into_iter().find(|(known, _)| *known == code)?;
+    let limit = LimitName::of_code(code)?;
     let rest = message.strip_prefix("the limit of ")?;
     let (maximum, rest) = rest.split_once(' ')?;
     let rest = rest

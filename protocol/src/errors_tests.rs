@@ -54,9 +54,8 @@ fn every_error_has_a_well_formed_code_of_its_own() {
             side_effects,
         },
     ];
-    let mut codes: Vec<&str> = errors.iter().map(code).collect();
-    codes.extend(LIMITS.map(|(code, _)| code));
-    codes.push(OTHER_LIMIT);
+    let mut codes: Vec<&str> = errors.iter().map(SessionError::code).collect();
+    codes.extend(LimitName::CODES.map(|(code, _)| code));
     for code in &codes {
         ErrorCode::new(*code).expect("well formed");
     }
@@ -68,7 +67,7 @@ fn every_error_has_a_well_formed_code_of_its_own() {
 
 #[test]
 fn every_limit_keeps_its_name_value_and_detail_across_the_wire() {
-    for (code, limit) in LIMITS {
+    for (code, limit) in LimitName::CODES {
         for detail in ["", "cells 1, 2 hold it"] {
             let error = SessionError::Limit {
                 limit,

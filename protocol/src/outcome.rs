@@ -95,11 +95,6 @@ impl WireError {
         self
     }
 
-    /// The error's stable name, if it has one.
-    pub fn code(&self) -> Option<&str> {
-        self.details.as_ref().map(|details| details.code.as_str())
-    }
-
     /// The error as this connection can carry it: without details unless they were agreed.
     pub fn as_agreed(mut self, agreed: &AgreedCapabilities) -> Self {
         if !agreed.has(Extension::Errors) {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, CodeModeSession,
-    ExecuteRequest, RawJson, SessionDelegate, SessionError, SessionId, SessionOptions,
-    SessionProvider, ToolError, ToolInvocation, ToolKind, ToolName,
+    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
+    SessionOptions, SessionProvider, ToolError, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_protocol::{
     AgreedCapabilities, CapabilitySet, ClientMessage, DelegateRequest, DelegateRequestId,
@@ -438,7 +438,7 @@ struct Orderly(mpsc::UnboundedSender<&'static str>);
 impl SessionDelegate for Orderly {
     fn invoke_tool(
         &self,
-        invocation: code_mode_api::ToolInvocation,
+        invocation: ToolInvocation,
         cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
         let heard = self.0.clone();
@@ -458,13 +458,13 @@ impl SessionDelegate for Orderly {
 
     fn notify(
         &self,
-        _: code_mode_api::Notification,
+        _: Notification,
         _: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn cell_closed(&self, _: &code_mode_api::SessionId, _: &code_mode_api::CellId) {
+    fn cell_closed(&self, _: &SessionId, _: &CellId) {
         let _ = self.0.send("closed");
     }
 }
@@ -567,10 +567,9 @@ async fn run_a_cell(
     puppet
         .send(HostMessage::OperationResponse { id, result })
         .await;
-    let error_text = None;
     let result = Ok(CellResponse {
         cell_id,
-        status: CellStatus::Completed { error_text },
+        status: CellStatus::Completed { error_text: None },
         content_items: Vec::new(),
         timings: CellTimings::default(),
         state_lost: None,

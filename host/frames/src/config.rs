@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use code_mode_service::DEFAULT_KEPT_OUTPUT_BYTES;
 
-use crate::ServeError;
+use crate::{Drain, ServeError};
 
 /// Requests in flight on one connection. The next request gets an error response.
 ///
@@ -167,4 +167,6 @@ pub struct Config {
     pub version: &'static str,
     /// Told of the first failure.
     pub on_failure: Option<FailureHook>,
+    /// Says when the connection is to end in order; without it, it ends with its client only.
+    pub drain: Option<Drain>,
 }

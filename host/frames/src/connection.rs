@@ -15,6 +15,7 @@ use crate::ServeError;
 use crate::calls::Calls;
 use crate::config::{Config, ConnectionLimits, FailureHook, V1Timings};
 use crate::direct::DirectOutput;
+use crate::draining::OpenCells;
 use crate::outgoing::{Outgoing, QueueClosed};
 use crate::refusal::Refusal;
 use crate::requests::{InFlight, Requests};
@@ -31,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) calls: Calls,
     /// The outboxes that hold events which nobody passes on.
     pub(crate) word: Word,
+    /// The cells of all sessions, for the end in order.
+    pub(crate) open_cells: OpenCells,
     /// What the operator says about timings.
     timings: V1Timings,
     /// Set by the handshake, before anything can be asked.
@@ -57,6 +60,7 @@ impl Connection {
             requests: Requests::new(limits.requests_in_flight, limits.remembered_requests),
             calls: Calls::new(limits.delegate_calls, limits.remembered_calls),
             word: Word::default(),
+            open_cells: OpenCells::default(),
             timings: config.timings,
             agreed: OnceLock::new(),
             failure: Mutex::default(),

@@ -98,6 +98,17 @@ impl Dispatcher {
         if !self.begin(id)? {
             return Ok(());
         }
+        let begins = matches!(
+            request,
+            OperationRequest::Open { .. } | OperationRequest::Execute { .. }
+        );
+        if begins && self.connection.open_cells.no_more() {
+            let message =
+                "the code-mode host is about to end and begins nothing new; start another one";
+            let refusal = Refusal::new("host-draining", message.to_owned());
+            self.connection.answer(id, Err(refusal), None);
+            return Ok(());
+        }
         if let OperationRequest::Open {
             session_id,
             cell_execution_limits,

@@ -61,6 +61,14 @@ pub enum ServeError {
 }
 
 impl ServeError {
+    /// Whether the client has sent what the contract forbids.
+    pub fn is_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::Violation(_) | Self::Read(ReadError::Malformed(_) | ReadError::TooLong { .. })
+        )
+    }
+
     /// Whether the client broke the protocol, after which it gets no more answers.
     pub(crate) fn is_by_client(&self) -> bool {
         matches!(self, Self::Violation(_) | Self::Read(_))

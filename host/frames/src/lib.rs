@@ -39,6 +39,7 @@ mod config;
 mod connection;
 mod direct;
 mod dispatch;
+mod draining;
 mod error;
 mod frames;
 mod outgoing;
@@ -60,5 +61,6 @@ pub use config::{
     MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES, PROMISED_DELEGATE_CALLS, V1Timings,
 };
 pub use direct::DirectOutput;
+pub use draining::Drain;
 pub use error::{BoxedError, ServeError};
 pub use serve::{Alarm, serve};

@@ -21,7 +21,7 @@ use crate::direct::DirectOutput;
 use crate::dispatch::{Dispatcher, close_session};
 use crate::sessions::Sessions;
 use crate::writer::write_frames;
-use crate::{Config, ServeError};
+use crate::{Config, Drain, ServeError};
 
 /// Why the reader has nothing more to do.
 enum ReadEnd {
@@ -29,6 +29,8 @@ enum ReadEnd {
     EndOfInput,
     /// The hello was rejected for what it asks; the rejection is queued.
     Rejected,
+    /// The host was told to end, and cells have had their time.
+    Drained,
 }
 
 /// A connection that can be failed from outside, for instance when what runs cells has failed.
@@ -67,6 +69,8 @@ where
     S: FnOnce(Alarm) -> Result<Arc<dyn waist::Sessions>, ServeError> + Send + 'static,
 {
     let connection = Arc::new(Connection::new(&config, direct));
+    let close_deadline = config.limits.close_deadline;
+    let drain = config.drain.clone();
     let sessions = Arc::new(Sessions::new(config.limits.remembered_sessions));
 
     let write_task = tokio::spawn({
@@ -106,7 +110,7 @@ where
         read_task,
         carry_task,
     }
-    .run(config.limits.close_deadline)
+    .run(close_deadline, drain.as_ref())
     .await
 }
 
@@ -198,7 +202,11 @@ struct Supervision {
 }
 
 impl Supervision {
-    async fn run(mut self, close_deadline: Duration) -> Result<(), ServeError> {
+    async fn run(
+        mut self,
+        close_deadline: Duration,
+        drain: Option<&Drain>,
+    ) -> Result<(), ServeError> {
         let connection = Arc::clone(&self.connection);
         let outcome = tokio::select! {
             biased;
@@ -208,6 +216,7 @@ impl Supervision {
                 Err(error) => error,
             }),
             read = &mut self.read_task => ended("reader", read),
+            () = connection.open_cells.drained(drain) => Ok(ReadEnd::Drained),
             carried = &mut self.carry_task => Err(ServeError::Task {
                 task: "courier",
                 reason: match carried.map_err(JoinError::try_into_panic) {
@@ -256,7 +265,7 @@ impl Supervision {
         match timeout_at(deadline, &mut self.write_task).await {
             Ok(written) => match (end, ended("writer", written)) {
                 // A client that has closed its side need not read what is left.
-                (ReadEnd::EndOfInput, Err(error @ ServeError::Write(_))) => {
+                (ReadEnd::EndOfInput | ReadEnd::Drained, Err(error @ ServeError::Write(_))) => {
                     tracing::debug!(%error, "the client has gone");
                     Ok(())
                 }

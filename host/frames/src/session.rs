@@ -179,6 +179,7 @@ impl DoorSession {
                     }
                     _ => return,
                 };
+                self.connection.open_cells.started();
                 self.connection.start(request, cell_id, credit);
             }
             Event::Call { call, invocation } => {
@@ -205,6 +206,7 @@ impl DoorSession {
                     cell_id,
                 };
                 self.connection.send(&message, Some(credit));
+                self.connection.open_cells.closed();
                 self.gone();
             }
             Event::Answered { ask, result } => self.answered(ask, result, credit),

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_protocol::WireError;
 use tokio::time::Instant;
 
 use super::{Outcome, SessionPhase, State};
+use code_mode_protocol::WireError;
 
 /// The pause before the driver asks for the second time (100 ms); each further one doubles it.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -80,7 +80,8 @@ impl State {
         error: &WireError,
         now: Instant,
     ) -> Outcome<()> {
-        if error.code() == Some(SHUT_DOWN) {
+        let code = error.details.as_ref().map(|details| details.code.as_str());
+        if code == Some(SHUT_DOWN) {
             return self.forget_session(session);
         }
         let Some(entry) = self.sessions.get_mut(session) else {

@@ -17,6 +17,7 @@ MEMBERS = {
     "client/mcp": "code_mode_mcp",
     "client/overhead": "code_mode_overhead",
     "host": "code_mode_host",
+    "host/frames": "code_mode_frames",
     "host/grpc": "code_mode_host_grpc",
     "host/instructions": "code_mode_instructions",
     "host/service": "code_mode_service",

@@ -18,10 +18,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::thread::JoinHandle;
 
+use code_mode_frames::DirectOutput;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixStream, unix::pipe};
-
-use crate::direct::DirectOutput;
 
 /// Bytes that a pipe of the connection should hold: what an unprivileged process may ask for by
 /// default. The kernel's own choice, 64 KiB, costs a change of process for every 64 KiB of a large

@@ -31,6 +31,7 @@ pub mod limits;
 mod phase;
 mod provider;
 mod reach;
+mod ringer;
 mod runtime;
 mod session;
 mod store;

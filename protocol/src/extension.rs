@@ -103,6 +103,11 @@ impl ExtensionSet {
         Self(self.0 | extension.bit())
     }
 
+    /// These and those.
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
     fn contains(self, extension: Extension) -> bool {
         self.0 & extension.bit() != 0
     }

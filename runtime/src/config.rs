@@ -49,6 +49,9 @@ pub struct RuntimeConfig {
     pub ready_isolates: usize,
     /// How long a cell's thread waits awake for a tool's answer before it sleeps; zero for not at all.
     pub answer_spin: Duration,
+    /// Whether a source that is no JavaScript is tried as TypeScript, its types taken out in place, and a
+    /// Markdown fence around a source taken off. Without it, sources are run as they are.
+    pub typescript: bool,
     /// Where cells run.
     pub cells: Cells,
     /// A fault to inject, for tests of supervision.
@@ -76,6 +79,7 @@ impl Default for RuntimeConfig {
             default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
             ready_isolates: limits::DEFAULT_READY_ISOLATES,
             answer_spin: limits::DEFAULT_ANSWER_SPIN,
+            typescript: true,
             cells: Cells::Threads,
             #[cfg(test)]
             fault: None,

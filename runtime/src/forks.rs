@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
-    Child, DeathNote, Exit, FromCell, Link, LinkError, LinkReader, Nursery, OfferedTool, Run,
-    ToCell,
+    Child, DeathNote, Exit, FromCell, KernelCall, Link, LinkError, LinkReader, Nursery,
+    OfferedTool, Run, ToCell,
 };
 use serde_json::value::RawValue;
 
@@ -203,7 +203,8 @@ impl End {
             Self::Note(DeathNote::Broken(message)) => failed(format!("V8 gave up: {message}")),
             Self::Note(DeathNote::Panicked(message)) => failed(format!("it panicked: {message}")),
             Self::Note(DeathNote::Forbidden(number)) => failed(format!(
-                "it made a call into the kernel that is forbidden (number {number})"
+                "it made a call into the kernel that is forbidden ({})",
+                KernelCall(number)
             )),
             Self::Note(DeathNote::Aborted) => {
                 failed("it aborted, as a process does that finds no memory".to_owned())
@@ -216,6 +217,9 @@ impl End {
                     "it was killed (SIGKILL), perhaps because the machine has no memory left"
                         .to_owned()
                 }
+                Some(Ok(Exit::Signal(libc::SIGSYS))) => "it made a call into the kernel that is \
+                     forbidden, with its signals blocked, so which one is not known"
+                    .to_owned(),
                 Some(Ok(exit)) => format!("it ended with {exit}"),
                 Some(Err(error)) => format!("it ended, and how is not known: {error}"),
                 None => "it ended, and how is not known".to_owned(),
@@ -261,6 +265,7 @@ impl Conversation {
             source: job.source.clone(),
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
+            typescript: cell.runtime.config.typescript,
             tools: tools
                 .map(|tool| OfferedTool {
                     name: tool.name.clone(),

@@ -39,6 +39,8 @@ DEPENDENCIES = {
     "deno_core_icudata": _crate("=0.78.0"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
+    # Sending and receiving on streams and sinks, in the example of a web socket.
+    "futures-util": _crate("0.3", features = ["sink", "std"], default_features = False),
     # Names and values of headers. rmcp and hyper have them in their interfaces.
     "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
@@ -57,10 +59,12 @@ DEPENDENCIES = {
     "libc": _crate("0.2"),
     # Searching long texts for a few bytes; the standard library looks at them one by one.
     "memchr": _crate("2"),
-    # The parser of the interactive shell: which names an entry declares, where its statements end, whether it goes on.
-    # Of the well-kept parsers of JavaScript in Rust the one with the fewest dependencies. All four are of one version.
+    # The parser of TypeScript sources, whose types are taken out, and of the interactive shell: which names an entry
+    # declares, where its statements end, whether it goes on. Of the well-kept parsers of JavaScript in Rust the one with
+    # the fewest dependencies. All five are of one version.
     "oxc_allocator": _crate("0.146", default_features = False),
     "oxc_ast": _crate("0.146", default_features = False),
+    "oxc_ast_visit": _crate("0.146", default_features = False),
     # The rest of the same compiler, for building alone: the TypeScript client becomes JavaScript and its declarations
     # with it, since no Node is in the build root.
     "oxc_codegen": _crate("0.146", default_features = False),
@@ -112,6 +116,8 @@ DEPENDENCIES = {
     "strsim": _crate("0.11"),
     # Comparing secrets in a time that does not depend on them.
     "subtle": _crate("2", default_features = False),
+    # The names of the kernel's calls by their numbers, for logs.
+    "syscalls": _crate("0.8", default_features = False),
     # Private folders and files that vanish with their owner.
     "tempfile": _crate("3"),
     # How wide the terminal is. clap brings it along.
@@ -134,6 +140,8 @@ DEPENDENCIES = {
     ]),
     # TLS 1.3 for listeners beyond loopback. One provider: ring's build needs nothing but a C compiler.
     "tokio-rustls": _crate("0.26", features = ["ring"], default_features = False),
+    # Web sockets, in the example that streams to one.
+    "tokio-tungstenite": _crate("0.30", features = ["handshake"], default_features = False),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::limits::Limit;
+use crate::mcp::args::McpArgs;
 use crate::units::parse_duration;
 
 /// Runs JavaScript that calls tools, in a host process of its own.
@@ -64,6 +65,8 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Check that the host works, and say what to do where it does not
     Doctor(DoctorArgs),
+    /// Give an MCP client exec, wait and search instead of all the tools of its servers
+    Mcp(Box<McpArgs>),
     /// Print the completions for a shell
     #[command(
         after_help = "bash: code_mode completions bash > ~/.local/share/bash-completion/completions/code_mode\n\

@@ -24,7 +24,7 @@ const EXEC: &str = "\
 # exec
 
 Runs JavaScript that can call tools, many of them at once, and returns only what it puts out.
-The source is plain JavaScript, no TypeScript and no Markdown fence: an ES module, so `await` works at top level.
+The source is JavaScript, or TypeScript whose types can simply be left out (no enums, namespaces or decorators): an ES module, so `await` works at top level.
 Each exec starts with fresh globals; `store` and `load` share values between them.
 
 ## Helpers

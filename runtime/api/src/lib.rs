@@ -22,6 +22,7 @@
 
 mod delegate;
 mod error;
+mod error_code;
 mod identifier;
 mod limits;
 mod request;

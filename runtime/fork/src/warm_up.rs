@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{CellLimits, ContentItem, ToolDefinition, ToolKind, ToolName};
 use code_mode_engine::limits::{self, EffectiveLimits};
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
 };
@@ -52,6 +53,19 @@ text(all.map(x => x * 2).join() + JSON.stringify({ a: JSON.parse('[1]') }));
 delete tools.warm_up;
 "#;
 
+/// Whether scripts see the time zone that was asked for, which `wanted` holds.
+pub(crate) const TIME_ZONE_CHECK: &str = r#"
+const of = (zone) => new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone;
+if (of(wanted) !== of(undefined)) throw new RangeError(`the time zone is ${of(undefined)}, not ${wanted}`);
+"#;
+
+/// The same of the locale.
+pub(crate) const LOCALE_CHECK: &str = r#"
+const of = (locale) => new Intl.NumberFormat(locale).resolvedOptions().locale;
+if (!Intl.NumberFormat.supportedLocalesOf(wanted).length) throw new RangeError(`unknown locale ${wanted}`);
+if (of(wanted) !== of(undefined)) throw new RangeError(`the locale is ${of(undefined)}, not ${wanted}`);
+"#;
+
 /// The tool that it calls.
 const TOOL: &str = "warm_up";
 
@@ -64,12 +78,18 @@ pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
     run(isolate, CELL)
 }
 
+/// Runs one of the checks above.
+pub(crate) fn check(isolate: &mut ReadyIsolate, check: &str, wanted: &str) -> Result<(), String> {
+    run(isolate, &format!("const wanted = {wanted:?};{check}"))
+}
+
 /// Prepares a child's copy of it, in its own process: the child plays a cell's whole part.
 pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
     let run = Run {
         source: CELL.to_owned(),
         limits: limits(),
         answer_spin: Duration::ZERO,
+        typescript: false,
         tools: vec![OfferedTool {
             name: TOOL.to_owned(),
             tool_name: tool_name(),
@@ -133,6 +153,16 @@ struct Nowhere {
 impl World for Nowhere {
     fn limits(&self) -> &EffectiveLimits {
         &self.limits
+    }
+
+    fn reads_typescript(&self) -> bool {
+        false
+    }
+
+    fn without_types(&self, _source: &str) -> Result<String, TypeScriptError> {
+        Err(TypeScriptError::Unreadable {
+            reason: "scripts of ours have no types".to_owned(),
+        })
     }
 
     fn stopper(&self) -> Arc<dyn Stop> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::SourceFile;
+use crate::file::SourceFile;
 
 /// Folders that tools write and that are not checked in, wherever they are.
 const SKIPPED: [&str; 4] = [".git", ".cargo", "target", "node_modules"];

@@ -72,6 +72,8 @@ macro_rules! data_cases {
             notifications_arrive_before_the_result
             a_blank_notification_throws
             removed_globals_are_absent_and_helpers_present
+            typescript_runs_without_its_types
+            a_fence_around_the_source_is_taken_off
             intl_has_full_data
             one_cell_sees_nothing_of_anothers_globals
             helpers_work_after_every_global_is_overwritten
@@ -87,6 +89,7 @@ macro_rules! data_cases {
             thrown_strings_are_the_error_text_itself
             syntax_errors_show_line_and_caret
             common_mistakes_get_a_hint
+            typescript_that_cannot_be_run_says_why
             an_error_in_a_timer_ends_the_cell
             forgotten_rejections_are_reported
             handled_rejections_are_not_reported

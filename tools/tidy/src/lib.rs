@@ -22,6 +22,7 @@ mod edges;
 mod file;
 mod imports;
 mod layering;
+mod licence;
 mod rust;
 mod starlark;
 mod text;
@@ -32,6 +33,7 @@ pub use file::{SourceFile, Violation};
 /// All violations of one file, in the order of the rules.
 pub fn check(file: &SourceFile) -> Vec<Violation> {
     let mut found = text::check(file);
+    found.extend(licence::check(file));
     if file.path.ends_with(".rs") {
         found.extend(rust::check(file));
         found.extend(layering::check_rust(file));

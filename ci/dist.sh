@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the packages as their users would and runs the example from each.
 # Usage: ci/dist.sh [FOLDER]   where the packages are; by default bazel-bin/dist, as built by
 #   tools/bazel build --config=release //dist:packages //dist:symbols

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When `cell/closed` may be sent.
 //!
 //! Nothing about a cell follows its `cell/closed` (contract, *Order and life cycle*, 2), yet a cell

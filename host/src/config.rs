@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bounds of a connection: their defaults, their units and what happens at each.
 //!
 //! The runtime's own bounds (cells, sessions, source, tools, output, store) are in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The reader's duty: takes the client's messages in order and acts on each.
 //!
 //! A request is handed to the runtime on the spot, so its cell's events are queued behind its own

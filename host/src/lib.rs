@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Code Mode host: serves the wire protocol V1 from an ordered reader and writer.
 //!
 //! # Purpose

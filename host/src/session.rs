@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One session of the connection: forwards its cells' events to the client, in their order.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every context has before any script runs.
 
 use crate::callback::Thrown;

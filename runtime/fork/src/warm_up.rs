@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Scripts of ours that have V8, ICU and the allocator do once what most scripts need.
 //!
 //! The zygote runs one before its first fork: what it makes is shared by all cells, and a confined cell

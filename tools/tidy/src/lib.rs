@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The rules of this repository that no compiler checks, as functions over the text of a file.
 //!
 //! # Purpose

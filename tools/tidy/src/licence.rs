@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every source says under which licence it is, in the line that tools look for.
 
 use crate::file::{SourceFile, Violation};

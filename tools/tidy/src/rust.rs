@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rules for Rust sources that clippy has no lint for.
 
 use crate::file::{SourceFile, Violation};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The part of buildifier's rules that our Starlark could break: layout, order, documentation.
 
 use crate::file::{SourceFile, Violation};

@@ -38,6 +38,7 @@ check() {
 
 # The one file that a pattern names.
 package() {
+  # shellcheck disable=SC2206 # The pattern is to become names.
   local found=("$packages"/$1)
   [ ${#found[@]} = 1 ] && [ -f "${found[0]}" ] || { echo "there is no single $1 in $packages" >&2 && return 1; }
   printf '%s\n' "${found[0]}"

@@ -47,6 +47,11 @@ impl StoreCopy {
         }
     }
 
+    /// Takes values that somebody else has asked for; they are at least as new as those that are kept.
+    pub(crate) fn see(&mut self, values: BTreeMap<String, RawJson>) {
+        self.values = Some(values);
+    }
+
     /// The values to put back, and what to say of them; `None` when there is no copy.
     pub(crate) fn to_restore(&self) -> Option<(BTreeMap<String, RawJson>, RestoredStore)> {
         let values = self.values.clone()?;

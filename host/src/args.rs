@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use code_mode_api::Globals;
 use code_mode_runtime::{Confinement, Jit, Region, limits as runtime_limits};
 
 use crate::config::{self, HostConfig, V1Timings};
@@ -155,6 +156,17 @@ impl Args {
                         other => {
                             return Err(UsageError(format!(
                                 "--jit {other:?} is neither on nor off"
+                            )));
+                        }
+                    }
+                }
+                "--globals" => {
+                    args.config.runtime.globals = match value()?.as_str() {
+                        "contract" => Globals::Contract,
+                        "web" => Globals::Web,
+                        other => {
+                            return Err(UsageError(format!(
+                                "unknown globals {other:?}: they are contract or web"
                             )));
                         }
                     }
@@ -512,6 +524,8 @@ Options:
   --confine HOW           what the host and the processes of cells give up: best-effort is all that this
                           kernel can take (the default), strict runs nothing where the kernel lacks something,
                           none is for debuggers
+  --globals WHICH         the globals of scripts whose request does not say: contract is what the protocol
+                          promises (the default), web adds URL, TextEncoder, console and their like
   --typescript on|off     whether a source that is no JavaScript is tried as TypeScript, its types taken out in
                           place, and a Markdown fence around it taken off (default on)
   --v1-timings WHICH      the timings in responses where the client's hello leaves it open:

@@ -27,10 +27,17 @@ fn no_arguments_mean_serving_with_every_default() {
 }
 
 #[test]
-fn typescript_is_read_unless_the_operator_says_otherwise() {
+fn what_scripts_are_and_see_is_the_operators_choice() {
     assert!(parse(&[]).unwrap().config.runtime.typescript);
     let off = parse(&["--typescript", "off"]).unwrap();
     assert!(!off.config.runtime.typescript);
+    let globals = |arguments: &[&str]| parse(arguments).unwrap().config.runtime.globals;
+    assert_eq!(globals(&[]), Globals::Contract);
+    assert_eq!(globals(&["--globals", "web"]), Globals::Web);
+    refused(
+        &["--globals=all"],
+        "unknown globals \"all\": they are contract or web",
+    );
     refused(
         &["--typescript=no"],
         "--typescript cannot be \"no\": it is on or off",

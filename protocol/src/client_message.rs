@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, ExecuteRequest, SessionId, SideEffects, ToolDefinition, ToolError,
+    CellId, CellLimits, ExecuteRequest, Globals, SessionId, SideEffects, ToolDefinition, ToolError,
     WaitRequest,
 };
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -20,7 +20,7 @@ use crate::limits::{
     CellExecutionLimitsFields, LimitsFields, OutputRangeFields, in_range, milliseconds,
 };
 use crate::number::{MAX_OUTPUT_TOKENS, OutputTokens, Ranged};
-use crate::object::{ShapeError, required, wire_object, wire_strings};
+use crate::object::{ShapeError, required, wire_names, wire_object, wire_strings};
 use crate::outcome::{self, ErrorCode, Status};
 use crate::tool::definition_bytes;
 use crate::wire::{self, Wire, WireList, check_cell_id};
@@ -199,6 +199,13 @@ fn serialize_execute<S: Serializer>(
     object.end()
 }
 
+wire_names! {
+    Globals, "which globals a script has: contract or web" {
+        Contract = "contract",
+        Web = "web",
+    }
+}
+
 /// The `request` of an execute.
 struct ExecuteBody<'a> {
     request: &'a ExecuteRequest,
@@ -223,6 +230,9 @@ impl Serialize for ExecuteBody<'_> {
         object.serialize_field("max_output_tokens", &request.max_output_tokens)?;
         if has_limits(request) {
             object.serialize_field("limits", &Wire(&request.limits))?;
+        }
+        if let Some(globals) = &request.globals {
+            object.serialize_field("globals", &Wire(globals))?;
         }
         object.end()
     }
@@ -327,9 +337,11 @@ impl ClientMessage {
                 max_output_tokens: Some(_),
                 ..
             } => ExtensionSet::of(Extension::BoundedOutput),
-            OperationRequest::Execute { request, .. } if has_limits(request) => {
-                ExtensionSet::of(Extension::Limits)
-            }
+            OperationRequest::Execute { request, .. } => with(
+                with(ExtensionSet::NONE, has_limits(request), Extension::Limits),
+                request.globals.is_some(),
+                Extension::Globals,
+            ),
             OperationRequest::ExportStore { .. } | OperationRequest::ImportStore { .. } => {
                 ExtensionSet::of(Extension::Store)
             }
@@ -619,6 +631,7 @@ wire_object! {
         yield_time_ms: Option<Ranged<u64>> = "yield_time_ms",
         max_output_tokens: Option<Ranged<OutputTokens>> = "max_output_tokens",
         limits: LimitsFields = "limits",
+        globals: Wire<Globals> = "globals",
         cell_id: Wire<CellId> = "cell_id",
     }
 }
@@ -643,6 +656,7 @@ impl InnerRequestFields {
                 yield_time: yield_time.map(Duration::from_millis),
                 max_output_tokens: tokens.map(|OutputTokens(tokens)| tokens),
                 limits: limits.unwrap_or_default(),
+                globals: self.globals.map(|Wire(globals)| globals),
             })
         };
         Ok(request())

@@ -70,6 +70,16 @@ fn limits_need_their_capability_even_if_empty() {
 }
 
 #[test]
+fn globals_need_their_capability() {
+    for globals in ["contract", "web"] {
+        let payload = format!(
+            r#"{{"type":"operation/request","id":2,"request":{{"method":"session/execute","sessionId":"s1","request":{{"tool_call_id":"c","enabled_tools":[],"source":"1","yield_time_ms":null,"max_output_tokens":null,"globals":"{globals}"}}}}}}"#
+        );
+        needs::<ClientMessage>(&payload, Extension::Globals);
+    }
+}
+
+#[test]
 fn stored_values_need_their_capability() {
     for request in [
         r#"{"method":"session/exportStore","sessionId":"s1"}"#,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use code_mode_api::{
     CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
-    ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
+    Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
     ToolInvocation, ToolKind, ToolName, WaitRequest,
 };
 use code_mode_protocol::*;
@@ -190,6 +190,7 @@ fn client_message(name: &str) -> ClientMessage {
                 yield_time: Some(Duration::from_secs(10)),
                 max_output_tokens: None,
                 limits: CellLimits::default(),
+                globals: None,
             },
         ),
         "session-execute-other-values" => execute(
@@ -212,6 +213,7 @@ fn client_message(name: &str) -> ClientMessage {
                 yield_time: None,
                 max_output_tokens: Some(MAX_OUTPUT_TOKENS),
                 limits: CellLimits::default(),
+                globals: None,
             },
         ),
         "session-execute-limits" => execute(
@@ -233,6 +235,19 @@ fn client_message(name: &str) -> ClientMessage {
                     total_tool_calls: Some(8),
                     timers: Some(9),
                 },
+                globals: None,
+            },
+        ),
+        "session-execute-globals" => execute(
+            2,
+            ExecuteRequest {
+                exec_call_id: "call-1".to_owned(),
+                tools: Vec::new().into(),
+                source: "1".to_owned(),
+                yield_time: None,
+                max_output_tokens: None,
+                limits: CellLimits::default(),
+                globals: Some(Globals::Web),
             },
         ),
         "session-wait" => wait(Some(50)),

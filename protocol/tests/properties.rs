@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use code_mode_api::{
     CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
-    ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
+    Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
     ToolInvocation, ToolKind, ToolName, WaitRequest,
 };
 use code_mode_protocol::*;
@@ -159,15 +159,19 @@ fn execute() -> impl Strategy<Value = ExecuteRequest> {
         option::of(milliseconds()),
         option::of(0..=MAX_OUTPUT_TOKENS),
         option::of(limits()),
+        option::of(prop_oneof![Just(Globals::Contract), Just(Globals::Web)]),
     )
         .prop_map(
-            |(exec_call_id, tools, source, yield_time, max_output_tokens, limits)| ExecuteRequest {
-                exec_call_id,
-                tools: tools.into(),
-                source,
-                yield_time,
-                max_output_tokens,
-                limits: limits.unwrap_or_default(),
+            |(exec_call_id, tools, source, yield_time, max_output_tokens, limits, globals)| {
+                ExecuteRequest {
+                    exec_call_id,
+                    tools: tools.into(),
+                    source,
+                    yield_time,
+                    max_output_tokens,
+                    limits: limits.unwrap_or_default(),
+                    globals,
+                }
             },
         )
 }

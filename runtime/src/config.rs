@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use code_mode_api::CellLimits;
+use code_mode_api::{CellLimits, Globals};
 
 use crate::backend::Cells;
 #[cfg(test)]
@@ -53,6 +53,8 @@ pub struct RuntimeConfig {
     /// Whether a source that is no JavaScript is tried as TypeScript, its types taken out in place, and a
     /// Markdown fence around a source taken off. Without it, sources are run as they are.
     pub typescript: bool,
+    /// Which globals scripts have whose request does not say.
+    pub globals: Globals,
     /// Where cells run.
     pub cells: Cells,
     /// A fault to inject, for tests of supervision.
@@ -81,6 +83,7 @@ impl Default for RuntimeConfig {
             ready_isolates: limits::DEFAULT_READY_ISOLATES,
             answer_spin: limits::DEFAULT_ANSWER_SPIN,
             typescript: true,
+            globals: Globals::Contract,
             cells: Cells::Threads,
             #[cfg(test)]
             fault: None,

@@ -51,7 +51,11 @@ impl Forks {
             .and_then(|child| match Conversation::begin(child, &job) {
                 Ok(conversation) => Some(conversation),
                 Err(error) => {
-                    tracing::warn!(%error, "a process that was ready cannot be used");
+                    tracing::warn!(
+                        session = %job.cell.session_id, cell = %job.cell.id,
+                        exec_call = job.cell.exec_call_id, %error,
+                        "a process that was ready cannot be used"
+                    );
                     None
                 }
             });
@@ -81,7 +85,16 @@ impl Forks {
         });
         match begun {
             Ok(conversation) => self.finish(conversation, job).await,
-            Err(cause) => job.cell.never_ran(cause),
+            Err(cause) => {
+                let cell = &job.cell;
+                if cell.stop_cause().is_none() {
+                    tracing::warn!(
+                        session = %cell.session_id, cell = %cell.id,
+                        exec_call = cell.exec_call_id, cause, "a cell has never run"
+                    );
+                }
+                cell.never_ran(cause);
+            }
         }
     }
 
@@ -134,7 +147,10 @@ impl Forks {
         if exit.is_none()
             && let Err(error) = part(&link, linger).await
         {
-            tracing::warn!(%error, "the process of a cell was not reaped");
+            tracing::warn!(
+                session = %cell.session_id, cell = %cell.id, exec_call = cell.exec_call_id,
+                %error, "the process of a cell was not reaped"
+            );
         }
         cell.body_ended();
     }
@@ -267,6 +283,7 @@ impl Conversation {
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
             typescript: cell.runtime.config.typescript,
+            globals: cell.globals,
             tools: tools
                 .map(|tool| OfferedTool {
                     name: tool.name.clone(),
@@ -302,7 +319,10 @@ impl Conversation {
                     return End::Nonsense(error.to_string());
                 }
                 Err(error @ LinkError::Stream(_)) => {
-                    tracing::warn!(%error, "the stream of a cell failed");
+                    tracing::warn!(
+                        session = %cell.session_id, cell = %cell.id,
+                        exec_call = cell.exec_call_id, %error, "the stream of a cell failed"
+                    );
                     return End::Silence;
                 }
             };

@@ -38,6 +38,8 @@ DEPENDENCIES = {
     "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # Encodings of text for the web's TextDecoder, as the WHATWG says; browsers use it.
+    "encoding_rs": _crate("0.8"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
     # Sending and receiving on streams and sinks, in the example of a web socket.
@@ -48,8 +50,8 @@ DEPENDENCIES = {
     "http-body": _crate("1"),
     # Bodies of answers that are ready at once.
     "http-body-util": _crate("0.1"),
-    # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
-    "hyper": _crate("1", features = ["http1", "http2", "server"], default_features = False),
+    # HTTP/2 for gRPC on any stream, with all its bounds, on both sides; HTTP/1 for the page of metrics.
+    "hyper": _crate("1", features = ["client", "http1", "http2", "server"], default_features = False),
     # The ties between hyper and tokio.
     "hyper-util": _crate("0.1", features = ["service", "tokio"], default_features = False),
     # JSON with comments, and edits that leave comments and layout as they are.
@@ -99,6 +101,8 @@ DEPENDENCIES = {
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
     "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # The certificates that the machine trusts, wherever its distribution keeps them.
+    "rustls-native-certs": _crate("0.8"),
     # JSON schemas of Rust types, for tools that are typed closures.
     "schemars": _crate("1"),
     # Filters of system calls, compiled from a list.
@@ -161,6 +165,8 @@ DEPENDENCIES = {
     "tracing": _crate("0.1"),
     # Where the diagnostics go: stderr, as text or JSON, filtered. Without colours.
     "tracing-subscriber": _crate("0.3", features = ["env-filter", "fmt", "json", "std"], default_features = False),
+    # URLs and queries for the web's URL and URLSearchParams, as the WHATWG says.
+    "url": _crate("2"),
     # Ids that nobody can guess.
     "uuid": _crate("1", features = ["v4"]),
     # V8 itself; third_party/v8 builds it, in the configuration that these features tell the crate.

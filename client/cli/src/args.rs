@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use code_mode_api::Globals;
 
+use crate::host_args::HostArgs;
 use crate::limits::Limit;
 use crate::mcp::args::McpArgs;
 use crate::units::parse_duration;
@@ -98,6 +100,9 @@ pub struct SessionArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::parse)]
     #[arg(long_help = crate::limits::LONG_HELP)]
     pub limits: Vec<Limit>,
+    /// The globals of scripts: contract, or web for URL, TextEncoder, console and their like (else the host's choice)
+    #[arg(long, value_name = "WHICH", value_parser = globals)]
+    pub globals: Option<Globals>,
     /// Load the session's stored values from FILE and save them there at the end
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub store: Option<PathBuf>,
@@ -108,12 +113,12 @@ pub struct SessionArgs {
     pub host: HostArgs,
 }
 
-/// Which host to use.
-#[derive(Debug, Default, Args)]
-pub struct HostArgs {
-    /// The code_mode_host program (else CODE_MODE_HOST, else beside this program)
-    #[arg(long, value_name = "PATH|URL", value_hint = ValueHint::FilePath)]
-    pub host: Option<PathBuf>,
+fn globals(name: &str) -> Result<Globals, String> {
+    match name {
+        "contract" => Ok(Globals::Contract),
+        "web" => Ok(Globals::Web),
+        _ => Err("globals are contract or web".to_owned()),
+    }
 }
 
 /// The arguments of `code_mode run`.

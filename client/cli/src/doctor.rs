@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use crate::Context;
 use crate::args::DoctorArgs;
 use crate::connect;
+use crate::context::Context;
 use crate::events::{ERROR, Reporter};
 use crate::guard::Guard;
 use crate::output::Stream;

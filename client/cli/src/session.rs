@@ -5,50 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use code_mode_api::{
-    CellLimits, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
-    ToolDefinition,
+    CellLimits, CodeModeSession, ExecuteRequest, Globals, SessionError, SessionOptions,
+    SessionProvider, ToolDefinition,
 };
 
-use crate::Context;
 use crate::args::SessionArgs;
 use crate::connect::HostChoice;
+use crate::context::Context;
 use crate::delegate::CommandDelegate;
 use crate::events::{Event, Reporter};
 use crate::guard::Guard;
 use crate::limits::{Limit, cell_limits};
 use crate::paths::resolve;
+use crate::set_up_error::SetUpError;
 use crate::settings::Sourced;
-use crate::status::Status;
 use crate::store_file;
 use crate::tools_file::{self, FileTool};
-
-/// A failure to set a session up: words for people, and how the program ends.
-#[derive(Debug)]
-pub struct SetUpError {
-    /// What failed, why, and what to do.
-    pub message: String,
-    /// How the program ends.
-    pub status: Status,
-}
-
-impl SetUpError {
-    /// A failure that the user can repair.
-    pub fn new(message: impl ToString) -> Self {
-        Self {
-            message: message.to_string(),
-            status: Status::SetUp,
-        }
-    }
-}
-
-impl From<SessionError> for SetUpError {
-    fn from(error: SessionError) -> Self {
-        Self {
-            status: Status::of_error(&error),
-            message: error.to_string(),
-        }
-    }
-}
 
 /// What a session is opened with.
 pub struct Plan {
@@ -60,6 +32,8 @@ pub struct Plan {
     pub store: Option<PathBuf>,
     /// Bounds of each script.
     pub limits: CellLimits,
+    /// Which globals scripts have; `None` leaves it to the host.
+    pub globals: Option<Globals>,
     /// Who ends tools when this program is killed.
     pub guard: Arc<Guard>,
 }
@@ -72,6 +46,7 @@ impl Plan {
             folder,
             store: None,
             limits: CellLimits::default(),
+            globals: None,
             guard,
         }
     }
@@ -90,6 +65,7 @@ impl Plan {
             folder: context.folder.clone(),
             store: chosen(&args.store, &context.settings.store, context),
             limits: cell_limits(limits),
+            globals: args.globals,
             guard: Guard::of_this_program(),
         })
     }
@@ -143,6 +119,7 @@ pub struct OpenSession {
     tools: Arc<[ToolDefinition]>,
     store: Option<PathBuf>,
     limits: CellLimits,
+    globals: Option<Globals>,
     requests: u64,
 }
 
@@ -161,6 +138,7 @@ impl OpenSession {
             folder,
             store,
             limits,
+            globals,
             guard,
         } = plan;
         let values = match &store {
@@ -187,6 +165,7 @@ impl OpenSession {
             tools,
             store,
             limits,
+            globals,
             requests: 0,
         })
     }
@@ -198,6 +177,7 @@ impl OpenSession {
             exec_call_id: format!("exec-{}", self.requests),
             tools: self.tools.clone(),
             limits: self.limits.clone(),
+            globals: self.globals,
             ..ExecuteRequest::new(source)
         }
     }

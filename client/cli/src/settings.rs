@@ -167,7 +167,7 @@ impl Settings {
         // An address is no path.
         let host = file
             .host
-            .map(|host| match crate::connect::is_address(&host) {
+            .map(|host| match crate::address::is_address(&host) {
                 true => host,
                 false => resolve(host),
             });

@@ -67,9 +67,10 @@ declare const tools: Tools;
 declare const ALL_TOOLS: { name: string; description: string }[];
 ```
 
-- There is no `console`, `require`, `process`, `fetch`, file system or network: use the tools.
+- There is no `require`, `process`, `fetch`, file system or network: use the tools.
+- `console`, `URL`, `TextEncoder`, `AbortController`, `structuredClone` and their like are there only with the option `--globals web`; `console.log` is output then.
 - Call independent tools at once: `const [a, b] = await Promise.all([tools.x(…), tools.y(…)])`.
-- Results are values already; do not `JSON.parse` them. A failed call throws an Error.
+- Results are values already; do not `JSON.parse` them. A failed call throws an Error; one whose text is a JSON object has it as `error.data`.
 - The script ends when its last statement is done. What is not awaited is dropped, open tool calls and timers included.
 - A script that fails keeps its output so far, and the error names the line.
 ";

@@ -87,7 +87,7 @@ fn main() {
         "| tools | plain tools/list, bytes | our tools/list, bytes | catalog, ms | first search, ms | search, ms |"
     );
     println!("|---|---|---|---|---|---|");
-    for count in [10, 100, 2_000] {
+    for count in [10_usize, 100, 2_000] {
         let names: Vec<String> = (0..count.div_ceil(TOOLS_PER_SERVER))
             .map(|at| format!("server{at}"))
             .collect();

@@ -113,16 +113,8 @@ mod tests {
             "{source}"
         );
         assert!(!source.contains('\n'));
-        assert!(
-            prepare("resources.list()")
-                .source
-                .contains("resources_read")
-        );
-        assert!(
-            prepare("prompts.get('a','b')")
-                .source
-                .contains("prompts_get")
-        );
+        assert!(prepare("resources.list()").0.contains("resources_read"));
+        assert!(prepare("prompts.get('a','b')").0.contains("prompts_get"));
     }
 
     #[test]

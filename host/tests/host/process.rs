@@ -640,3 +640,42 @@ fn scripts_run_without_machine_code() {
     let result = first_result(&["--jit", "off"], "text(/b+/.exec('abbc')[0])");
     assert_eq!(result["content_items"][0]["text"], "bb", "{result}");
 }
+
+/// The processes of a host's cells.
+fn cells_of(host: &Host) -> Vec<i32> {
+    let pid = host.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .filter(|pid: &i32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "cm-cell")
+        })
+        .collect()
+}
+
+#[test]
+fn the_log_says_whose_script_a_process_was_that_has_died() {
+    // Without processes that wait ahead of need there is one: the cell's.
+    let (mut host, _) = waiting_for_a_tool(&["--limit", "ready-isolates=0"]);
+    let [cell] = cells_of(&host)[..] else {
+        panic!("there is one cell: {:?}", cells_of(&host));
+    };
+    // A signal that says of itself that something is wrong, and that nobody handles.
+    // SAFETY: the call takes two numbers; the process waits for a tool.
+    assert_eq!(unsafe { libc::kill(cell, libc::SIGILL) }, 0);
+    while next(&mut host.output).unwrap()["type"] != "cell/closed" {}
+    drop(host.input.take());
+    let (status, stderr) = host.end();
+    assert_eq!(status, Some(0));
+    for part in [
+        "the process of a cell failed",
+        "session=s1",
+        "cell=1",
+        "exec_call=",
+        "SIGILL",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}

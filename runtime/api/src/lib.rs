@@ -36,8 +36,8 @@ pub use error::{HostExit, SessionError, SideEffects};
 pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
 pub use request::{
-    DEFAULT_YIELD_TIME, ExecuteRequest, SessionOptions, ToolDefinition, ToolKind, ToolName,
-    WaitRequest,
+    DEFAULT_YIELD_TIME, ExecuteRequest, Globals, SessionOptions, ToolDefinition, ToolKind,
+    ToolName, WaitRequest,
 };
 pub use response::{
     CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, RestoredStore,

@@ -114,6 +114,12 @@ fn missing_global(line: &str) -> Option<&'static str> {
              \"@openai/code_mode\" can be imported",
         ),
         "console" => Some("there is no console; use text(value) for output"),
+        "URL" | "URLSearchParams" | "TextEncoder" | "TextDecoder" | "AbortController"
+        | "structuredClone" | "queueMicrotask" | "atob" | "btoa" | "performance" | "crypto" => {
+            Some(
+                "scripts have the globals of the web only where the host or the exec asks for them",
+            )
+        }
         "process" | "fetch" | "Deno" | "Bun" | "Buffer" | "XMLHttpRequest" => {
             Some("scripts have no file, network or process access; call a tool instead")
         }

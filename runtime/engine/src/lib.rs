@@ -49,6 +49,7 @@ pub mod timing;
 mod tool_table;
 mod tools;
 pub mod typescript;
+mod web;
 mod world;
 
 pub use errors::limit_text;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use code_mode_api::{ContentItem, LimitName, ToolError};
+use code_mode_api::{ContentItem, Globals, LimitName, ToolError};
 
 use crate::limits::EffectiveLimits;
 use crate::typescript::TypeScriptError;
@@ -62,6 +62,9 @@ pub trait Stop: Send + Sync {
 pub trait World {
     /// The bounds of the cell.
     fn limits(&self) -> &EffectiveLimits;
+
+    /// Which globals the script has.
+    fn globals(&self) -> Globals;
 
     /// Whether a source that is no JavaScript is tried as TypeScript, and a Markdown fence around it taken
     /// off.

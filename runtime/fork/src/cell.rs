@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{ContentItem, ToolDefinition, ToolKind};
+use code_mode_api::{ContentItem, Globals, ToolDefinition, ToolKind};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::platform::LastWords;
 use code_mode_engine::typescript::TypeScriptError;
@@ -113,6 +113,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
         limits,
         answer_spin,
         typescript,
+        globals,
         tools,
         stored,
     } = *run;
@@ -130,6 +131,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
     let world = Rc::new(CellWorld {
         limits,
         typescript,
+        globals,
         stopper: Arc::new(EndOfProcess),
         own: RefCell::default(),
         all_known: stored.is_some(),
@@ -214,6 +216,7 @@ pub(crate) fn leave_last_words(words: LastWords<'_>) {
 struct CellWorld {
     limits: EffectiveLimits,
     typescript: bool,
+    globals: Globals,
     stopper: Arc<EndOfProcess>,
     /// What the script has stored.
     own: RefCell<HashMap<String, Arc<str>>>,
@@ -246,6 +249,10 @@ impl CellWorld {
 impl World for CellWorld {
     fn limits(&self) -> &EffectiveLimits {
         &self.limits
+    }
+
+    fn globals(&self) -> Globals {
+        self.globals
     }
 
     fn reads_typescript(&self) -> bool {

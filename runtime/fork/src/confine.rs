@@ -147,7 +147,7 @@ impl Cage {
     }
 
     /// Allows the zygote only the calls that it and its children need. One that it makes all the same ends
-    /// it, and another takes its place.
+    /// it, and another takes its place. Children inherit this filter, and name what they were ended for.
     pub(crate) fn lock_zygote_in(&self) -> Result<(), String> {
         if self.filter.is_none() {
             return Ok(());

@@ -5,7 +5,7 @@
 //! Both sides are of one build, so there are no versions. The host trusts nothing: whatever a process
 //! sends is checked here, and one that speaks nonsense is killed.
 
-use code_mode_api::{ContentItem, ImageDetail, ToolError, ToolName};
+use code_mode_api::{ContentItem, Globals, ImageDetail, ToolError, ToolName};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::{ToolAnswer, ToolCall};
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub struct Run {
     pub limits: EffectiveLimits,
     /// How long the process waits awake for a tool's answer before it sleeps.
     pub answer_spin: Duration,
+    /// Which globals the script has.
+    pub globals: Globals,
     /// Whether a source that is no JavaScript is tried as TypeScript.
     pub typescript: bool,
     /// The tools.
@@ -346,6 +348,7 @@ impl Run {
         }
         writer.number(micros(self.answer_spin));
         writer.number(self.typescript.into());
+        writer.number((self.globals == Globals::Web).into());
         writer.number(self.tools.len() as u64);
         for tool in &self.tools {
             writer.text(&tool.name).text(&tool.tool_name.name);
@@ -399,6 +402,10 @@ impl Run {
         };
         let answer_spin = Duration::from_micros(reader.number()?);
         let typescript = reader.number()? != 0;
+        let globals = match reader.number()? {
+            0 => Globals::Contract,
+            _ => Globals::Web,
+        };
         let mut tools = Vec::new();
         for _ in 0..reader.number()? {
             tools.push(OfferedTool {
@@ -427,6 +434,7 @@ impl Run {
             limits,
             answer_spin,
             typescript,
+            globals,
             tools,
             stored,
         })

@@ -27,6 +27,7 @@ fn run() -> Run {
         limits: EffectiveLimits::of_operator(&CellLimits::default(), 1, 2),
         answer_spin: Duration::from_micros(7),
         typescript: true,
+        globals: code_mode_api::Globals::Web,
         tools: vec![
             OfferedTool {
                 name: "a".to_owned(),

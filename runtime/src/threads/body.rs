@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use code_mode_api::{ContentItem, ToolDefinition};
+use code_mode_api::{ContentItem, Globals, ToolDefinition};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, World};
@@ -162,6 +162,10 @@ struct ThreadWorld {
 impl World for ThreadWorld {
     fn limits(&self) -> &EffectiveLimits {
         &self.cell.limits
+    }
+
+    fn globals(&self) -> Globals {
+        self.cell.globals
     }
 
     fn reads_typescript(&self) -> bool {

@@ -98,6 +98,7 @@ macro_rules! data_cases {
             tools_get_their_own_name_and_json_input
             tool_results_arrive_as_values
             failed_tools_reject_with_an_error
+            structured_tool_errors_reach_the_script
             tool_calls_run_concurrently_and_are_numbered
             missing_tools_get_v8s_error_and_the_nearest_names
             all_tools_lists_normalised_names

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cargo's manifests, made from the Bazel side. `//tools:cargo_sync` writes them into the source tree.
 
 Cargo is for editors and for resolving Cargo.lock; what the product is made of is said once, in the BUILD files and in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sessions that outlive their hosts.
 //!
 //! # States

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client's copy of a session's stored values, from which a fresh host gets them back.
 
 use std::collections::BTreeMap;

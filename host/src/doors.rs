@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program with gRPC: any number of listeners over one runtime, and their end.
 
 use std::io::{self, Write};

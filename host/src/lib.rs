@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Code Mode host: the process that serves sessions to its clients.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `code_mode_host`: one connection over standard input and output, or the listeners that
 //! its command line names.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A connection of V1 over a runtime.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The process's standard streams as the two ends of a connection.
 //!
 //! Standard output is taken away from the rest of the process: it is duplicated for the frames, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who puts an event, and so whether a door may carry it on the spot.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The waist over the runtime's callbacks: asks become calls of a session, and what its cells say
 //! becomes events.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Addresses of hosts, told from paths.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line, as clap reads it.
 //!
 //! One declaration gives the parser, its errors, `--help`, the completions and the man pages.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The one place that makes a provider of sessions.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every command works with.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode doctor`: checks that the host works on this machine.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The options that say which host to use.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line `code_mode`: scripts, tools and the host for people at a terminal and for scripts
 //! of a shell.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Carries out one command line.
 
 use std::ffi::OsString;

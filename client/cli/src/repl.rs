@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode repl`: type scripts and see what they give.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode run`: scripts in one session, one after the other.
 
 use std::io;

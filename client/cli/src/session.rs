@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A session as the commands use it: with the tools of tools files and, if wanted, a store file.
 
 use std::path::PathBuf;

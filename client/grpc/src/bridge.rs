@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One connection: what the client says in frames of V1 goes to its sessions, and what they say to the client.
 
 use std::collections::HashMap;

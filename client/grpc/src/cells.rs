@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The cells of a session, and what of them must wait for something else to be said first.
 
 use std::collections::{BTreeMap, HashSet};

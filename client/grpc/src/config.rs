@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How hosts at addresses are reached.
 
 use std::path::PathBuf;

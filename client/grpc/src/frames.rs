@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Between the messages of V1 frames and those of gRPC, by hand and in one place.
 
 use std::collections::BTreeMap;

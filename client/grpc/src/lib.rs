@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Code Mode sessions on a host at an address, over gRPC.
 //!
 //! # Purpose

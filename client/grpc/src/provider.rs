@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The provider of sessions on a host at an address.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One session: its lease, its calls, and the order that V1 promises of them.
 //!
 //! The host's streams have no order among each other, except that what it sends first on the connection

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whom an `https` host may be vouched for by.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One HTTP/2 connection to a host, and the calls on it.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What several modules go by: names and bounds.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! All tools that scripts may call, under names that are told apart.
 
 use std::collections::{HashMap, HashSet};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One tool of the catalog.
 
 use std::sync::OnceLock;

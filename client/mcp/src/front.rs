@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all sessions of the front end share: the servers, the catalog, the policy and the log, and the
 //! way of one call from a script to a server.
 

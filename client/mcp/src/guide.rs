@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the model reads: the tools `exec`, `wait` and `search`, and in `exec`'s description whatever of
 //! the catalog fits.
 

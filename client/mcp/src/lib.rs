@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The MCP front end: MCP servers as tools of scripts, and scripts as tools of an MCP server.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of the front end itself, as scripts call them: search, resources and prompts.
 
 use std::fmt::Write;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Finds tools by words: BM25 over their names, descriptions and parameters.
 
 use bm25::{Document, SearchEngine, SearchEngineBuilder, Tokenizer};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One code-mode session for one MCP session: its cells, who hears from them, and what they put out.
 //!
 //! This is the only module that runs scripts; it knows the host through `code_mode_api` alone.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Calls of the client by scripts: tools and notifications that wait for their answer.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bounds of a connection: their defaults, their units and what happens at each.
 //!
 //! The bounds of cells, sessions, source, tools, output and store belong to whatever runs cells; the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the tasks and threads of one connection share.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

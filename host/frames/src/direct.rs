@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writing to the client from the very thread that has a frame.
 
 use std::fs::File;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The reader's duty: takes the client's messages in order and acts on each.
 //!
 //! A request is handed to its session on the spot, so nothing that the client sends later can overtake

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The end of a host that was told to end: nothing new is begun, and what runs gets its time.
 
 use std::sync::atomic::{AtomicBool, Ordering};

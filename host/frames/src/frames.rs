@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Frames in the order in which they go out, of which the first may be written in part.
 
 use std::collections::VecDeque;

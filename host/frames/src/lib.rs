@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The V1 door: serves the wire protocol V1 over one ordered stream, from whatever runs cells.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The queue of frames that wait to be written, bounded in frames and in bytes.
 //!
 //! # Who waits, and why nothing can deadlock

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use std::io::{PipeReader, Read};
 
 use code_mode_api::{CellId, SessionId};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a session does to the output of its cells before the client gets it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a request is answered with an error.
 
 use code_mode_api::{SessionError, SideEffects};

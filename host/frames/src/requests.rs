@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client's requests: which are in flight, and which were answered.
 //!
 //! Taking a request out of this table is the right to answer it, so each is answered once, whoever

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One connection from its first byte to its last: the tasks, their supervision, and the end.
 
 use std::future::Future;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The sessions of one connection.
 
 use std::collections::HashMap;

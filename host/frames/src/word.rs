@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Outboxes that hold events which nobody passes on, and who sees to them.
 
 use std::cell::Cell;

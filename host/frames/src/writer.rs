@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The writer's duty: what is queued goes out, in order, ready frames together in one write.
 
 use std::future::poll_fn;

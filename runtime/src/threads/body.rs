@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The body of a cell's thread: one isolate, one script.
 
 use std::cell::RefCell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! No import circle between the modules of a crate.
 //!
 //! Modules that use each other, over however many steps, can be understood, changed and tested only

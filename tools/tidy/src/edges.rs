@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which of our crates knows which: the floors of the house.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The configuration of the MCP front end: where it is, and how people are told about it.
 
 use std::env;

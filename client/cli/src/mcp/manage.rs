@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode mcp add`, `list`, `remove`, `test`, `log`, `install` and `uninstall`.
 
 use std::env;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode mcp`: the MCP front end, and what manages it.
 
 pub mod args;

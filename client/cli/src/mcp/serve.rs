@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Serves MCP clients, over standard input and output or over HTTP.
 
 use std::env;

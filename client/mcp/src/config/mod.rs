@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which MCP servers there are and what may be done with them, from the files that the user names.
 //!
 //! A file has the `mcpServers` object that the known clients use, as JSON with comments or as TOML, so

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One configuration file, read by hand so that a mistake is told by the name of its member.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Servers as they are configured, and what can be wrong with a configuration.
 
 use std::collections::BTreeMap;

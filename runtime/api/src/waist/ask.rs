@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a door asks of a session, and what a session answers.
 
 use std::collections::BTreeMap;

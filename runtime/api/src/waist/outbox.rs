@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where events wait for their door.
 
 use std::collections::VecDeque;

@@ -11,17 +11,7 @@ use crate::imports::Modules;
 
 /// The files that may still be in a circle with each other, each list of one crate. A list only ever
 /// gets shorter.
-const KNOWN: [&[&str]; 20] = [
-    &[
-        "client/src/connection/events.rs",
-        "client/src/connection/ticket.rs",
-    ],
-    &[
-        "client/src/connection/state/cells.rs",
-        "client/src/connection/state/delegates.rs",
-        "client/src/connection/state/mod.rs",
-    ],
-    &["client/src/provider.rs", "client/src/session.rs"],
+const KNOWN: [&[&str]; 13] = [
     &[
         "client/src/simulation/faults.rs",
         "client/src/simulation/host.rs",
@@ -41,8 +31,18 @@ const KNOWN: [&[&str]; 20] = [
     ],
     &["runtime/api/src/delegate.rs", "runtime/api/src/session.rs"],
     &[
+        "runtime/engine/src/bigints.rs",
+        "runtime/engine/src/callback.rs",
+        "runtime/engine/src/control.rs",
+        "runtime/engine/src/json.rs",
+        "runtime/engine/src/output.rs",
+        "runtime/engine/src/readable.rs",
         "runtime/engine/src/rejections.rs",
         "runtime/engine/src/script_state.rs",
+        "runtime/engine/src/web/encoding.rs",
+        "runtime/engine/src/web/mod.rs",
+        "runtime/engine/src/web/natives.rs",
+        "runtime/engine/src/web/url.rs",
     ],
     &[
         "runtime/src/backend.rs",
@@ -69,21 +69,6 @@ const KNOWN: [&[&str]; 20] = [
         "client/embed/src/script_error.rs",
     ],
     &[
-        "client/mcp/src/catalog.rs",
-        "client/mcp/src/config/mod.rs",
-        "client/mcp/src/config/read.rs",
-        "client/mcp/src/search.rs",
-        "client/mcp/src/upstream/connect.rs",
-        "client/mcp/src/upstream/process.rs",
-        "client/mcp/src/upstream/server.rs",
-    ],
-    &[
-        "client/mcp/src/front.rs",
-        "client/mcp/src/guide.rs",
-        "client/mcp/src/own.rs",
-        "client/mcp/src/session.rs",
-    ],
-    &[
         "client/src/connection/delegates.rs",
         "client/src/connection/driver.rs",
         "client/src/connection/events.rs",
@@ -100,20 +85,6 @@ const KNOWN: [&[&str]; 20] = [
         "client/src/provider.rs",
         "client/src/session.rs",
         "client/src/tools.rs",
-    ],
-    &["client/cli/src/args.rs", "client/cli/src/mcp/args.rs"],
-    &[
-        "client/cli/src/connect.rs",
-        "client/cli/src/doctor.rs",
-        "client/cli/src/lib.rs",
-        "client/cli/src/mcp/manage.rs",
-        "client/cli/src/mcp/mod.rs",
-        "client/cli/src/mcp/serve.rs",
-        "client/cli/src/program.rs",
-        "client/cli/src/repl.rs",
-        "client/cli/src/run.rs",
-        "client/cli/src/session.rs",
-        "client/cli/src/settings.rs",
     ],
     &["host/grpc/src/door.rs", "host/grpc/src/extensions.rs"],
     &[

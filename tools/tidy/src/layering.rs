@@ -18,7 +18,13 @@ struct Reserved {
 const RUST: [Reserved; 3] = [
     Reserved {
         needles: &["io::stdin(", "io::stdout(", "io::stderr("],
-        allowed: &["host/", "client/overhead/", "client/cli/"],
+        allowed: &[
+            "host/",
+            "client/overhead/",
+            "client/cli/",
+            // What it tries is told over the one stream that its confinement leaves it.
+            "runtime/fork/src/bin/hostile_host.rs",
+        ],
         scope: &[],
         advice: "only the host and the command line touch standard streams; use `tracing`, or take a reader or writer",
     },

@@ -138,7 +138,7 @@ fn lines_do_not_grow_together() {
         ("const f = (a):\n T => a", "const f = (a \n ) => a"),
         (
             "const f = async <\nT>(a: T) => a",
-            "const f = async ( \n a ) => a",
+            "const f = async (\n a ) => a",
         ),
         ("const f = (a): // )\n 型 => a", "const f = (a \n ) => a"),
     ] {

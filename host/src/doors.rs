@@ -71,6 +71,7 @@ pub(crate) fn serve(config: HostConfig, listening: Listening, sockets: Sockets) 
 
 fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
     complain(&reason.to_string());
+    crate::logging::flush();
     ExitCode::from(EXIT_USAGE)
 }
 

@@ -2,12 +2,17 @@
 //! Work within a cell's process that may overflow its stack or find no memory: reading a source as
 //! TypeScript. Nothing is repaired; the process says why and ends, as it would at a bound.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
+use code_mode_engine::panic_message;
 use code_mode_engine::typescript::{TypeScriptError, without_types};
 
 use crate::stream::{self, STREAM};
 use crate::wire::tell;
+
+/// Why a source is not read that would fill the cell's memory.
+const MUCH_MEMORY: &str = "it takes more memory than a cell has";
 
 /// The stack that the handlers of signals run on, bytes.
 const HANDLER_STACK_BYTES: usize = 64 << 10;
@@ -26,11 +31,7 @@ static LAST_WORDS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
 /// Those of [`without_types`].
 pub(crate) fn read_typescript(source: &str) -> Result<String, TypeScriptError> {
     LAST_WORDS.get_or_init(|| {
-        [
-            "it is nested too deeply",
-            "it takes more memory than a cell has",
-        ]
-        .map(|reason| {
+        ["it is nested too deeply", MUCH_MEMORY].map(|reason| {
             let error = TypeScriptError::Unreadable {
                 reason: reason.to_owned(),
             };
@@ -40,7 +41,14 @@ pub(crate) fn read_typescript(source: &str) -> Result<String, TypeScriptError> {
         })
     });
     let _handlers = Handlers::install();
-    without_types(source)
+    // Its memory is taken from an arena, which panics where the allocator would abort.
+    catch_unwind(AssertUnwindSafe(|| without_types(source))).unwrap_or_else(|panic| {
+        let reason = match panic_message(&*panic).as_str() {
+            "out of memory" => MUCH_MEMORY.to_owned(),
+            message => format!("its parser panicked: {message}"),
+        };
+        Err(TypeScriptError::Unreadable { reason })
+    })
 }
 
 /// The handlers of [`SIGNALS`] while it lives; what was there before comes back.

@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use code_mode_engine::panic_message;
 use code_mode_engine::typescript::{MoreThanType, TypeScriptError, without_types};
 
 /// How long a source may take to be read. Most take less than a millisecond.
@@ -21,6 +22,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Memory that the child may take beside what it has from its parent, bytes.
 const MEMORY_BYTES: u64 = 256 << 20;
+
+/// Why a source is not read that would fill that.
+const MUCH_MEMORY: &str = "it takes more memory than there is for that";
 
 /// How long the child is waited for before the cell is looked at again.
 const TICK: Duration = Duration::from_millis(10);
@@ -107,7 +111,13 @@ fn be_the_child(source: &str, to: &OwnedFd, data_bytes: Option<u64>) -> ! {
         }
     }
     let read = catch_unwind(AssertUnwindSafe(|| without_types(source)));
-    let mut bytes = say(&read.unwrap_or_else(|_| Err(unreadable("the parser panicked"))));
+    let mut bytes = say(&read.unwrap_or_else(|panic| {
+        // Its memory is taken from an arena, which panics where the allocator would abort.
+        Err(match panic_message(&*panic).as_str() {
+            "out of memory" => unreadable(MUCH_MEMORY),
+            message => unreadable(&format!("its parser panicked: {message}")),
+        })
+    }));
     let mut rest = &mut bytes[..];
     while !rest.is_empty() {
         // SAFETY: the descriptor is the pipe, and `rest` is readable for the length that is passed.
@@ -228,7 +238,7 @@ fn understand(bytes: &[u8], how: Signal) -> Result<String, TypeScriptError> {
     let silent = || {
         unreadable(match how {
             Some(libc::SIGSEGV | libc::SIGBUS) => "it is nested too deeply".to_owned(),
-            Some(libc::SIGABRT) => "it takes more memory than there is for that".to_owned(),
+            Some(libc::SIGABRT) => MUCH_MEMORY.to_owned(),
             Some(signal) => format!("the process that read it was ended by signal {signal}"),
             None => "the process that read it said nothing".to_owned(),
         })
@@ -312,7 +322,7 @@ mod tests {
         assert_eq!(reason(&slow, || true), "the cell was stopped");
         let patient = reason(&slow, || false);
         // Which comes first, the end of its time or that of its memory, is the machine's to say.
-        let ends = ["longer than 5 s", "more memory", "the parser panicked"];
+        let ends = ["longer than 5 s", MUCH_MEMORY];
         assert!(ends.iter().any(|end| patient.contains(end)), "{patient}");
     }
 }

@@ -654,12 +654,10 @@ async fn a_source_that_is_too_much_for_the_parser_of_typescript_ends_its_cell_al
     let slow = format!("let a: T; {}", "(a=f<".repeat(100));
     let second = Duration::from_secs(1);
     let (error, _) = run_limited(&fixture, &slow, |limits| limits.cpu_time = Some(second)).await;
-    if crate::FORKED {
-        assert_eq!(error, limit_text(LimitName::CpuTimeMs, 1_000));
-    } else {
-        let starts = "SyntaxError: the source could not be read as TypeScript: it takes ";
-        assert!(error.starts_with(starts), "{error}");
-    }
+    // Which comes first, the end of its time or that of its memory, is the machine's to say.
+    let in_time = crate::FORKED && error == limit_text(LimitName::CpuTimeMs, 1_000);
+    let starts = "SyntaxError: the source could not be read as TypeScript: it takes ";
+    assert!(in_time || error.starts_with(starts), "{error}");
 
     let (error, texts) = run_limited(&fixture, "const a: number = 1; text(a)", |_| {}).await;
     assert_eq!((error.as_str(), texts), ("", vec!["1".to_owned()]));

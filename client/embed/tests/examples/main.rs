@@ -13,8 +13,10 @@ mod restoring_state;
 mod support;
 mod web_socket;
 
-/// An example as README.md shows it: without the test.
+/// An example as README.md shows it: without the line of its licence and the test.
 fn shown(example: &str) -> &str {
+    let licence = "// SPDX-License-Identifier: Apache-2.0\n";
+    let example = example.strip_prefix(licence).unwrap_or(example);
     let end = example.find("\n#[tokio::test]").expect("a test at its end");
     example[..end].trim_end()
 }

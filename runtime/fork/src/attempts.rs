@@ -286,11 +286,22 @@ fn execute(around: &Surroundings) -> io::Result<()> {
 }
 
 fn fork() -> io::Result<()> {
-    // SAFETY: the child makes one call that is safe after a fork.
-    let pid = unsafe { libc::fork() };
-    match pid {
-        0 => crate::life::end(0),
-        1.. => {
+    // Not the C library's own: that may hold back the signal which names the call.
+    // SAFETY: without flags for memory the child has a copy of everything, as after a fork, and makes one
+    // call that is safe then.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            libc::c_long::from(libc::SIGCHLD),
+            0_usize,
+            0,
+            0,
+            0,
+        )
+    };
+    match libc::pid_t::try_from(pid) {
+        Ok(0) => crate::life::end(0),
+        Ok(pid) if pid > 0 => {
             // SAFETY: with a null pointer the call writes nothing.
             check(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) })
         }

@@ -115,7 +115,7 @@ fn be_the_child(source: &str, to: &OwnedFd, data_bytes: Option<u64>) -> ! {
         // Its memory is taken from an arena, which panics where the allocator would abort.
         Err(match panic_message(&*panic).as_str() {
             "out of memory" => unreadable(MUCH_MEMORY),
-            message => unreadable(&format!("its parser panicked: {message}")),
+            message => unreadable(format!("its parser panicked: {message}")),
         })
     }));
     let mut rest = &mut bytes[..];

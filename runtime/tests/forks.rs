@@ -72,6 +72,14 @@ fn name_of(pid: i32) -> Option<String> {
     Some(name.trim().to_owned())
 }
 
+/// Whether a process of this one has ended, and waits to be reaped or is gone by now.
+fn is_dead(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which stands in parentheses.
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, fields)| fields.starts_with('Z'))
+}
+
 fn kill(pid: i32) {
     // SAFETY: the call takes two numbers; the process is a child of this one.
     unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -414,7 +422,9 @@ async fn spinning_cells_are_reaped_when_they_are_terminated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_when_the_runtime_is_gone() {
     let _alone = ONE_AT_A_TIME.acquire().await;
-    // Other tests kill zygotes, and what these could not tell of may still be there.
+    // A test before this one gives way before its own runtime is gone, which takes its processes along. What
+    // a killed zygote could not tell of stays, dead; once all are dead, nobody is born any more.
+    until(|| children().into_iter().all(is_dead).then_some(())).await;
     let before = children();
     let runtime = runtime(RuntimeConfig::default(), None);
     let fixture = Fixture::on(Arc::new(runtime)).await;

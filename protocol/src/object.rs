@@ -120,26 +120,11 @@ macro_rules! wire_strings {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct TextVisitor;
-
-                impl serde::de::Visitor<'_> for TextVisitor {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str(concat!($owner, " (a string)"))
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        match text {
-                            $($text => Ok($name::$variant),)+
-                            other => Err(E::custom(format_args!(
-                                "{:?} is not {}", $crate::quote::quotable(other), $owner
-                            ))),
-                        }
-                    }
-                }
-
-                deserializer.deserialize_str(TextVisitor)
+                $crate::object::one_of(
+                    deserializer,
+                    $owner,
+                    &[$(($text, $name::$variant)),+],
+                )
             }
         }
     };
@@ -158,26 +143,12 @@ macro_rules! wire_names {
 
         impl<'de> serde::Deserialize<'de> for $crate::wire::Wire<$name> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct TextVisitor;
-
-                impl serde::de::Visitor<'_> for TextVisitor {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str(concat!($owner, " (a string)"))
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        match text {
-                            $($text => Ok(<$name>::$variant),)+
-                            other => Err(E::custom(format_args!(
-                                "{:?} is not {}", $crate::quote::quotable(other), $owner
-                            ))),
-                        }
-                    }
-                }
-
-                deserializer.deserialize_str(TextVisitor).map($crate::wire::Wire)
+                $crate::object::one_of(
+                    deserializer,
+                    $owner,
+                    &[$(($text, <$name>::$variant)),+],
+                )
+                .map($crate::wire::Wire)
             }
         }
     };
@@ -227,6 +198,35 @@ impl Visitor<'_> for KnownKey {
             Some(known) => Ok(known),
             None => Err(unknown_field(self.owner, key)),
         }
+    }
+}
+
+/// Reads the value that a fixed string stands for.
+pub(crate) fn one_of<'de, T: Copy, D: Deserializer<'de>>(
+    deserializer: D,
+    owner: &'static str,
+    values: &[(&'static str, T)],
+) -> Result<T, D::Error> {
+    deserializer.deserialize_str(OneOf { owner, values })
+}
+
+struct OneOf<'v, T> {
+    owner: &'static str,
+    values: &'v [(&'static str, T)],
+}
+
+impl<T: Copy> Visitor<'_> for OneOf<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (a string)", self.owner)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        let found = self.values.iter().find(|(known, _)| *known == text);
+        found
+            .map(|(_, value)| *value)
+            .ok_or_else(|| E::custom(format_args!("{:?} is not {}", quotable(text), self.owner)))
     }
 }
 

@@ -2,7 +2,6 @@
 //! The delegate's futures: polled anywhere, dropped at the very moment a cell cancels them.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use code_mode_api::{BoxFuture, RawJson, ToolError};
 
 use crate::cell::Cell;
-use code_mode_engine::panic_message;
 
 /// What a delegate's future is for, and so what its result means.
 pub(crate) enum DelegateFuture {
@@ -95,7 +93,7 @@ impl DelegateCall {
             }
             CallState::Idle(future, waker) => {
                 drop(state);
-                self.guarded(|| drop(future));
+                self.cell.shielded(|| drop(future));
                 // The task that held the future has nothing left to do; waking it lets it end.
                 if let Some(waker) = waker {
                     waker.wake();
@@ -123,7 +121,7 @@ impl DelegateCall {
                 }
             }
         };
-        let polled = self.guarded(|| match &mut future {
+        let polled = self.cell.shielded(|| match &mut future {
             DelegateFuture::Tool(future) => future.as_mut().poll(context).map(DelegateAnswer::Tool),
             DelegateFuture::Notification(future) => future
                 .as_mut()
@@ -153,12 +151,12 @@ impl DelegateCall {
             Poll::Pending => {
                 *state = CallState::Done;
                 drop(state);
-                self.guarded(|| drop(future));
+                self.cell.shielded(|| drop(future));
             }
             Poll::Ready(answer) => {
                 *state = CallState::Done;
                 drop(state);
-                self.guarded(|| drop(future));
+                self.cell.shielded(|| drop(future));
                 if !cancelled {
                     self.cell.answered(self.id, answer);
                 }
@@ -168,17 +166,6 @@ impl DelegateCall {
             self.cell.resume_events();
         }
         Poll::Ready(())
-    }
-
-    /// Runs code of the embedder; a panic of it becomes a failure and `None`.
-    fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(value) => Some(value),
-            Err(panic) => {
-                self.cell.callback_panicked(panic_message(&*panic));
-                None
-            }
-        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CallState> {

@@ -364,7 +364,7 @@ impl Cell {
     }
 
     /// Runs code of the embedder; a panic of it becomes a failure and `None`.
-    fn shielded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn shielded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(value) => Some(value),
             Err(panic) => {

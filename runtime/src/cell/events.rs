@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A cell's steps, its responses, and the calls of the embedder in the order of events.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
 
-use code_mode_engine::{ToolAnswer, panic_message};
+use code_mode_engine::ToolAnswer;
 
 use super::state::{Ending, Event, State};
 use super::{Cell, Observer};
@@ -286,13 +285,7 @@ impl Cell {
             };
             state.delivering = true;
             drop(state);
-            let done = match catch_unwind(AssertUnwindSafe(|| self.run(event))) {
-                Ok(done) => done,
-                Err(panic) => {
-                    self.callback_panicked(panic_message(&*panic));
-                    true
-                }
-            };
+            let done = self.shielded(|| self.run(event)).unwrap_or(true);
             if !done {
                 // `delivering` stays set: the one who polls the call resumes.
                 return Carried::Elsewhere;

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::script_state::ScriptState;
-use crate::{errors, fence, modules, timing, tools};
+use crate::{errors, fence, modules, own_script, timing, tools};
 
 /// Why a script did not run to its end.
 pub(crate) enum Failed {
@@ -148,19 +148,7 @@ pub(crate) fn compile<'s>(
 ) -> Option<v8::Local<'s, v8::Module>> {
     let name = v8::String::new(scope, modules::MAIN)?;
     let source = v8::String::new(scope, source)?;
-    let origin = v8::ScriptOrigin::new(
-        scope,
-        name.into(),
-        0,
-        0,
-        false,
-        0,
-        None,
-        false,
-        false,
-        true,
-        None,
-    );
+    let origin = own_script::origin(scope, name, true);
     let mut source = v8::script_compiler::Source::new(source, Some(&origin));
     v8::script_compiler::compile_module(scope, &mut source)
 }

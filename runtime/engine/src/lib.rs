@@ -37,6 +37,7 @@ mod json;
 pub mod limits;
 mod modules;
 mod output;
+mod own_script;
 pub mod platform;
 mod readable;
 mod rejections;

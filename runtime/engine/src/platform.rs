@@ -2,6 +2,7 @@
 //! V8 as a whole: set up once in a process, and what it does when it cannot go on.
 
 use std::ffi::{CStr, c_char};
+use std::io;
 use std::sync::OnceLock;
 
 use crate::limits::LEFT_LARGE_PAGES_MIB;
@@ -128,17 +129,20 @@ pub(crate) fn seed(context: &v8::Context, seed: i64) {
     unsafe { code_mode__Context__SeedRandom(context, seed) };
 }
 
+/// V8's source of seeds. False when the kernel gives none.
 fn entropy(buffer: &mut [u8]) -> bool {
+    fill_random(buffer).is_ok()
+}
+
+/// Fills a buffer from the kernel's own generator.
+pub(crate) fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         // SAFETY: `rest` is a writable slice of the length that is passed.
         let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
-        match usize::try_from(got) {
-            Ok(got) => filled += got,
-            Err(_) => return false,
-        }
+        filled += usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
     }
-    true
+    Ok(())
 }
 
 /// V8 has found itself broken; the reason is told and the process ends at once.

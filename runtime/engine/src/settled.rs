@@ -6,6 +6,7 @@
 //! V8 finds what it has compiled when it is used again.
 
 use crate::callback::{Thrown, guarded, string};
+use crate::own_script;
 
 const SOURCE: &str = include_str!("settled.js");
 /// What stands for the source in stacks.
@@ -78,29 +79,8 @@ fn settled<'s>(
         Ok(map) => map.as_array(scope).into(),
         Err(_) => v8::undefined(scope).into(),
     };
-    let run = compiled(scope)?;
+    let run = own_script::function(scope, NAME, SOURCE).ok_or(Thrown::Pending)?;
     let receiver = v8::undefined(scope).into();
     run.call(scope, receiver, &[promises, pairs, emit])
         .ok_or(Thrown::Pending)
-}
-
-fn compiled<'s>(scope: &mut v8::PinScope<'s, '_>) -> Result<v8::Local<'s, v8::Function>, Thrown> {
-    let source = string(scope, SOURCE)?;
-    let name = string(scope, NAME)?;
-    let origin = v8::ScriptOrigin::new(
-        scope,
-        name.into(),
-        0,
-        0,
-        false,
-        0,
-        None,
-        false,
-        false,
-        false,
-        None,
-    );
-    let script = v8::Script::compile(scope, source, Some(&origin)).ok_or(Thrown::Pending)?;
-    let run = script.run(scope).ok_or(Thrown::Pending)?;
-    v8::Local::<v8::Function>::try_from(run).map_err(|_| Thrown::Pending)
 }

@@ -14,6 +14,7 @@ use std::cell::{OnceCell, RefCell};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::callback::{Thrown, string};
+use crate::own_script;
 use crate::script_state::ScriptState;
 
 const SOURCE: &str = include_str!("web.js");
@@ -57,23 +58,7 @@ fn now() -> f64 {
 
 /// Installs the globals in the entered context. Gives what looks at the second argument of a tool call.
 pub(crate) fn install(scope: &mut v8::PinScope<'_, '_>) -> Option<v8::Global<v8::Function>> {
-    let source = v8::String::new(scope, SOURCE)?;
-    let name = v8::String::new(scope, NAME)?;
-    let origin = v8::ScriptOrigin::new(
-        scope,
-        name.into(),
-        0,
-        0,
-        false,
-        0,
-        None,
-        false,
-        false,
-        false,
-        None,
-    );
-    let script = v8::Script::compile(scope, source, Some(&origin))?;
-    let install = v8::Local::<v8::Function>::try_from(script.run(scope)?).ok()?;
+    let install = own_script::function(scope, NAME, SOURCE)?;
     let natives = natives::object(scope)?;
     let receiver = v8::undefined(scope).into();
     let on_call = install.call(scope, receiver, &[natives.into()])?;

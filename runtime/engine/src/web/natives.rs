@@ -3,7 +3,7 @@
 
 use super::{encoding, text_of, url};
 use crate::callback::{Thrown, guarded, string};
-use crate::{control, output, readable};
+use crate::{control, output, platform, readable};
 
 /// The object with all of them.
 pub(super) fn object<'s>(scope: &mut v8::PinScope<'s, '_>) -> Option<v8::Local<'s, v8::Object>> {
@@ -120,18 +120,8 @@ fn fill_random<'s>(
         let view = v8::Local::<v8::ArrayBufferView>::try_from(args.get(0))
             .map_err(|_| Thrown::Type("no place for bytes".to_owned()))?;
         let mut bytes = vec![0; view.byte_length()];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            // SAFETY: `rest` is writable for the length that is passed.
-            let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
-            match usize::try_from(got) {
-                Ok(got) => filled += got,
-                Err(_) => {
-                    let error = std::io::Error::last_os_error();
-                    return Err(Thrown::Type(format!("no random numbers: {error}")));
-                }
-            }
-        }
+        platform::fill_random(&mut bytes)
+            .map_err(|error| Thrown::Type(format!("no random numbers: {error}")))?;
         encoding::write(scope, view, &bytes);
         Ok(())
     });

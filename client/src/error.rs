@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use code_mode_api::{SessionError, SideEffects};
+use code_mode_protocol::WireError;
 
 use crate::process::{Exit, SpawnError};
 
@@ -65,7 +66,7 @@ pub(crate) enum CallError {
     },
     /// The host answered with an error.
     #[error("{0}")]
-    Host(HostError),
+    Host(WireError),
     /// The request could not be encoded; nothing was sent.
     #[error(transparent)]
     Refused(SessionError),
@@ -78,15 +79,4 @@ pub(crate) enum CallError {
     /// Somebody else observes the cell.
     #[error("the cell is being observed")]
     BusyObserver,
-}
-
-/// An error answer of a host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct HostError {
-    pub(crate) message: String,
-    /// A stable name of the cause, from hosts with `code_mode/errors-v1`.
-    pub(crate) code: Option<String>,
-    /// Whether the script may have acted, from hosts with `code_mode/errors-v1`.
-    pub(crate) side_effects: Option<SideEffects>,
 }

@@ -24,12 +24,12 @@ use tokio::sync::watch;
 use crate::config::Isolation;
 use crate::connection::Connection;
 use crate::connection::events::{Observed, OpenSession};
-use crate::convert::session_error;
 use crate::delegate::Delegate;
 use crate::error::CallError;
 use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
+use crate::messages::session_error;
 use crate::process::Exit;
 use crate::provider::Place;
 use crate::store_copy::StoreCopy;
@@ -199,7 +199,7 @@ impl Shared {
         self: &Arc<Self>,
         request: ExecuteRequest,
     ) -> Result<StartedCell, SessionError> {
-        let tools = self.tools.enabled(&request.tools)?;
+        let tools = self.tools.encoded(&request.tools)?;
         let bound = self.bind().await?;
         self.note_use(&bound);
         let handover = bound

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use code_mode_api::{SessionError, ToolDefinition};
-use code_mode_protocol::EnabledTools;
+use code_mode_protocol::EncodedTools;
 
-use crate::convert;
+use crate::messages;
 
 /// Remembers one list of tools, by identity: an agent that offers the same `Arc` again does not pay
 /// for its encoding again.
@@ -16,20 +16,20 @@ struct Last {
     /// Kept, so that no other list can come to lie at its address.
     tools: Arc<[ToolDefinition]>,
     /// Made when the tools are offered for the second time; many lists are offered once.
-    encoded: Option<EnabledTools>,
+    encoded: Option<EncodedTools>,
 }
 
 impl LastTools {
-    /// The wire's form of these tools.
+    /// The encoding of these tools, if they are offered again.
     ///
     /// # Errors
     /// When they cannot be encoded.
-    pub(crate) fn enabled(
+    pub(crate) fn encoded(
         &self,
         tools: &Arc<[ToolDefinition]>,
-    ) -> Result<EnabledTools, SessionError> {
+    ) -> Result<Option<EncodedTools>, SessionError> {
         if tools.is_empty() {
-            return Ok(Vec::new().into());
+            return Ok(None);
         }
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(again) = last.as_mut().filter(|last| Arc::ptr_eq(&last.tools, tools)) else {
@@ -37,15 +37,14 @@ impl LastTools {
                 tools: Arc::clone(tools),
                 encoded: None,
             });
-            drop(last);
-            return Ok(convert::tool_definitions(tools).into());
+            return Ok(None);
         };
         if let Some(encoded) = &again.encoded {
-            return Ok(encoded.clone());
+            return Ok(Some(encoded.clone()));
         }
-        let encoded = EnabledTools::encoded(convert::tool_definitions(tools))
-            .map_err(|error| convert::refused(&error))?;
-        Ok(again.encoded.insert(encoded).clone())
+        let encoded =
+            EncodedTools::new(Arc::clone(tools)).map_err(|error| messages::refused(&error))?;
+        Ok(Some(again.encoded.insert(encoded).clone()))
     }
 }
 
@@ -69,30 +68,20 @@ mod tests {
         }])
     }
 
-    fn name(tools: EnabledTools) -> String {
-        let definitions = tools.into_definitions();
-        definitions.into_iter().map(|tool| tool.name).collect()
-    }
-
     #[test]
     fn tools_are_encoded_when_they_are_offered_again_and_never_mixed_up() {
         let last = LastTools::default();
         let (one, other) = (tools("one"), tools("other"));
-        let is_encoded = || {
-            let last = last.0.lock().unwrap();
-            last.as_ref().is_some_and(|last| last.encoded.is_some())
-        };
-        for (tools, expected, encoded) in [
-            (&one, "one", false),
-            (&one, "one", true),
-            (&one, "one", true),
-            (&other, "other", false),
-            (&one, "one", false),
-            (&Arc::default(), "", false),
-            (&one, "one", true),
+        for (tools, encoded) in [
+            (&one, false),
+            (&one, true),
+            (&one, true),
+            (&other, false),
+            (&one, false),
+            (&Arc::default(), false),
+            (&one, true),
         ] {
-            assert_eq!(name(last.enabled(tools).unwrap()), expected);
-            assert_eq!(is_encoded(), encoded, "{expected}");
+            assert_eq!(last.encoded(tools).unwrap().is_some(), encoded);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use code_mode_runtime::{Confinement, limits as runtime_limits};
+use code_mode_api::Globals;
+use code_mode_runtime::{Confinement, Jit, Region, limits as runtime_limits};
 
 use crate::config::{self, HostConfig, V1Timings};
 use crate::listening::{self, Listening};
@@ -34,6 +35,8 @@ pub enum Command {
     Help,
     /// Print the versions of the program and of V8.
     Version,
+    /// Try whether the confinement of cells holds on this machine.
+    CheckConfinement,
 }
 
 /// The command line, understood.
@@ -45,8 +48,12 @@ pub struct Args {
     pub log_format: LogFormat,
     /// Where cells run.
     pub cells: CellMode,
-    /// How the process of a cell is confined.
+    /// How the host and the processes of cells are confined.
     pub confinement: Confinement,
+    /// Whether V8 makes machine code of scripts.
+    pub jit: Jit,
+    /// Where scripts believe to be.
+    pub region: Region,
     /// What the environment, `--v1-timings` and `--limit` have decided.
     pub config: HostConfig,
     /// Where to serve, and whom.
@@ -74,6 +81,8 @@ impl Args {
             log_format: LogFormat::Text,
             cells: CellMode::Forks,
             confinement: Confinement::BestEffort,
+            jit: Jit::On,
+            region: Region::default(),
             config: HostConfig::default(),
             listening: Listening::default(),
         };
@@ -97,6 +106,7 @@ impl Args {
             match name.as_str() {
                 "--help" | "-h" => args.command = Command::Help,
                 "--version" | "-V" => args.command = Command::Version,
+                "--check-confinement" => args.command = Command::CheckConfinement,
                 "--timings" => args.config.timings = V1Timings::Both,
                 "--v1-timings" => args.config.timings = v1_timings("--v1-timings", &value()?)?,
                 "--insecure" => args.listening.insecure = true,
@@ -138,6 +148,41 @@ impl Args {
                         }
                     }
                 }
+                "--jit" => {
+                    args.jit = match value()?.as_str() {
+                        "on" => Jit::On,
+                        "off" => Jit::Off,
+                        other => {
+                            return Err(UsageError(format!(
+                                "--jit {other:?} is neither on nor off"
+                            )));
+                        }
+                    }
+                }
+                "--globals" => {
+                    args.config.runtime.globals = match value()?.as_str() {
+                        "contract" => Globals::Contract,
+                        "web" => Globals::Web,
+                        other => {
+                            return Err(UsageError(format!(
+                                "unknown globals {other:?}: they are contract or web"
+                            )));
+                        }
+                    }
+                }
+                "--typescript" => {
+                    args.config.runtime.typescript = match value()?.as_str() {
+                        "on" => true,
+                        "off" => false,
+                        other => {
+                            return Err(UsageError(format!(
+                                "--typescript cannot be {other:?}: it is on or off"
+                            )));
+                        }
+                    }
+                }
+                "--time-zone" => args.region.time_zone = Some(place(&name, value()?)?),
+                "--locale" => args.region.locale = Some(place(&name, value()?)?),
                 "--limit" => set_limit(&mut args.config, &value()?)?,
                 other => return Err(UsageError(format!("unknown argument {other:?}"))),
             }
@@ -146,8 +191,31 @@ impl Args {
             }
         }
         args.listening = args.listening.finish()?;
+        let of_processes = args.jit == Jit::Off || args.region != Region::default();
+        if args.cells == CellMode::Threads && of_processes {
+            return Err(UsageError(
+                "--jit, --time-zone and --locale need cells in processes of their own".to_owned(),
+            ));
+        }
         Ok(args)
     }
+}
+
+/// The name of a time zone or a locale, as far as it can be checked without ICU.
+fn place(argument: &str, name: String) -> Result<String, UsageError> {
+    /// Bytes of a name; the longest ones that there are have some thirty.
+    const LONGEST: usize = 100;
+    let known = |c: char| c.is_ascii_alphanumeric() || "/_+-".contains(c);
+    if name.is_empty() || name.len() > LONGEST || !name.chars().all(known) {
+        let example = match argument {
+            "--locale" => "de-DE",
+            _ => "Europe/Berlin",
+        };
+        return Err(UsageError(format!(
+            "{argument} {name:?} is no name: an example is {example}"
+        )));
+    }
+    Ok(name)
 }
 
 /// The environment variable that says what `--v1-timings` says, for clients that start the host
@@ -452,14 +520,24 @@ Options:
     text.push_str(
         "  --cells forks|threads   where cells run: each in a process of its own (the default), or on a thread of
                           the host, where a script that breaks V8 ends the host
-  --confine HOW           what the process of a cell gives up: best-effort is all that this kernel can take
-                          (the default), strict runs no cell where the kernel lacks something, none is for
-                          debuggers
+  --confine HOW           what the host and the processes of cells give up: best-effort is all that this
+                          kernel can take (the default), strict runs nothing where the kernel lacks something,
+                          none is for debuggers
+  --globals WHICH         the globals of scripts whose request does not say: contract is what the protocol
+                          promises (the default), web adds URL, TextEncoder, console and their like
+  --typescript on|off     whether a source that is no JavaScript is tried as TypeScript, its types taken out in
+                          place, and a Markdown fence around it taken off (default on)
   --v1-timings WHICH      the timings in responses where the client's hello leaves it open:
                           none (default), duration or both
   --timings               the same as --v1-timings both
   --log-format text|json  how diagnostics are written to standard error (default text)
   --limit NAME=VALUE      set a bound; may be given several times
+  --jit on|off            off makes no machine code of scripts: no memory is both written and executed, and
+                          scripts that compute take many times longer (default on)
+  --time-zone NAME        the time zone that scripts see, as Europe/Berlin; inherited by default
+  --locale NAME           the locale that scripts see, as de-DE; inherited by default
+  --check-confinement     try whether the confinement of cells holds on this machine, and print what came of
+                          each attempt; exit status 1 when it does not hold
   --help, -h              print this text
   --version, -V           print the versions of the program and of V8
 
@@ -468,8 +546,9 @@ Environment:
   RUST_LOG                what to log, for instance info or code_mode_host=debug (default warn);
                           code_mode::timing=debug tells where the time of each cell goes
 
-Exit status: 0 after a clean end of input, 1 after a failure (the reason is on standard error),
-2 for an argument that cannot be understood.
+Exit status: 0 after a clean end of input or a drain, 1 after a failure of a stream, 2 when what the arguments
+ask for cannot be had, 3 after a violation by the client, 4 when the client has read nothing for too long, 5 when
+too much was to be held for it, 6 after a failure of the host. The reason is on standard error.
 
 Limits (default, unit):
 ",

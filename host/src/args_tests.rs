@@ -26,6 +26,24 @@ fn no_arguments_mean_serving_with_every_default() {
 }
 
 #[test]
+fn what_scripts_are_and_see_is_the_operators_choice() {
+    assert!(parse(&[]).unwrap().config.runtime.typescript);
+    let off = parse(&["--typescript", "off"]).unwrap();
+    assert!(!off.config.runtime.typescript);
+    let globals = |arguments: &[&str]| parse(arguments).unwrap().config.runtime.globals;
+    assert_eq!(globals(&[]), Globals::Contract);
+    assert_eq!(globals(&["--globals", "web"]), Globals::Web);
+    refused(
+        &["--globals=all"],
+        "unknown globals \"all\": they are contract or web",
+    );
+    refused(
+        &["--typescript=no"],
+        "--typescript cannot be \"no\": it is on or off",
+    );
+}
+
+#[test]
 fn every_option_is_understood_in_both_spellings() {
     for arguments in [
         &["--listen", "stdio", "--log-format", "json", "--timings"][..],
@@ -167,6 +185,42 @@ fn timings_are_chosen_by_argument_or_by_environment_and_the_argument_goes_first(
                 "unknown timings \"all\" in {source}: they are none, duration or both; see \
                  code_mode_host --help"
             )
+        );
+    }
+}
+
+#[test]
+fn what_scripts_see_of_their_surroundings_can_be_set_for_cells_in_processes() {
+    let args = parse(&[
+        "--time-zone",
+        "America/Argentina/Buenos_Aires",
+        "--locale=zh-Hant-TW",
+        "--jit",
+        "off",
+    ])
+    .unwrap();
+    assert_eq!(args.jit, Jit::Off);
+    let region = Region {
+        time_zone: Some("America/Argentina/Buenos_Aires".to_owned()),
+        locale: Some("zh-Hant-TW".to_owned()),
+    };
+    assert_eq!(args.region, region);
+    refused(
+        &["--time-zone", "../etc/passwd"],
+        "--time-zone \"../etc/passwd\" is no name: an example is Europe/Berlin",
+    );
+    refused(
+        &["--locale", ""],
+        "--locale \"\" is no name: an example is de-DE",
+    );
+    refused(&["--jit", "yes"], "--jit \"yes\" is neither on nor off");
+    for arguments in [
+        &["--cells", "threads", "--locale", "de"][..],
+        &["--jit", "off", "--cells", "threads"],
+    ] {
+        refused(
+            arguments,
+            "--jit, --time-zone and --locale need cells in processes of their own",
         );
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use code_mode_runtime::RuntimeConfig;
 use code_mode_service::DEFAULT_KEPT_OUTPUT_BYTES;
 
-use crate::ServeError;
+use crate::{Drain, ServeError};
 
 /// Requests in flight on one connection. The next request gets an error response.
 ///
@@ -160,4 +160,6 @@ pub struct HostConfig {
     /// Told of the first failure. The process uses it to end itself within [`EXIT_DEADLINE`] even
     /// if the rest of the connection hangs.
     pub on_failure: Option<FailureHook>,
+    /// Says when the host is to end in order; without it, it ends with its client only.
+    pub drain: Option<Drain>,
 }

@@ -2,21 +2,22 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use code_mode_api::SessionError;
+use code_mode_api::{CellId, CellResponse, SessionError, SideEffects};
 use code_mode_protocol::{
-    AgreedCapabilities, CellId, CellResponse, EncodeError, EncodedFrame, ErrorCode, Extension,
-    HostMessage, OperationValue, RequestId, SideEffects, WireError,
+    AgreedCapabilities, EncodeError, EncodedFrame, ErrorCode, Extension, HostMessage,
+    OperationValue, RequestId, WireError,
 };
 use code_mode_runtime::{RuntimeFailure, Supervisor};
 use tokio::sync::Notify;
 use tracing::field::Empty;
 
+use crate::ServeError;
 use crate::calls::Calls;
 use crate::config::{ConnectionLimits, FailureHook, HostConfig, V1Timings};
 use crate::direct::DirectOutput;
+use crate::draining::OpenCells;
 use crate::outgoing::{Outgoing, QueueClosed};
 use crate::requests::{InFlight, Requests};
-use crate::{ServeError, convert};
 
 /// The target of the spans that say where the time of a cell goes, the runtime's included.
 const TIMING: &str = "code_mode::timing";
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Outgoing,
     pub(crate) requests: Requests,
     pub(crate) calls: Calls,
+    /// The cells of all sessions, for the end in order.
+    pub(crate) open_cells: OpenCells,
     /// What the operator says about timings.
     timings: V1Timings,
     /// Set by the handshake, before anything can be asked.
@@ -47,36 +50,34 @@ struct Failure {
 
 /// Why a request is answered with an error.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    message: String,
-    code: String,
-    side_effects: SideEffects,
-}
+pub(crate) struct Refusal(WireError);
 
 impl Refusal {
     /// A refusal of which nothing has run.
     pub(crate) fn new(code: &str, message: String) -> Self {
-        Self {
-            message,
-            code: code.to_owned(),
-            side_effects: SideEffects::None,
-        }
+        let error = WireError::new(message);
+        Self(match ErrorCode::new(code) {
+            Ok(code) => error.with_details(code, SideEffects::None),
+            // Every code is a constant of this crate; a malformed one costs the client its details.
+            Err(invalid) => {
+                tracing::error!(%invalid, "an error has no code");
+                error
+            }
+        })
     }
 
     /// The same, after which the script may have acted.
     pub(crate) fn after_side_effects(mut self) -> Self {
-        self.side_effects = SideEffects::Possible;
+        if let Some(details) = &mut self.0.details {
+            details.side_effects = SideEffects::Possible;
+        }
         self
     }
 }
 
 impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
-        Self {
-            message: error.to_string(),
-            code: convert::error_code(&error),
-            side_effects: convert::side_effects(error.side_effects()),
-        }
+        Self(WireError::from(&error))
     }
 }
 
@@ -87,6 +88,7 @@ impl Connection {
             outgoing: Outgoing::new(limits, direct),
             requests: Requests::new(limits.requests_in_flight, limits.remembered_requests),
             calls: Calls::new(limits.delegate_calls, limits.remembered_calls),
+            open_cells: OpenCells::default(),
             timings: config.timings,
             agreed: OnceLock::new(),
             failure: Mutex::default(),
@@ -274,18 +276,8 @@ impl Connection {
     }
 
     fn wire_error(&self, refusal: Refusal) -> WireError {
-        let error = WireError::new(refusal.message);
-        if !self.has(Extension::Errors) {
-            return error;
-        }
-        match ErrorCode::new(refusal.code) {
-            Ok(code) => error.with_details(code, refusal.side_effects),
-            // Every code is a constant of this crate; a malformed one costs the client its details.
-            Err(invalid) => {
-                tracing::error!(%invalid, "an error has no code");
-                error
-            }
-        }
+        let none = AgreedCapabilities::none();
+        refusal.0.as_agreed(self.agreed.get().unwrap_or(&none))
     }
 }
 

@@ -8,14 +8,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_api as api;
-use code_mode_api::{LimitName, SessionError};
+use code_mode_api::{
+    CellId, ExecuteRequest, LimitName, SessionError, SessionId, ToolError, WaitRequest,
+};
 use code_mode_protocol::{
-    CellId, ClientMessage, DelegateError, DelegateRequestId, DelegateValue, ExecuteRequest,
-    OperationRequest, OperationValue, RequestId, SessionId, WaitRequest,
+    ClientMessage, DelegateRequestId, DelegateValue, OperationRequest, OperationValue, RequestId,
 };
 use code_mode_runtime::Runtime;
 
+use crate::ServeError;
 use crate::calls::{Answer, Answered};
 use crate::config::{MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES};
 use crate::connection::{Connection, Refusal};
@@ -23,7 +24,6 @@ use crate::output::{SessionBounds, SessionOutput};
 use crate::requests::{BeginError, InFlight, Observed};
 use crate::session::SessionLink;
 use crate::sessions::{OpenSession, Sessions};
-use crate::{ServeError, convert};
 
 /// Acts on the client's messages.
 pub(crate) struct Dispatcher {
@@ -91,6 +91,17 @@ impl Dispatcher {
 
     fn request(&self, id: RequestId, request: OperationRequest) -> Result<(), ServeError> {
         if !self.begin(id)? {
+            return Ok(());
+        }
+        let begins = matches!(
+            request,
+            OperationRequest::Open { .. } | OperationRequest::Execute { .. }
+        );
+        if begins && self.connection.open_cells.no_more() {
+            let message =
+                "the code-mode host is about to end and begins nothing new; start another one";
+            let refusal = Refusal::new("host-draining", message.to_owned());
+            self.connection.answer(id, Err(refusal));
             return Ok(());
         }
         if let OperationRequest::Open {
@@ -169,11 +180,12 @@ impl Dispatcher {
 
     fn try_open(&self, session_id: &SessionId, bounds: SessionBounds) -> Result<(), Refusal> {
         check_length("sessionId", session_id.as_str(), MAX_SESSION_ID_BYTES)?;
-        let api_id = api::SessionId::new(session_id.as_str());
         let output = SessionOutput::new(&bounds, self.kept_output_bytes);
         let link = SessionLink::new(Arc::clone(&self.connection), session_id.clone(), output);
         let link = Arc::new(link);
-        let session = self.runtime.open(api_id, Arc::clone(&link) as _)?;
+        let session = self
+            .runtime
+            .open(Some(session_id.clone()), Arc::clone(&link) as _)?;
         let open = OpenSession {
             session,
             link,
@@ -183,12 +195,11 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn execute(&self, id: RequestId, open: &OpenSession, request: ExecuteRequest) {
-        let max_tokens = request.max_output_tokens.map(|tokens| tokens.get().into());
-        let tool_call_id = request.tool_call_id.as_str();
+    fn execute(&self, id: RequestId, open: &OpenSession, mut request: ExecuteRequest) {
+        let max_tokens = request.max_output_tokens.map(u64::from);
+        let tool_call_id = request.exec_call_id.as_str();
         let admitted =
             check_length("tool_call_id", tool_call_id, MAX_TOOL_CALL_ID_BYTES).and_then(|()| {
-                let mut request = convert::execute_request(request);
                 let bounds = &open.bounds;
                 request.yield_time = bounds.yield_time(request.yield_time, self.default_yield_time);
                 request.limits.heap_bytes = bounds.heap_bytes(request.limits.heap_bytes);
@@ -203,11 +214,9 @@ impl Dispatcher {
                 return;
             }
         };
-        let Some(cell_id) = open.link.wire_cell(admitted.id()) else {
-            return;
-        };
         open.link.closing.started(admitted.id());
-        self.connection.start(id, cell_id);
+        self.connection.open_cells.started();
+        self.connection.start(id, admitted.id().clone());
         // What the cell does from here on is queued behind its execution/started, which is written
         // while the cell's thread wakes up.
         let cell_id = admitted.id().clone();
@@ -249,9 +258,10 @@ impl Dispatcher {
         request: &WaitRequest,
         max_tokens: Option<u64>,
     ) {
-        let cell_id = api::CellId::new(request.cell_id.as_str());
-        let yield_time = request.yield_time_ms.map(Duration::from_millis);
-        let yield_time = open.bounds.yield_time(yield_time, self.default_yield_time);
+        let cell_id = request.cell_id.clone();
+        let yield_time = open
+            .bounds
+            .yield_time(request.yield_time, self.default_yield_time);
         let observer = open.link.wait_observer(id, max_tokens);
         match open.session.observe(&cell_id, yield_time, observer) {
             Ok(observation) => {
@@ -267,9 +277,8 @@ impl Dispatcher {
     }
 
     fn terminate(id: RequestId, open: &OpenSession, cell_id: &CellId, max_tokens: Option<u64>) {
-        let cell_id = api::CellId::new(cell_id.as_str());
         let observer = open.link.wait_observer(id, max_tokens);
-        if let Err(error) = open.session.terminate(&cell_id, observer) {
+        if let Err(error) = open.session.terminate(cell_id, observer) {
             open.link.answer_wait(id, Err(error), max_tokens);
         }
     }
@@ -313,7 +322,7 @@ impl Dispatcher {
     fn delegate_response(
         &self,
         id: DelegateRequestId,
-        result: Result<DelegateValue, DelegateError>,
+        result: Result<DelegateValue, ToolError>,
     ) -> Result<(), ServeError> {
         let answer = match self.connection.calls.answer(id.get()) {
             Answered::Open(answer) => answer,
@@ -328,14 +337,14 @@ impl Dispatcher {
                 let _ = sender.send(match result {
                     Ok(DelegateValue::ToolResult { result }) => Ok(result),
                     Ok(DelegateValue::NotificationDelivered {}) => Err(wrong_kind("a tool call")),
-                    Err(error) => Err(api::ToolError::new(error.message)),
+                    Err(error) => Err(error),
                 });
             }
             Answer::Notification(sender) => {
                 let _ = sender.send(match result {
                     Ok(DelegateValue::NotificationDelivered {}) => Ok(()),
                     Ok(DelegateValue::ToolResult { .. }) => Err(wrong_kind("a notification")),
-                    Err(error) => Err(api::ToolError::new(error.message)),
+                    Err(error) => Err(error),
                 });
             }
         }
@@ -374,8 +383,8 @@ fn check_length(what: &str, text: &str, maximum: usize) -> Result<(), Refusal> {
     Err(Refusal::new("invalid-request", message))
 }
 
-fn wrong_kind(what: &str) -> api::ToolError {
-    api::ToolError::new(format!(
+fn wrong_kind(what: &str) -> ToolError {
+    ToolError::new(format!(
         "the client answered {what} with a value of another kind"
     ))
 }

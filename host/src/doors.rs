@@ -7,30 +7,29 @@ use std::thread::JoinHandle as ThreadHandle;
 
 use code_mode_api::CancellationSignal;
 use code_mode_host_grpc::limits::CLOSE_TIMEOUT;
-use code_mode_host_grpc::listen::{
-    TcpOptions, Tls, bind_unix, serve_metrics, serve_tcp, serve_unix,
-};
+use code_mode_host_grpc::listen::{TcpOptions, Tls, serve_metrics, serve_tcp, serve_unix};
 use code_mode_host_grpc::{ConnectionOptions, Door, Owner, Served, Tokens, serve_connection};
 use code_mode_runtime::{Runtime, RuntimeFailure, Supervisor};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::listening::{DEFAULT_DRAIN, Listening, Spoken};
 use crate::process::{
-    EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now, keep_freed_memory,
+    EXIT_FAILURE, EXIT_INTERNAL, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now,
+    exit_status, hear_signals, keep_freed_memory,
 };
 use crate::serve::serve_directly;
+use crate::sockets::Sockets;
 use crate::stdio::{Ends, Stdio};
-use crate::{FailureHook, HostConfig, ServeError};
+use crate::{Drain, FailureHook, HostConfig, ServeError};
 
 /// Threads for the connections of sockets: encryption and the encoding of large messages for one
 /// client are not to hold up all others. On standard input and output alone one thread is faster.
 const SOCKET_THREADS: usize = 2;
 
 /// Serves until the client of standard input and output is gone, SIGTERM comes, or something fails.
-pub(crate) fn serve(config: HostConfig, listening: Listening) -> ExitCode {
+pub(crate) fn serve(config: HostConfig, listening: Listening, sockets: Sockets) -> ExitCode {
     keep_freed_memory();
     // Descriptor 1 is kept apart before anything could write to it.
     let stdio = match listening.stdio.map(|_| Stdio::take()).transpose() {
@@ -52,15 +51,17 @@ pub(crate) fn serve(config: HostConfig, listening: Listening) -> ExitCode {
         Ok(tokio) => tokio,
         Err(error) => return unusable(&format!("Failed to start Tokio: {error}")),
     };
-    let served = tokio.block_on(run(config, listening, stdio));
+    let served = tokio.block_on(run(config, listening, sockets, stdio));
     match served {
         Ok(ended) => {
             let flushed = match ended.output_thread.map(ThreadHandle::join) {
                 None | Some(Ok(Ok(_))) => true,
                 Some(Ok(Err(_)) | Err(_)) => false,
             };
-            let good = ended.good && flushed;
-            exit_now(if good { EXIT_SUCCESS } else { EXIT_FAILURE })
+            exit_now(match ended.status {
+                EXIT_SUCCESS if !flushed => EXIT_FAILURE,
+                status => status,
+            })
         }
         Err(message) => unusable(&message),
     }
@@ -73,7 +74,7 @@ fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
 
 /// How it ended.
 struct Ended {
-    good: bool,
+    status: u8,
     output_thread: Option<ThreadHandle<io::Result<u64>>>,
 }
 
@@ -95,10 +96,14 @@ impl Supervisor for Failing {
 async fn run(
     config: HostConfig,
     listening: Listening,
+    sockets: Sockets,
     stdio: Option<Stdio>,
 ) -> Result<Ended, String> {
-    let mut terminated = signal(SignalKind::terminate())
-        .map_err(|error| format!("Failed to hear SIGTERM: {error}"))?;
+    hear_signals(config.drain.as_ref())?;
+    let plan = config
+        .drain
+        .clone()
+        .unwrap_or_else(|| Drain::new(DEFAULT_DRAIN));
     let hook = exit_in_time();
     let drain = CancellationSignal::new();
     let end = CancellationSignal::new();
@@ -113,7 +118,11 @@ async fn run(
     let served = Served::new(Door::new(Arc::new(runtime))).await;
 
     let mut listeners = JoinSet::new();
-    listen(&listening, &served, &drain, &end, &mut listeners).await?;
+    let ends = Ending {
+        drain: drain.clone(),
+        end: end.clone(),
+    };
+    listen(&listening, sockets, &served, &ends, &mut listeners)?;
     let (stdio, output_thread) = match (stdio, listening.stdio) {
         (Some(stdio), Some(spoken)) => {
             let mut ends = stdio.connect().map_err(|error| error.to_string())?;
@@ -127,27 +136,17 @@ async fn run(
         }
         _ => (None, None),
     };
-    let stdio_ended = async {
-        match stdio {
-            Some(stdio) => stdio.await.unwrap_or(false),
-            None => std::future::pending().await,
-        }
-    };
-
-    let good = tokio::select! {
-        good = stdio_ended => good,
-        _ = terminated.recv() => {
-            tracing::info!("SIGTERM: the host drains");
-            true
-        }
-        () = failing.failed.cancelled() => false,
+    let mut stdio = stdio;
+    let status = tokio::select! {
+        status = ended(&mut stdio) => status,
+        () = plan.begun() => EXIT_SUCCESS,
+        () = failing.failed.cancelled() => EXIT_INTERNAL,
     };
     served.drain().await;
-    if good {
-        let time = listening.drain.unwrap_or(DEFAULT_DRAIN);
+    if status == EXIT_SUCCESS {
         // Cells of clients that are gone are about to end; those that are not get their time. Their
         // connections go on until then, since the answers to their calls are requests.
-        if timeout(time, served.door().quiet()).await.is_err() {
+        if !plan.wait_for(served.door().quiet()).await {
             tracing::warn!("cells still run; they are ended");
         }
     }
@@ -155,30 +154,48 @@ async fn run(
     let closing = async {
         served.door().close_all().await;
         while listeners.join_next().await.is_some() {}
+        if plan.is_begun() && stdio.is_some() {
+            ended(&mut stdio).await;
+        }
     };
     if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
         tracing::warn!("connections are still open; they are dropped");
     }
     end.cancel();
     Ok(Ended {
-        good: good && !failing.failed.is_cancelled(),
+        status: match failing.failed.is_cancelled() {
+            true => EXIT_INTERNAL,
+            false => status,
+        },
         output_thread,
     })
 }
 
-/// Serves standard input and output until its client is gone; whether all was well.
+/// Resolves when the connection on standard input and output has ended, with the exit status that it
+/// gives; never where there is none.
+async fn ended(stdio: &mut Option<JoinHandle<u8>>) -> u8 {
+    let Some(task) = stdio else {
+        return std::future::pending().await;
+    };
+    let status = task.await.unwrap_or(EXIT_INTERNAL);
+    *stdio = None;
+    status
+}
+
+/// Serves standard input and output until its client is gone: the exit status that this gives.
 async fn serve_stdio(
     spoken: Spoken,
     ends: Ends,
     served: Served,
     config: HostConfig,
     drain: CancellationSignal,
-) -> bool {
+) -> u8 {
     match spoken {
         // The reason of a failure is told when it comes up.
-        Spoken::Frames => serve_directly(ends.source, ends.sink, Some(ends.direct), config)
-            .await
-            .is_ok(),
+        Spoken::Frames => {
+            let served = serve_directly(ends.source, ends.sink, Some(ends.direct), config).await;
+            served.map_or_else(|error| exit_status(&error), |()| EXIT_SUCCESS)
+        }
         Spoken::Grpc => {
             let options = ConnectionOptions {
                 owner: Owner::of_new_connection(),
@@ -188,24 +205,33 @@ async fn serve_stdio(
             };
             let io = tokio::io::join(ends.source, ends.sink);
             match serve_connection(&served, io, options).await {
-                Ok(()) => true,
+                Ok(()) => EXIT_SUCCESS,
                 Err(error) => {
                     complain(&format!("the connection failed: {error}"));
-                    false
+                    EXIT_FAILURE
                 }
             }
         }
     }
 }
 
-/// Binds all sockets, says where they are, and serves them.
-async fn listen(
+/// When those who listen stop.
+struct Ending {
+    /// No new connections any more.
+    drain: CancellationSignal,
+    /// Everything is over.
+    end: CancellationSignal,
+}
+
+/// Says where the sockets are, and serves them.
+fn listen(
     listening: &Listening,
+    mut sockets: Sockets,
     served: &Served,
-    drain: &CancellationSignal,
-    end: &CancellationSignal,
+    ending: &Ending,
     listeners: &mut JoinSet<()>,
 ) -> Result<(), String> {
+    let Ending { drain, end } = ending;
     let tls = match &listening.tls {
         None => None,
         Some((certificate, key)) => {
@@ -220,8 +246,7 @@ async fn listen(
         )),
     };
     let options = TcpOptions { tls, tokens };
-    for address in &listening.tcp {
-        let listener = bind(*address).await?;
+    for listener in sockets.take_tcp()? {
         let scheme = if options.tls.is_some() {
             "https"
         } else {
@@ -231,15 +256,13 @@ async fn listen(
         let task = serve_tcp(served.clone(), listener, options.clone(), drain.clone());
         listeners.spawn(task);
     }
-    for path in &listening.unix {
+    for (path, listener) in sockets.take_unix()? {
         let users = listening.allowed_users.clone();
-        let listener = bind_unix(path, !users.is_empty()).map_err(|error| error.to_string())?;
         announce(listening, &format!("grpc+unix://{}", path.display()))?;
         let task = serve_unix(served.clone(), listener, users, drain.clone());
         listeners.spawn(task);
     }
-    if let Some(address) = listening.metrics {
-        let listener = bind(address).await?;
+    if let Some(listener) = sockets.take_metrics()? {
         let where_it_is = format!("metrics at http://{}/metrics", address_of(&listener)?);
         complain(&where_it_is);
         let metrics = Arc::clone(served.door().metrics());
@@ -251,12 +274,6 @@ async fn listen(
         ));
     }
     Ok(())
-}
-
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("Failed to listen on {address}: {error}"))
 }
 
 fn address_of(listener: &TcpListener) -> Result<std::net::SocketAddr, String> {

@@ -3,8 +3,8 @@
 //! # Purpose
 //! [`serve`] runs one connection: it takes the client's frames, hands requests to
 //! [`code_mode_runtime`], and sends what the cells say, in the order in which they said it.
-//! It is the only place that knows both the wire ([`code_mode_protocol`]) and V8's runtime, and the
-//! two sets of types are converted here by hand.
+//! It is the only place that knows both the wire ([`code_mode_protocol`]) and the runtime; both speak in
+//! the types of [`code_mode_api`].
 //! [`process`] is the program around it: arguments, standard streams, exit status.
 //! [`conformance`] and [`conformance_grpc`] hold transcripts of the contracts' rules and play them
 //! against any host; [`checker`] is what their programs share.
@@ -41,13 +41,14 @@ mod calls;
 pub mod checker;
 mod closing;
 mod config;
+mod confinement;
 pub mod conformance;
 pub mod conformance_grpc;
 mod connection;
-mod convert;
 mod direct;
 mod dispatch;
 mod doors;
+mod draining;
 mod error;
 mod frames;
 mod listening;
@@ -59,6 +60,7 @@ mod requests;
 mod serve;
 mod session;
 mod sessions;
+mod sockets;
 mod stdio;
 mod tombstones;
 mod version;
@@ -71,5 +73,6 @@ pub use config::{
     DEFAULT_STALL_DEADLINE, EXIT_DEADLINE, FailureHook, HostConfig, MAX_SESSION_ID_BYTES,
     MAX_TOOL_CALL_ID_BYTES, PROMISED_DELEGATE_CALLS, V1Timings,
 };
+pub use draining::Drain;
 pub use error::ServeError;
 pub use serve::serve;

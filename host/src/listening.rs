@@ -162,7 +162,7 @@ pub(crate) const HELP: &str =
                           serve TCP with TLS, with this certificate and key (PEM)
   --token-file FILE       ask TCP clients for a bearer token; FILE has one in each line
   --insecure              listen beyond loopback without TLS and tokens
-  --drain SECONDS         time that running cells get after SIGTERM (default 10)
+  --drain SECONDS         time that running cells get after SIGTERM or SIGINT (default 10)
   --metrics IP:PORT       serve metrics for Prometheus at http://IP:PORT/metrics
 ";
 

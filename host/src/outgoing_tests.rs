@@ -1,6 +1,7 @@
 use std::io::{PipeReader, Read};
 
-use code_mode_protocol::{AgreedCapabilities, CellId, DelegateRequestId, HostMessage, SessionId};
+use code_mode_api::{CellId, SessionId};
+use code_mode_protocol::{AgreedCapabilities, DelegateRequestId, HostMessage};
 use tokio::net::unix::pipe;
 
 use super::*;
@@ -166,7 +167,7 @@ fn piped(limits: &ConnectionLimits) -> (Outgoing, PipeReader, pipe::Sender) {
 fn numbered(sender: usize, number: usize, length: usize) -> EncodedFrame {
     let message = HostMessage::CellClosed {
         session_id: SessionId::new("x".repeat(length)).unwrap(),
-        cell_id: CellId::new(format!("{sender}/{number}")).unwrap(),
+        cell_id: CellId::new(format!("{sender}/{number}")),
     };
     EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap()
 }

@@ -99,7 +99,7 @@ impl SessionOutput {
     /// A part of what was cut out of a cell's responses.
     pub(crate) fn read(
         &self,
-        cell_id: &wire::CellId,
+        cell_id: &CellId,
         range: wire::OutputRange,
     ) -> Result<wire::OperationValue, Refusal> {
         let not_kept = || {
@@ -107,9 +107,8 @@ impl SessionOutput {
             Refusal::new("output-not-kept", message)
         };
         let kept = lock(self.0.as_ref().ok_or_else(not_kept)?);
-        let id = CellId::new(cell_id.as_str());
         let part = kept
-            .read(&id, range.offset, range.max_bytes)
+            .read(cell_id, range.offset, range.max_bytes)
             .ok_or_else(not_kept)?;
         Ok(wire::OperationValue::OutputRead {
             cell_id: cell_id.clone(),

@@ -21,7 +21,7 @@ use crate::dispatch::{Dispatcher, close_session};
 use crate::sessions::Sessions;
 use crate::version::version;
 use crate::writer::write_frames;
-use crate::{HostConfig, ServeError};
+use crate::{Drain, HostConfig, ServeError};
 
 /// Why the reader has nothing more to do.
 enum ReadEnd {
@@ -29,6 +29,8 @@ enum ReadEnd {
     EndOfInput,
     /// The hello was rejected for what it asks; the rejection is queued.
     Rejected,
+    /// The host was told to end, and cells have had their time.
+    Drained,
 }
 
 /// Serves one connection until the client closes it or it fails.
@@ -99,7 +101,7 @@ where
         write_task,
         read_task,
     }
-    .run(config.limits.close_deadline)
+    .run(config.limits.close_deadline, config.drain.as_ref())
     .await
 }
 
@@ -189,7 +191,11 @@ struct Supervision {
 }
 
 impl Supervision {
-    async fn run(mut self, close_deadline: Duration) -> Result<(), ServeError> {
+    async fn run(
+        mut self,
+        close_deadline: Duration,
+        drain: Option<&Drain>,
+    ) -> Result<(), ServeError> {
         let connection = Arc::clone(&self.connection);
         let outcome = tokio::select! {
             biased;
@@ -199,6 +205,7 @@ impl Supervision {
                 Err(error) => error,
             }),
             read = &mut self.read_task => ended("reader", read),
+            () = connection.open_cells.drained(drain) => Ok(ReadEnd::Drained),
         };
         self.read_task.abort();
         let deadline = Instant::now() + close_deadline;
@@ -237,7 +244,7 @@ impl Supervision {
         match timeout_at(deadline, &mut self.write_task).await {
             Ok(written) => match (end, ended("writer", written)) {
                 // A client that has closed its side need not read what is left.
-                (ReadEnd::EndOfInput, Err(error @ ServeError::Write(_))) => {
+                (ReadEnd::EndOfInput | ReadEnd::Drained, Err(error @ ServeError::Write(_))) => {
                     tracing::debug!(%error, "the client has gone");
                     Ok(())
                 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, Notification, RawJson,
-    SessionDelegate, SessionError, SessionId, ToolError, ToolInvocation,
+    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, Notification,
+    RawJson, SessionDelegate, SessionError, SessionId, ToolError, ToolInvocation,
 };
-use code_mode_protocol as wire;
 use code_mode_protocol::{
     DelegateRequest, DelegateRequestId, EncodeError, HostMessage, OperationValue, RequestId,
     WaitOutcome,
@@ -15,12 +14,12 @@ use code_mode_protocol::{
 use code_mode_runtime::Observer;
 use tokio::sync::oneshot;
 
+use crate::ServeError;
 use crate::calls::Answer;
 use crate::closing::{Closing, WhenOver};
 use crate::config::V1Timings;
 use crate::connection::{Connection, Refusal};
 use crate::output::SessionOutput;
-use crate::{ServeError, convert};
 
 /// What the events of a session's cells go through.
 ///
@@ -29,7 +28,7 @@ use crate::{ServeError, convert};
 /// the same.
 pub(crate) struct SessionLink {
     connection: Arc<Connection>,
-    session_id: wire::SessionId,
+    session_id: SessionId,
     pub(crate) closing: Closing,
     /// What is done to output on its way.
     pub(crate) output: SessionOutput,
@@ -38,7 +37,7 @@ pub(crate) struct SessionLink {
 impl SessionLink {
     pub(crate) fn new(
         connection: Arc<Connection>,
-        session_id: wire::SessionId,
+        session_id: SessionId,
         output: SessionOutput,
     ) -> Self {
         Self {
@@ -77,36 +76,28 @@ impl SessionLink {
         max_tokens: Option<u64>,
     ) {
         let closes = self.closes(&result);
-        let missing = |cell_id: &CellId, error: &SessionError| {
-            let error_text = error.to_string();
-            let items = self.output.of_missing(&error_text, max_tokens);
-            Some(OperationValue::WaitCompleted {
-                outcome: WaitOutcome::MissingCell(wire::CellResponse::Result {
-                    output: wire::CellOutput {
-                        cell_id: self.wire_cell(cell_id)?,
-                        content_items: items.into_iter().map(convert::content_item).collect(),
-                        timings: self.timings(id, Some(Duration::ZERO)),
-                    },
-                    error_text: Some(error_text),
-                }),
-            })
-        };
         let answer = match result {
-            Ok(response) => match self.response(id, response, max_tokens) {
-                Some(response) => Ok(OperationValue::WaitCompleted {
-                    outcome: WaitOutcome::LiveCell(response),
-                }),
-                None => return,
-            },
+            Ok(response) => Ok(WaitOutcome::LiveCell(
+                self.response(id, response, max_tokens),
+            )),
             Err(
                 ref error @ (SessionError::MissingCell { ref cell_id }
                 | SessionError::CellFinished { ref cell_id }),
-            ) => match missing(cell_id, error) {
-                Some(outcome) => Ok(outcome),
-                None => return,
-            },
+            ) => {
+                let error_text = error.to_string();
+                Ok(WaitOutcome::MissingCell(CellResponse {
+                    cell_id: cell_id.clone(),
+                    content_items: self.output.of_missing(&error_text, max_tokens),
+                    status: CellStatus::Completed {
+                        error_text: Some(error_text),
+                    },
+                    timings: self.timings(id, Some(Duration::ZERO)),
+                    state_lost: None,
+                }))
+            }
             Err(error) => Err(Refusal::from(error)),
         };
+        let answer = answer.map(|outcome| OperationValue::WaitCompleted { outcome });
         self.connection.answer(id, answer);
         self.send_closed_if(closes);
     }
@@ -118,13 +109,9 @@ impl SessionLink {
         max_tokens: Option<u64>,
     ) {
         let closes = self.closes(&result);
-        let answer = match result {
-            Ok(response) => match self.response(id, response, max_tokens) {
-                Some(response) => Ok(response),
-                None => return,
-            },
-            Err(error) => Err(Refusal::from(error)),
-        };
+        let answer = result
+            .map(|response| self.response(id, response, max_tokens))
+            .map_err(Refusal::from);
         self.connection.answer_initial(id, answer);
         self.send_closed_if(closes);
     }
@@ -155,50 +142,39 @@ impl SessionLink {
 
     /// Says that nothing more about a cell will follow.
     fn send_closed(&self, cell_id: &CellId) {
-        if let Some(cell_id) = self.wire_cell(cell_id) {
-            let session_id = self.session_id.clone();
-            self.connection.send(&HostMessage::CellClosed {
-                session_id,
-                cell_id,
-            });
-        }
+        self.connection.open_cells.closed();
+        self.connection.send(&HostMessage::CellClosed {
+            session_id: self.session_id.clone(),
+            cell_id: cell_id.clone(),
+        });
         for when_over in self.closing.told(cell_id) {
             when_over();
         }
     }
 
-    /// The wire's form of a request's response.
+    /// A request's response as its client gets it.
     fn response(
         &self,
         id: RequestId,
         mut response: CellResponse,
         max_tokens: Option<u64>,
-    ) -> Option<wire::CellResponse> {
-        let cell_id = self.wire_cell(&response.cell_id)?;
+    ) -> CellResponse {
         self.output.cut(&mut response, max_tokens);
-        let timings = self.timings(id, response.timings.result_buffered_for);
-        Some(convert::cell_response(response, cell_id, timings))
+        response.timings = self.timings(id, response.timings.result_buffered_for);
+        response
     }
 
-    fn timings(&self, id: RequestId, buffered: Option<Duration>) -> wire::Timings {
-        match self.connection.timings() {
-            V1Timings::None => wire::Timings::default(),
-            which => convert::timings(which, self.connection.requests.age(id), buffered),
+    /// The timings of a response that this client gets. `buffered` is the time that a finished result
+    /// has waited for its observer.
+    fn timings(&self, id: RequestId, buffered: Option<Duration>) -> CellTimings {
+        let which = self.connection.timings();
+        if which == V1Timings::None {
+            return CellTimings::default();
         }
-    }
-
-    /// A cell's id for the wire. `None` fails the connection: the runtime gives no empty ids.
-    pub(crate) fn wire_cell(&self, cell_id: &CellId) -> Option<wire::CellId> {
-        match wire::CellId::new(cell_id.as_str()) {
-            Ok(cell_id) => Some(cell_id),
-            Err(invalid) => {
-                let reason = format!("a cell has no usable id: {invalid}");
-                self.connection.fail(ServeError::Task {
-                    task: "runtime",
-                    reason,
-                });
-                None
-            }
+        CellTimings {
+            // From the receipt of the request.
+            host_duration: self.connection.requests.age(id),
+            result_buffered_for: buffered.filter(|_| which == V1Timings::Both),
         }
     }
 
@@ -213,7 +189,6 @@ impl SessionLink {
         };
         let message = HostMessage::DelegateRequest {
             id: DelegateRequestId::new(id),
-            session_id: self.session_id.clone(),
             request,
         };
         let queued = match connection.encode(&message) {
@@ -248,10 +223,6 @@ impl SessionDelegate for SessionLink {
         _cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
         let (sender, receiver) = oneshot::channel();
-        let Some(cell_id) = self.wire_cell(&invocation.cell_id) else {
-            return Box::pin(std::future::ready(Err(closed())));
-        };
-        let invocation = convert::tool_invocation(invocation, cell_id);
         answered(
             self.call(
                 Answer::Tool(sender),
@@ -267,14 +238,7 @@ impl SessionDelegate for SessionLink {
         _cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>> {
         let (sender, receiver) = oneshot::channel();
-        let Some(cell_id) = self.wire_cell(&notification.cell_id) else {
-            return Box::pin(std::future::ready(Err(closed())));
-        };
-        let request = DelegateRequest::NotificationSend {
-            call_id: notification.exec_call_id,
-            cell_id,
-            text: notification.text,
-        };
+        let request = DelegateRequest::NotificationSend { notification };
         answered(self.call(Answer::Notification(sender), request), receiver)
     }
 

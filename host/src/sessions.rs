@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use code_mode_protocol::SessionId;
+use code_mode_api::{CellId, SessionId};
 use code_mode_runtime::Session;
 
 use crate::output::SessionBounds;
@@ -111,7 +111,7 @@ impl Sessions {
             if text.len() > MAX_HOLDERS_BYTES {
                 return text + " and more";
             }
-            let numbers: Vec<&str> = cells.iter().map(code_mode_api::CellId::as_str).collect();
+            let numbers: Vec<&str> = cells.iter().map(CellId::as_str).collect();
             text.push_str(&format!(" session {id}: {};", numbers.join(", ")));
         }
         text.truncate(text.trim_end_matches(';').len());

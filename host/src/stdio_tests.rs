@@ -1,6 +1,7 @@
 use std::io::{PipeReader, PipeWriter};
 
-use code_mode_protocol::{AgreedCapabilities, CellId, EncodedFrame, HostMessage, SessionId};
+use code_mode_api::{CellId, SessionId};
+use code_mode_protocol::{AgreedCapabilities, EncodedFrame, HostMessage};
 
 use super::*;
 use crate::frames::Frames;
@@ -14,7 +15,7 @@ fn too_much() -> Frames {
     let mut frames = Frames::default();
     let message = HostMessage::CellClosed {
         session_id: SessionId::new("x".repeat(8 << 20)).unwrap(),
-        cell_id: CellId::new("1").unwrap(),
+        cell_id: CellId::new("1"),
     };
     frames.push(EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap());
     frames
@@ -61,7 +62,7 @@ async fn a_file_for_output_gets_what_threads_write() {
     let mut frames = Frames::default();
     let message = HostMessage::CellClosed {
         session_id: SessionId::new("s").unwrap(),
-        cell_id: CellId::new("1").unwrap(),
+        cell_id: CellId::new("1"),
     };
     let frame = EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap();
     frames.push(frame.clone());

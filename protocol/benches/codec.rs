@@ -12,10 +12,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use code_mode_api::{
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, SessionId, WaitRequest,
+};
 use code_mode_protocol::{
-    AgreedCapabilities, CellId, CellOutput, CellResponse, ClientMessage, ContentItem,
-    DelegateRequestId, DelegateValue, EncodedFrame, FrameReader, HostMessage, Message,
-    OperationRequest, RequestId, SessionId, Timings, WaitRequest, decode,
+    AgreedCapabilities, ClientMessage, DelegateRequestId, DelegateValue, EncodedFrame, FrameReader,
+    HostMessage, Message, OperationRequest, RequestId, decode,
 };
 
 /// Rounds of which the best counts.
@@ -99,14 +101,12 @@ fn tool_result(bytes: usize) -> ClientMessage {
 /// A cell's result of about this size: one text with a line break in every 64 bytes.
 fn cell_result(bytes: usize) -> HostMessage {
     let text = format!("{}\n", "a".repeat(63)).repeat(bytes / 64);
-    let output = CellOutput {
-        cell_id: CellId::new("1").expect("not empty"),
-        content_items: vec![ContentItem::InputText { text }],
-        timings: Timings::default(),
-    };
-    let result = Ok(CellResponse::Result {
-        output,
-        error_text: None,
+    let result = Ok(CellResponse {
+        cell_id: CellId::new("1"),
+        status: CellStatus::Completed { error_text: None },
+        content_items: vec![ContentItem::Text(text)],
+        timings: CellTimings::default(),
+        state_lost: None,
     });
     HostMessage::ExecuteInitialResponse {
         id: RequestId::new(1),
@@ -120,8 +120,8 @@ fn main() {
         request: OperationRequest::Wait {
             session_id: SessionId::new("s1").expect("not empty"),
             request: WaitRequest {
-                cell_id: CellId::new("1").expect("not empty"),
-                yield_time_ms: Some(50),
+                cell_id: CellId::new("1"),
+                yield_time: Some(Duration::from_millis(50)),
             },
             max_output_tokens: None,
             output_range: None,

@@ -3,26 +3,39 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use std::time::Duration;
+
+use code_mode_api::{
+    CellId, CellLimits, ExecuteRequest, Globals, SessionId, SideEffects, ToolDefinition, ToolError,
+    WaitRequest,
+};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::extension::{Extension, ExtensionSet};
-use crate::handshake::ClientHello;
-use crate::limits::{CellExecutionLimitsFields, LimitsFields, OutputRangeFields, in_range};
-use crate::message::Decoded;
-use crate::number::Ranged;
-use crate::object::{ShapeError, required, wire_object, wire_strings};
+use crate::hello::ClientHello;
+use crate::limits::{
+    CellExecutionLimitsFields, LimitsFields, OutputRangeFields, in_range, milliseconds,
+};
+use crate::number::{MAX_OUTPUT_TOKENS, OutputTokens, Ranged};
+use crate::object::{ShapeError, required, wire_names, wire_object, wire_strings};
 use crate::outcome::{self, ErrorCode, Status};
+use crate::tool::definition_bytes;
+use crate::wire::{self, Wire, WireList, check_cell_id};
 use crate::{
-    CapabilitySet, CellExecutionLimits, CellId, DelegateError, DelegateRequestId, EnabledTools,
-    Limits, MaxOutputTokens, OutputRange, RawJson, RequestId, SessionId, SideEffects,
-    SupportedVersions,
+    CapabilitySet, CellExecutionLimits, DelegateRequestId, EncodedTools, InvalidValue, OutputRange,
+    RawJson, RequestId, SupportedVersions,
 };
 
 /// A message from a client to a host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type")]
 #[serde(try_from = "ClientFields")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is moved a few times and kept nowhere; a box would cost each request more"
+)]
 pub enum ClientMessage {
     /// The first message of a connection.
     #[serde(rename = "connection/hello")]
@@ -54,7 +67,7 @@ pub enum ClientMessage {
         id: DelegateRequestId,
         /// What the delegate gave.
         #[serde(serialize_with = "outcome::serialize")]
-        result: Result<DelegateValue, DelegateError>,
+        result: Result<DelegateValue, ToolError>,
     },
 }
 
@@ -67,6 +80,7 @@ pub enum OperationRequest {
     #[serde(rename = "session/open")]
     Open {
         /// An id that the connection has not used before.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
         /// Bounds of the session's cells; needs [`Extension::CellExecutionLimits`].
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,19 +90,23 @@ pub enum OperationRequest {
         output_truncation: Option<OutputTruncation>,
     },
     /// Starts a cell.
-    #[serde(rename = "session/execute")]
+    #[serde(rename = "session/execute", serialize_with = "serialize_execute")]
     Execute {
         /// The session.
         session_id: SessionId,
-        /// The script and its tools.
+        /// The script and its tools. Bounds of the cell need [`Extension::Limits`].
         request: ExecuteRequest,
+        /// The tools of the request, if they were encoded before: they are then not encoded again.
+        encoded_tools: Option<EncodedTools>,
     },
     /// Observes a cell.
     #[serde(rename = "session/wait")]
     Wait {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
         /// The cell, and for how long.
+        #[serde(serialize_with = "wire::serialize")]
         request: WaitRequest,
         /// To how many tokens the host cuts the output, where it does; needs
         /// [`Extension::BoundedOutput`].
@@ -102,8 +120,10 @@ pub enum OperationRequest {
     #[serde(rename = "session/terminate")]
     Terminate {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
         /// The cell.
+        #[serde(serialize_with = "wire::serialize")]
         cell_id: CellId,
         /// As for a wait.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,18 +133,21 @@ pub enum OperationRequest {
     #[serde(rename = "session/shutdown")]
     Shutdown {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
     },
     /// Asks for the stored values; needs [`Extension::Store`].
     #[serde(rename = "session/exportStore")]
     ExportStore {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
     },
     /// Stores values for the cells to come; needs [`Extension::Store`].
     #[serde(rename = "session/importStore")]
     ImportStore {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
         /// The values by key.
         values: BTreeMap<String, RawJson>,
@@ -156,31 +179,79 @@ wire_strings! {
     }
 }
 
-/// One script to run.
-#[derive(Debug, Clone, Serialize)]
-pub struct ExecuteRequest {
-    /// The client's id of the call that asked for this script.
-    pub tool_call_id: String,
-    /// The tools that the script may call.
-    pub enabled_tools: EnabledTools,
-    /// The JavaScript source.
-    pub source: String,
-    /// How long the first response may take, in milliseconds; null means the host's default.
-    pub yield_time_ms: Option<u64>,
-    /// How many tokens of output the client means to keep.
-    pub max_output_tokens: Option<MaxOutputTokens>,
-    /// Bounds of this cell; needs [`Extension::Limits`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
+fn serialize_execute<S: Serializer>(
+    session_id: &SessionId,
+    request: &ExecuteRequest,
+    encoded_tools: &Option<EncodedTools>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_struct("Execute", 2)?;
+    object.serialize_field("sessionId", &Wire(session_id))?;
+    let encoded_tools = encoded_tools.as_ref();
+    object.serialize_field(
+        "request",
+        &ExecuteBody {
+            request,
+            encoded_tools,
+        },
+    )?;
+    object.end()
 }
 
-/// A request to observe a cell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WaitRequest {
-    /// The cell.
-    pub cell_id: CellId,
-    /// How long to wait, in milliseconds; null means the host's default.
-    pub yield_time_ms: Option<u64>,
+wire_names! {
+    Globals, "which globals a script has: contract or web" {
+        Contract = "contract",
+        Web = "web",
+    }
+}
+
+/// The `request` of an execute.
+struct ExecuteBody<'a> {
+    request: &'a ExecuteRequest,
+    encoded_tools: Option<&'a EncodedTools>,
+}
+
+impl Serialize for ExecuteBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let request = self.request;
+        // JSON objects need no length in advance, so the count is only nominal.
+        let mut object = serializer.serialize_struct("ExecuteRequest", 6)?;
+        object.serialize_field("tool_call_id", &request.exec_call_id)?;
+        match self
+            .encoded_tools
+            .and_then(|tools| tools.of(&request.tools))
+        {
+            Some(encoded) => object.serialize_field("enabled_tools", encoded)?,
+            None => object.serialize_field("enabled_tools", &WireList(&request.tools))?,
+        }
+        object.serialize_field("source", &request.source)?;
+        object.serialize_field("yield_time_ms", &request.yield_time.map(milliseconds))?;
+        object.serialize_field("max_output_tokens", &request.max_output_tokens)?;
+        if has_limits(request) {
+            object.serialize_field("limits", &Wire(&request.limits))?;
+        }
+        if let Some(globals) = &request.globals {
+            object.serialize_field("globals", &Wire(globals))?;
+        }
+        object.end()
+    }
+}
+
+fn has_limits(request: &ExecuteRequest) -> bool {
+    request.limits != CellLimits::default()
+}
+
+impl Serialize for Wire<&WaitRequest> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WaitRequest {
+            cell_id,
+            yield_time,
+        } = self.0;
+        let mut object = serializer.serialize_struct("WaitRequest", 2)?;
+        object.serialize_field("cell_id", &Wire(cell_id))?;
+        object.serialize_field("yield_time_ms", &yield_time.map(milliseconds))?;
+        object.end()
+    }
 }
 
 /// What a delegate request gave.
@@ -199,7 +270,32 @@ pub enum DelegateValue {
     NotificationDelivered {},
 }
 
+impl Serialize for Wire<&DelegateValue> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 impl ClientMessage {
+    /// Refuses what the interface's types can hold and the wire cannot.
+    pub(crate) fn check(&self) -> Result<(), InvalidValue> {
+        match self {
+            Self::OperationRequest { request, .. } => match request {
+                OperationRequest::Execute { request, .. } => match request.max_output_tokens {
+                    Some(tokens) if tokens > MAX_OUTPUT_TOKENS => {
+                        Err(InvalidValue::TooManyOutputTokens(tokens))
+                    }
+                    _ => Ok(()),
+                },
+                OperationRequest::Wait { request, .. } => check_cell_id(&request.cell_id),
+                OperationRequest::Terminate { cell_id, .. } => check_cell_id(cell_id),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The extensions that the message uses.
     pub(crate) fn extensions(&self) -> ExtensionSet {
         let request = match self {
             Self::OperationRequest { request, .. } => request,
@@ -240,9 +336,11 @@ impl ClientMessage {
                 max_output_tokens: Some(_),
                 ..
             } => ExtensionSet::of(Extension::BoundedOutput),
-            OperationRequest::Execute { request, .. } if request.limits.is_some() => {
-                ExtensionSet::of(Extension::Limits)
-            }
+            OperationRequest::Execute { request, .. } => with(
+                with(ExtensionSet::NONE, has_limits(request), Extension::Limits),
+                request.globals.is_some(),
+                Extension::Globals,
+            ),
             OperationRequest::ExportStore { .. } | OperationRequest::ImportStore { .. } => {
                 ExtensionSet::of(Extension::Store)
             }
@@ -253,10 +351,22 @@ impl ClientMessage {
     pub(crate) fn least_bytes(&self) -> usize {
         match self {
             Self::OperationRequest { request, .. } => match request {
-                OperationRequest::Execute { request, .. } => request
-                    .enabled_tools
-                    .least_bytes()
-                    .saturating_add(request.source.len()),
+                OperationRequest::Execute {
+                    request,
+                    encoded_tools,
+                    ..
+                } => {
+                    let encoded = encoded_tools.as_ref();
+                    let tools = match encoded.and_then(|tools| tools.of(&request.tools)) {
+                        Some(encoded) => encoded.get().len(),
+                        None => request
+                            .tools
+                            .iter()
+                            .map(definition_bytes)
+                            .fold(0, usize::saturating_add),
+                    };
+                    tools.saturating_add(request.source.len())
+                }
                 OperationRequest::ImportStore { values, .. } => values_least_bytes(values),
                 _ => 0,
             },
@@ -310,17 +420,35 @@ impl TryFrom<ClientFields> for ClientMessage {
     }
 }
 
+/// A message that was read.
+pub(crate) enum Decoded<M> {
+    /// It can be acted on.
+    Message(M),
+    /// It is a request with a number outside its range.
+    OutOfRange { id: RequestId, message: String },
+}
+
 /// A client's message as [`decode`](crate::decode) takes it: a request with a number outside its
 /// range is told from what is no message.
 #[derive(Deserialize)]
 #[serde(try_from = "ClientFields")]
-pub(crate) struct DecodedClientMessage(pub(crate) Decoded<ClientMessage>);
+pub(crate) struct DecodedClientMessage {
+    pub(crate) decoded: Decoded<ClientMessage>,
+    /// The extensions whose fields were there, also those that say nothing.
+    pub(crate) named: ExtensionSet,
+}
 
 impl TryFrom<ClientFields> for DecodedClientMessage {
     type Error = ShapeError;
 
     fn try_from(fields: ClientFields) -> Result<Self, ShapeError> {
-        fields.decoded().map(Self)
+        let request = fields.request.as_ref();
+        let named = match request.and_then(|request| request.request.as_ref()) {
+            Some(inner) if inner.limits.is_some() => ExtensionSet::of(Extension::Limits),
+            _ => ExtensionSet::NONE,
+        };
+        let decoded = fields.decoded()?;
+        Ok(Self { decoded, named })
     }
 }
 
@@ -394,8 +522,8 @@ wire_strings! {
 wire_object! {
     OperationFields ("an operation request") {
         method: MethodTag = "method",
-        session_id: SessionId = "sessionId",
-        cell_id: CellId = "cellId",
+        session_id: Wire<SessionId> = "sessionId",
+        cell_id: Wire<CellId> = "cellId",
         request: InnerRequestFields = "request",
         values: StoreValues = "values",
         cell_execution_limits: Option<CellExecutionLimitsFields> = "cellExecutionLimits",
@@ -441,7 +569,7 @@ impl OperationFields {
                 MethodTag::ImportStore => &["method", "sessionId", "values"],
             },
         )?;
-        let session_id = required(fields.session_id, "sessionId", owner)?;
+        let session_id = required(fields.session_id, "sessionId", owner)?.0;
         let max_output_tokens = in_range(fields.max_output_tokens.flatten(), "maxOutputTokens");
         let request = match method {
             MethodTag::Open => {
@@ -458,6 +586,7 @@ impl OperationFields {
                 request.map(|request| OperationRequest::Execute {
                     session_id,
                     request,
+                    encoded_tools: None,
                 })
             }
             MethodTag::Wait => {
@@ -474,7 +603,7 @@ impl OperationFields {
                 })()
             }
             MethodTag::Terminate => {
-                let cell_id = required(fields.cell_id, "cellId", owner)?;
+                let cell_id = required(fields.cell_id, "cellId", owner)?.0;
                 max_output_tokens.map(|max_output_tokens| OperationRequest::Terminate {
                     session_id,
                     cell_id,
@@ -496,12 +625,13 @@ wire_object! {
     /// The `request` of an execute or of a wait; the method, which may come later, says of which.
     InnerRequestFields ("the request of an execute or a wait") {
         tool_call_id: String = "tool_call_id",
-        enabled_tools: EnabledTools = "enabled_tools",
+        enabled_tools: Wire<Vec<ToolDefinition>> = "enabled_tools",
         source: String = "source",
         yield_time_ms: Option<Ranged<u64>> = "yield_time_ms",
-        max_output_tokens: Option<Ranged<MaxOutputTokens>> = "max_output_tokens",
+        max_output_tokens: Option<Ranged<OutputTokens>> = "max_output_tokens",
         limits: LimitsFields = "limits",
-        cell_id: CellId = "cell_id",
+        globals: Wire<Globals> = "globals",
+        cell_id: Wire<CellId> = "cell_id",
     }
 }
 
@@ -511,17 +641,21 @@ impl InnerRequestFields {
         if self.cell_id.is_some() {
             return Err(ShapeError::foreign_field("cell_id", owner));
         }
-        let tool_call_id = required(self.tool_call_id, "tool_call_id", owner)?;
-        let enabled_tools = required(self.enabled_tools, "enabled_tools", owner)?;
+        let exec_call_id = required(self.tool_call_id, "tool_call_id", owner)?;
+        let tools = required(self.enabled_tools, "enabled_tools", owner)?.0;
         let source = required(self.source, "source", owner)?;
         let request = || {
+            let yield_time = in_range(self.yield_time_ms.flatten(), "yield_time_ms")?;
+            let tokens = in_range(self.max_output_tokens.flatten(), "max_output_tokens")?;
+            let limits = self.limits.map(LimitsFields::into_limits).transpose()?;
             Ok(ExecuteRequest {
-                tool_call_id,
-                enabled_tools,
+                exec_call_id,
+                tools: tools.into(),
                 source,
-                yield_time_ms: in_range(self.yield_time_ms.flatten(), "yield_time_ms")?,
-                max_output_tokens: in_range(self.max_output_tokens.flatten(), "max_output_tokens")?,
-                limits: self.limits.map(LimitsFields::into_limits).transpose()?,
+                yield_time: yield_time.map(Duration::from_millis),
+                max_output_tokens: tokens.map(|OutputTokens(tokens)| tokens),
+                limits: limits.unwrap_or_default(),
+                globals: self.globals.map(|Wire(globals)| globals),
             })
         };
         Ok(request())
@@ -530,11 +664,11 @@ impl InnerRequestFields {
     fn into_wait(self) -> Result<Result<WaitRequest, String>, ShapeError> {
         let owner = "the request of session/wait";
         self.refuse_others(owner, &["cell_id", "yield_time_ms"])?;
-        let cell_id = required(self.cell_id, "cell_id", owner)?;
+        let cell_id = required(self.cell_id, "cell_id", owner)?.0;
         let yield_time = in_range(self.yield_time_ms.flatten(), "yield_time_ms");
-        Ok(yield_time.map(|yield_time_ms| WaitRequest {
+        Ok(yield_time.map(|yield_time| WaitRequest {
             cell_id,
-            yield_time_ms,
+            yield_time: yield_time.map(Duration::from_millis),
         }))
     }
 }
@@ -579,7 +713,7 @@ wire_object! {
 /// The `result` of a delegate response.
 #[derive(Deserialize)]
 #[serde(try_from = "DelegateResultFields")]
-struct DelegateResult(Result<DelegateValue, DelegateError>);
+struct DelegateResult(Result<DelegateValue, ToolError>);
 
 impl TryFrom<DelegateResultFields> for DelegateResult {
     type Error = ShapeError;
@@ -590,11 +724,9 @@ impl TryFrom<DelegateResultFields> for DelegateResult {
             value,
             message,
         } = fields;
-        let (no_code, no_side_effects) = (None::<ErrorCode>, None::<SideEffects>);
+        let (no_code, no_side_effects) = (None::<ErrorCode>, None::<Wire<SideEffects>>);
         let result = outcome::from_fields(status, value, message, no_code, no_side_effects)?;
-        Ok(Self(
-            result.map_err(|error| DelegateError::new(error.message)),
-        ))
+        Ok(Self(result.map_err(|error| ToolError::new(error.message))))
     }
 }
 

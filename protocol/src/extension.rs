@@ -17,6 +17,8 @@ pub enum Extension {
     Store,
     /// `code_mode/errors-v1`: errors of operations carry a code and a statement of side effects.
     Errors,
+    /// `code_mode/globals-v1`: a `session/execute` may say which globals its script has.
+    Globals,
     /// `code_mode/output-v1`: a `session/wait` may ask again for text that was cut.
     Output,
     /// `session-cell-execution-resource-limits`, of the public host: a `session/open` may carry
@@ -35,10 +37,11 @@ pub enum Extension {
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Limits,
         Self::Store,
         Self::Errors,
+        Self::Globals,
         Self::Output,
         Self::CellExecutionLimits,
         Self::YieldObservation,
@@ -52,6 +55,7 @@ impl Extension {
             Self::Limits => "code_mode/limits-v1",
             Self::Store => "code_mode/store-v1",
             Self::Errors => "code_mode/errors-v1",
+            Self::Globals => "code_mode/globals-v1",
             Self::Output => "code_mode/output-v1",
             Self::CellExecutionLimits => "session-cell-execution-resource-limits",
             Self::YieldObservation => "yield-observation",
@@ -101,6 +105,11 @@ impl ExtensionSet {
     /// These and one more.
     pub(crate) const fn with(self, extension: Extension) -> Self {
         Self(self.0 | extension.bit())
+    }
+
+    /// These and those.
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 
     fn contains(self, extension: Extension) -> bool {

@@ -1,9 +1,13 @@
 //! The door: what passes with which agreement.
 
+use std::time::Duration;
+
+use code_mode_api::{CellStatus, SideEffects};
+
 use super::*;
 use crate::{
-    CellResponse, ClientMessage, DecodeError, EncodeError, EncodedFrame, ErrorCode, HostMessage,
-    Message, SideEffects, WireError, decode,
+    ClientMessage, DecodeError, EncodeError, EncodedFrame, ErrorCode, HostMessage, Message,
+    WireError, decode,
 };
 
 fn agreed(extensions: &[Extension]) -> AgreedCapabilities {
@@ -41,13 +45,36 @@ fn needs<M: Message + std::fmt::Debug>(payload: &str, needed: Extension) {
     }
 }
 
+fn execute_with(limits: &str) -> String {
+    format!(
+        r#"{{"type":"operation/request","id":2,"request":{{"method":"session/execute","sessionId":"s1","request":{{"tool_call_id":"c","enabled_tools":[],"source":"1","yield_time_ms":null,"max_output_tokens":null{limits}}}}}}}"#
+    )
+}
+
 #[test]
 fn limits_need_their_capability_even_if_empty() {
-    for limits in ["{}", r#"{"heap_bytes":1}"#] {
+    let payload = execute_with(r#","limits":{"heap_bytes":1}"#);
+    needs::<ClientMessage>(&payload, Extension::Limits);
+    // Empty ones say nothing, so they are not written again.
+    let payload = execute_with(r#","limits":{}"#);
+    let refused = decode::<ClientMessage>(payload.as_bytes(), &AgreedCapabilities::none());
+    assert_eq!(
+        refused.err(),
+        Some(DecodeError::NotAgreed(Extension::Limits))
+    );
+    let with = agreed(&[Extension::Limits]);
+    let message: ClientMessage = decode(payload.as_bytes(), &with).unwrap();
+    let frame = EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap();
+    assert_eq!(frame.payload(), execute_with("").as_bytes());
+}
+
+#[test]
+fn globals_need_their_capability() {
+    for globals in ["contract", "web"] {
         let payload = format!(
-            r#"{{"type":"operation/request","id":2,"request":{{"method":"session/execute","sessionId":"s1","request":{{"tool_call_id":"c","enabled_tools":[],"source":"1","yield_time_ms":null,"max_output_tokens":null,"limits":{limits}}}}}}}"#
+            r#"{{"type":"operation/request","id":2,"request":{{"method":"session/execute","sessionId":"s1","request":{{"tool_call_id":"c","enabled_tools":[],"source":"1","yield_time_ms":null,"max_output_tokens":null,"globals":"{globals}"}}}}}}"#
         );
-        needs::<ClientMessage>(&payload, Extension::Limits);
+        needs::<ClientMessage>(&payload, Extension::Globals);
     }
 }
 
@@ -165,12 +192,14 @@ fn timings_need_no_agreement() {
     let payload = br#"{"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Yielded":{"cell_id":"1","content_items":[],"code_mode_host_duration_ns":5,"result_buffered_for_ns":null}}}}"#;
     let decoded: HostMessage = decode(payload, &AgreedCapabilities::none()).unwrap();
     let HostMessage::ExecuteInitialResponse {
-        result: Ok(CellResponse::Yielded(output)),
+        result: Ok(response),
         ..
     } = decoded
     else {
         panic!("{decoded:?}");
     };
-    assert_eq!(output.timings.code_mode_host_duration_ns, Some(5));
-    assert_eq!(output.timings.result_buffered_for_ns, None);
+    assert_eq!(response.status, CellStatus::Yielded);
+    let host_duration = Some(Duration::from_nanos(5));
+    assert_eq!(response.timings.host_duration, host_duration);
+    assert_eq!(response.timings.result_buffered_for, None);
 }

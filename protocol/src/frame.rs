@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::AgreedCapabilities;
-use crate::extension::Extension;
 use crate::message::Message;
+use crate::{AgreedCapabilities, EncodeError};
 
 /// The largest payload of a frame, in bytes (wire contract, section *Frames*).
 pub const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
@@ -18,26 +17,6 @@ const SPARE_BYTES: usize = 256;
 /// Unused room that a frame may keep, in bytes; a frame with more is moved to a fitting buffer,
 /// so that what a queue counts is what it holds.
 const MAX_UNUSED_BYTES: usize = 4096;
-
-/// Why a message cannot be sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// The payload would exceed the cap. Encoding stopped there, so the whole size is not known.
-    #[error("the message takes {at_least} bytes or more; a frame holds at most {maximum}")]
-    TooLong {
-        /// Bytes that the payload has at least.
-        at_least: usize,
-        /// The cap: [`MAX_FRAME_BYTES`].
-        maximum: usize,
-    },
-    /// The message uses an extension that was not agreed.
-    #[error("the message needs the capability {}, which was not agreed", .0.name())]
-    NotAgreed(Extension),
-    /// The message could not be written as JSON.
-    #[error("the message cannot be written as JSON: {0}")]
-    Json(serde_json::Error),
-}
 
 /// A message ready to be written: serialised, checked against the cap and against the agreed
 /// capabilities. Only such frames can be queued and written, so nothing unchecked can.
@@ -68,6 +47,7 @@ impl EncodedFrame {
         if let Some(extension) = agreed.first_missing(message.extensions()) {
             return Err(EncodeError::NotAgreed(extension));
         }
+        message.check()?;
         let at_least = message.least_bytes();
         if at_least > maximum {
             return Err(EncodeError::TooLong { at_least, maximum });

@@ -1,14 +1,19 @@
 //! Encoding: the header, the cap, and what a frame keeps in memory.
 
+use code_mode_api::{CellId, ExecuteRequest, RawJson, SessionId, ToolError};
+
 use super::*;
-use crate::{ClientMessage, DelegateError, DelegateRequestId, DelegateValue, RawJson, RequestId};
+use crate::{
+    ClientMessage, DelegateRequestId, DelegateValue, HostMessage, InvalidValue, MAX_OUTPUT_TOKENS,
+    OperationRequest, RequestId,
+};
 
 fn none() -> AgreedCapabilities {
     AgreedCapabilities::none()
 }
 
 fn failure(message: String) -> ClientMessage {
-    let result = Err(DelegateError { message });
+    let result = Err(ToolError { message });
     ClientMessage::DelegateResponse {
         id: DelegateRequestId::new(1),
         result,
@@ -119,4 +124,40 @@ fn the_size_known_in_advance_is_never_too_large() {
         let frame = EncodedFrame::encode(&message, &none()).unwrap();
         assert!(message.least_bytes() <= frame.payload().len());
     }
+}
+
+#[test]
+fn what_the_interface_can_hold_and_the_wire_cannot_is_refused() {
+    let operation = |request| ClientMessage::OperationRequest {
+        id: RequestId::new(1),
+        request,
+    };
+    let session_id = SessionId::new("s").unwrap();
+    let mut request = ExecuteRequest::new("1");
+    request.max_output_tokens = Some(MAX_OUTPUT_TOKENS + 1);
+    let execute = operation(OperationRequest::Execute {
+        session_id: session_id.clone(),
+        request,
+        encoded_tools: None,
+    });
+    let terminate = operation(OperationRequest::Terminate {
+        session_id: session_id.clone(),
+        cell_id: CellId::new(""),
+        max_output_tokens: None,
+    });
+    for (message, expected) in [
+        (execute, InvalidValue::TooManyOutputTokens(1 << 31)),
+        (terminate, InvalidValue::EmptyCellId),
+    ] {
+        match EncodedFrame::encode(&message, &none()) {
+            Err(EncodeError::Invalid(invalid)) => assert_eq!(invalid, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    let closed = HostMessage::CellClosed {
+        session_id,
+        cell_id: CellId::new(""),
+    };
+    let refused = EncodedFrame::encode(&closed, &none());
+    assert!(matches!(refused, Err(EncodeError::Invalid(_))));
 }

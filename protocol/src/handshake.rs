@@ -4,70 +4,14 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::message::{self, DecodeError};
-use crate::object::{ShapeError, quotable, required, wire_object, wire_strings};
+use crate::quote::quotable;
 use crate::{
-    AgreedCapabilities, Capability, CapabilitySet, ClientMessage, HostMessage, InvalidValue,
-    ProtocolVersion, SupportedVersions,
+    AgreedCapabilities, Capability, CapabilitySet, ClientHello, ClientMessage, HostMessage,
+    ProtocolVersion, RejectReason, SupportedVersions,
 };
-
-/// What a client says first. Its required and optional capabilities are disjoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientHello {
-    supported_versions: SupportedVersions,
-    required_capabilities: CapabilitySet,
-    optional_capabilities: CapabilitySet,
-}
-
-impl ClientHello {
-    /// Takes what the client offers.
-    ///
-    /// # Errors
-    /// When a capability is both required and optional.
-    pub fn new(
-        supported_versions: SupportedVersions,
-        required_capabilities: CapabilitySet,
-        optional_capabilities: CapabilitySet,
-    ) -> Result<Self, InvalidValue> {
-        // Both lists are the peer's and may be long, so no list is searched for each entry.
-        let required: HashSet<&Capability> = required_capabilities.as_slice().iter().collect();
-        match optional_capabilities
-            .as_slice()
-            .iter()
-            .find(|entry| required.contains(entry))
-        {
-            Some(both) => Err(InvalidValue::OverlappingCapability(both.clone())),
-            None => Ok(Self {
-                supported_versions,
-                required_capabilities,
-                optional_capabilities,
-            }),
-        }
-    }
-
-    /// The versions that the client speaks.
-    pub fn supported_versions(&self) -> &SupportedVersions {
-        &self.supported_versions
-    }
-
-    /// The capabilities without which the client does not go on.
-    pub fn required_capabilities(&self) -> &CapabilitySet {
-        &self.required_capabilities
-    }
-
-    /// The capabilities that the client would use.
-    pub fn optional_capabilities(&self) -> &CapabilitySet {
-        &self.optional_capabilities
-    }
-
-    fn lists(&self, capability: &Capability) -> bool {
-        self.required_capabilities.contains(capability)
-            || self.optional_capabilities.contains(capability)
-    }
-}
 
 /// What a host offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,35 +41,6 @@ impl Agreement {
     }
 }
 
-/// Why a host refuses a hello.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(
-    tag = "type",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
-#[serde(try_from = "ReasonFields")]
-pub enum RejectReason {
-    /// No version is in both lists.
-    #[error("no protocol version in common: the host speaks {:?}", .supported_versions.as_slice())]
-    NoCompatibleVersion {
-        /// What the host speaks.
-        supported_versions: SupportedVersions,
-    },
-    /// The host lacks a capability that the client requires.
-    #[error("the host lacks the required capability {:?}", quotable(.capability.as_str()))]
-    MissingRequiredCapability {
-        /// The capability.
-        capability: Capability,
-    },
-    /// The hello breaks a rule.
-    #[error("the hello is invalid: {message}")]
-    InvalidHello {
-        /// Which.
-        message: String,
-    },
-}
-
 /// Finds what the two sides have in common: the highest common version, and of the client's
 /// capabilities those that the host has, in the client's order.
 ///
@@ -133,7 +48,7 @@ pub enum RejectReason {
 /// The reason to put into `connection/rejected`. A missing version goes before a missing
 /// capability, and of several missing capabilities the first in the client's list is named.
 pub fn negotiate(hello: &ClientHello, offer: &HostOffer) -> Result<Agreement, RejectReason> {
-    let client_versions = hello.supported_versions.as_slice().iter();
+    let client_versions = hello.supported_versions().as_slice().iter();
     let common = client_versions
         .filter(|version| offer.versions.contains(**version))
         .max();
@@ -143,7 +58,7 @@ pub fn negotiate(hello: &ClientHello, offer: &HostOffer) -> Result<Agreement, Re
         });
     };
     let offered: HashSet<&Capability> = offer.capabilities.as_slice().iter().collect();
-    let required = hello.required_capabilities.as_slice();
+    let required = hello.required_capabilities().as_slice();
     if let Some(missing) = required
         .iter()
         .find(|capability| !offered.contains(capability))
@@ -152,7 +67,7 @@ pub fn negotiate(hello: &ClientHello, offer: &HostOffer) -> Result<Agreement, Re
             capability: missing.clone(),
         });
     }
-    let optional = hello.optional_capabilities.as_slice();
+    let optional = hello.optional_capabilities().as_slice();
     let agreed = required
         .iter()
         .chain(optional)
@@ -235,14 +150,14 @@ pub fn accept_ready(
     selected_version: ProtocolVersion,
     capabilities: CapabilitySet,
 ) -> Result<Agreement, ReadyError> {
-    if !hello.supported_versions.contains(selected_version) {
+    if !hello.supported_versions().contains(selected_version) {
         return Err(ReadyError::VersionNotOffered(selected_version));
     }
     let named = capabilities.as_slice();
     if let Some(foreign) = named.iter().find(|capability| !hello.lists(capability)) {
         return Err(ReadyError::CapabilityNotOffered(foreign.clone()));
     }
-    let required = hello.required_capabilities.as_slice();
+    let required = hello.required_capabilities().as_slice();
     if let Some(missing) = required
         .iter()
         .find(|capability| !capabilities.contains(capability))
@@ -253,49 +168,6 @@ pub fn accept_ready(
         version: selected_version,
         capabilities: AgreedCapabilities::new(capabilities),
     })
-}
-
-wire_strings! {
-    enum ReasonTag ("a reason of a rejection") {
-        NoCompatibleVersion = "noCompatibleVersion",
-        MissingRequiredCapability = "missingRequiredCapability",
-        InvalidHello = "invalidHello",
-    }
-}
-
-wire_object! {
-    ReasonFields ("the reason of a rejection") {
-        tag: ReasonTag = "type",
-        supported_versions: SupportedVersions = "supportedVersions",
-        capability: Capability = "capability",
-        message: String = "message",
-    }
-}
-
-impl TryFrom<ReasonFields> for RejectReason {
-    type Error = ShapeError;
-
-    fn try_from(fields: ReasonFields) -> Result<Self, ShapeError> {
-        let tag = required(fields.tag, "type", "the reason of a rejection")?;
-        let owner = tag.as_str();
-        let field = match tag {
-            ReasonTag::NoCompatibleVersion => "supportedVersions",
-            ReasonTag::MissingRequiredCapability => "capability",
-            ReasonTag::InvalidHello => "message",
-        };
-        fields.refuse_others(owner, &["type", field])?;
-        Ok(match tag {
-            ReasonTag::NoCompatibleVersion => Self::NoCompatibleVersion {
-                supported_versions: required(fields.supported_versions, field, owner)?,
-            },
-            ReasonTag::MissingRequiredCapability => Self::MissingRequiredCapability {
-                capability: required(fields.capability, field, owner)?,
-            },
-            ReasonTag::InvalidHello => Self::InvalidHello {
-                message: required(fields.message, field, owner)?,
-            },
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Negotiation, as tables of what both sides list.
 
 use super::*;
+use crate::InvalidValue;
 
 fn capabilities(names: &[&str]) -> CapabilitySet {
     CapabilitySet::new(

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use code_mode_api::{CellId, CellResponse, Notification, SessionId, SideEffects, ToolInvocation};
+use serde::ser::{SerializeMap, SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::client_message::{StoreValues, values_least_bytes};
-use crate::content::{OutputFields, one_response};
+use crate::content::{BodyFields, one_response, response_bytes};
 use crate::extension::{Extension, ExtensionSet};
-use crate::handshake::RejectReason;
+use crate::hello::RejectReason;
 use crate::object::{ShapeError, required, wire_object, wire_strings};
 use crate::outcome::{self, ErrorCode, Status};
+use crate::tool::{ToolInvocationFields, invocation_bytes};
+use crate::wire::{self, Wire, check_cell_id};
 use crate::{
-    CapabilitySet, CellId, CellResponse, DelegateRequestId, ProtocolVersion, RawJson, RequestId,
-    SessionId, SideEffects, ToolInvocation, WireError,
+    CapabilitySet, DelegateRequestId, InvalidValue, ProtocolVersion, RawJson, RequestId, WireError,
 };
 
 /// A message from a host to a client.
@@ -53,13 +56,14 @@ pub enum HostMessage {
         result: Result<CellResponse, WireError>,
     },
     /// Asks the client to act for a cell.
-    #[serde(rename = "delegate/request")]
+    #[serde(
+        rename = "delegate/request",
+        serialize_with = "serialize_delegate_request"
+    )]
     DelegateRequest {
         /// The delegate request's id.
         id: DelegateRequestId,
-        /// The session of the cell.
-        session_id: SessionId,
-        /// What is asked.
+        /// What is asked, and by which cell of which session.
         request: DelegateRequest,
     },
     /// Says that the answer of a delegate request is no longer wanted.
@@ -72,8 +76,10 @@ pub enum HostMessage {
     #[serde(rename = "cell/closed")]
     CellClosed {
         /// The session of the cell.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
         /// The cell.
+        #[serde(serialize_with = "wire::serialize")]
         cell_id: CellId,
     },
 }
@@ -86,12 +92,14 @@ pub enum OperationValue {
     #[serde(rename = "session/ready")]
     SessionReady {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
     },
     /// The cell was accepted; its first response comes by itself.
     #[serde(rename = "execution/started")]
     ExecutionStarted {
         /// The cell.
+        #[serde(serialize_with = "wire::serialize")]
         cell_id: CellId,
     },
     /// A wait or a terminate has its answer.
@@ -104,6 +112,7 @@ pub enum OperationValue {
     #[serde(rename = "session/closed")]
     SessionClosed {
         /// The session.
+        #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
     },
     /// The stored values; needs [`Extension::Store`].
@@ -119,6 +128,7 @@ pub enum OperationValue {
     #[serde(rename = "output/read")]
     OutputRead {
         /// The cell.
+        #[serde(serialize_with = "wire::serialize")]
         cell_id: CellId,
         /// Where the part begins, in bytes of UTF-8; at the start of a character.
         offset: u64,
@@ -130,7 +140,7 @@ pub enum OperationValue {
 }
 
 /// Whether the cell of a wait or terminate was there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "WaitOutcomeFields")]
 pub enum WaitOutcome {
     /// The cell was there.
@@ -148,30 +158,114 @@ impl WaitOutcome {
     }
 }
 
+impl Serialize for WaitOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (name, response) = match self {
+            Self::LiveCell(response) => ("LiveCell", response),
+            Self::MissingCell(response) => ("MissingCell", response),
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(name, &Wire(response))?;
+        map.end()
+    }
+}
+
+impl Serialize for Wire<&OperationValue> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 /// What a host asks of a client.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
-#[serde(try_from = "DelegateRequestFields")]
+#[derive(Debug, Clone)]
 pub enum DelegateRequest {
-    /// Asks for a call of a tool.
-    #[serde(rename = "tool/invoke")]
+    /// Asks for a call of a tool. Its `exec_call_id` does not cross the wire: a client knows it by the
+    /// cell, and what was decoded has an empty one.
     ToolInvoke {
         /// The call.
         invocation: ToolInvocation,
     },
     /// Hands over a text of the script.
-    #[serde(rename = "notification/send")]
     NotificationSend {
-        /// [`ExecuteRequest::tool_call_id`](crate::ExecuteRequest::tool_call_id) of the cell.
-        call_id: String,
-        /// The cell.
-        cell_id: CellId,
-        /// The text.
-        text: String,
+        /// The text, and whose it is.
+        notification: Notification,
     },
 }
 
+impl DelegateRequest {
+    /// The session of the cell.
+    pub fn session_id(&self) -> &SessionId {
+        match self {
+            Self::ToolInvoke { invocation } => &invocation.session_id,
+            Self::NotificationSend { notification } => &notification.session_id,
+        }
+    }
+
+    /// The cell.
+    pub fn cell_id(&self) -> &CellId {
+        match self {
+            Self::ToolInvoke { invocation } => &invocation.cell_id,
+            Self::NotificationSend { notification } => &notification.cell_id,
+        }
+    }
+}
+
+fn serialize_delegate_request<S: Serializer>(
+    id: &DelegateRequestId,
+    request: &DelegateRequest,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_struct("DelegateRequest", 3)?;
+    object.serialize_field("id", id)?;
+    object.serialize_field("sessionId", &Wire(request.session_id()))?;
+    object.serialize_field("request", &Wire(request))?;
+    object.end()
+}
+
+/// The session is not part of a request's object, since the message names it.
+impl Serialize for Wire<&DelegateRequest> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            DelegateRequest::ToolInvoke { invocation } => {
+                let mut object = serializer.serialize_struct("ToolInvoke", 2)?;
+                object.serialize_field("type", &DelegateTag::ToolInvoke)?;
+                object.serialize_field("invocation", &Wire(invocation))?;
+                object.end()
+            }
+            DelegateRequest::NotificationSend { notification } => {
+                let mut object = serializer.serialize_struct("NotificationSend", 4)?;
+                object.serialize_field("type", &DelegateTag::NotificationSend)?;
+                object.serialize_field("callId", &notification.exec_call_id)?;
+                object.serialize_field("cellId", &Wire(&notification.cell_id))?;
+                object.serialize_field("text", &notification.text)?;
+                object.end()
+            }
+        }
+    }
+}
+
 impl HostMessage {
+    /// Refuses what the interface's types can hold and the wire cannot.
+    pub(crate) fn check(&self) -> Result<(), InvalidValue> {
+        match self {
+            Self::OperationResponse { result, .. } => match result {
+                Ok(OperationValue::ExecutionStarted { cell_id }) => check_cell_id(cell_id),
+                Ok(OperationValue::WaitCompleted { outcome }) => {
+                    check_cell_id(&outcome.response().cell_id)
+                }
+                Ok(OperationValue::OutputRead { cell_id, .. }) => check_cell_id(cell_id),
+                _ => Ok(()),
+            },
+            Self::ExecuteInitialResponse { result, .. } => match result {
+                Ok(response) => check_cell_id(&response.cell_id),
+                Err(_) => Ok(()),
+            },
+            Self::DelegateRequest { request, .. } => check_cell_id(request.cell_id()),
+            Self::CellClosed { cell_id, .. } => check_cell_id(cell_id),
+            Self::Ready { .. } | Self::Rejected { .. } | Self::DelegateCancel { .. } => Ok(()),
+        }
+    }
+
     pub(crate) fn extensions(&self) -> ExtensionSet {
         let error = match self {
             Self::OperationResponse { result, .. } => match result {
@@ -198,19 +292,19 @@ impl HostMessage {
     pub(crate) fn least_bytes(&self) -> usize {
         match self {
             Self::OperationResponse { result, .. } => match result {
-                Ok(OperationValue::WaitCompleted { outcome }) => outcome.response().least_bytes(),
+                Ok(OperationValue::WaitCompleted { outcome }) => response_bytes(outcome.response()),
                 Ok(OperationValue::StoreExported { values }) => values_least_bytes(values),
                 Ok(OperationValue::OutputRead { text, .. }) => text.len(),
                 Ok(_) => 0,
                 Err(error) => error.message.len(),
             },
             Self::ExecuteInitialResponse { result, .. } => match result {
-                Ok(response) => response.least_bytes(),
+                Ok(response) => response_bytes(response),
                 Err(error) => error.message.len(),
             },
             Self::DelegateRequest { request, .. } => match request {
-                DelegateRequest::ToolInvoke { invocation } => invocation.least_bytes(),
-                DelegateRequest::NotificationSend { text, .. } => text.len(),
+                DelegateRequest::ToolInvoke { invocation } => invocation_bytes(invocation),
+                DelegateRequest::NotificationSend { notification } => notification.text.len(),
             },
             _ => 0,
         }
@@ -234,9 +328,9 @@ wire_object! {
         tag: HostTag = "type",
         id: i64 = "id",
         result: ResultFields = "result",
-        session_id: SessionId = "sessionId",
-        cell_id: CellId = "cellId",
-        request: DelegateRequest = "request",
+        session_id: Wire<SessionId> = "sessionId",
+        cell_id: Wire<CellId> = "cellId",
+        request: DelegateRequestFields = "request",
         selected_version: ProtocolVersion = "selectedVersion",
         capabilities: CapabilitySet = "capabilities",
         reason: RejectReason = "reason",
@@ -281,15 +375,17 @@ impl TryFrom<HostFields> for HostMessage {
             },
             HostTag::DelegateRequest => Self::DelegateRequest {
                 id: DelegateRequestId::new(id()?),
-                session_id: required(fields.session_id, "sessionId", owner)?,
-                request: required(fields.request, "request", owner)?,
+                request: {
+                    let session_id = required(fields.session_id, "sessionId", owner)?.0;
+                    required(fields.request, "request", owner)?.of_session(session_id)?
+                },
             },
             HostTag::DelegateCancel => Self::DelegateCancel {
                 id: DelegateRequestId::new(id()?),
             },
             HostTag::CellClosed => Self::CellClosed {
-                session_id: required(fields.session_id, "sessionId", owner)?,
-                cell_id: required(fields.cell_id, "cellId", owner)?,
+                session_id: required(fields.session_id, "sessionId", owner)?.0,
+                cell_id: required(fields.cell_id, "cellId", owner)?.0,
             },
         })
     }
@@ -301,7 +397,7 @@ wire_object! {
         value: ValueFields = "value",
         message: String = "message",
         code: ErrorCode = "code",
-        side_effects: SideEffects = "side_effects",
+        side_effects: Wire<SideEffects> = "side_effects",
     }
 }
 
@@ -361,16 +457,16 @@ wire_object! {
     /// may come later, says of which.
     ValueFields ("the value of a result") {
         tag: ValueTag = "type",
-        session_id: SessionId = "sessionId",
-        cell_id: CellId = "cellId",
+        session_id: Wire<SessionId> = "sessionId",
+        cell_id: Wire<CellId> = "cellId",
         outcome: WaitOutcome = "outcome",
         values: StoreValues = "values",
         offset: u64 = "offset",
         total_bytes: u64 = "totalBytes",
         text: String = "text",
-        result: OutputFields = "Result",
-        yielded: OutputFields = "Yielded",
-        terminated: OutputFields = "Terminated",
+        result: BodyFields = "Result",
+        yielded: BodyFields = "Yielded",
+        terminated: BodyFields = "Terminated",
     }
 }
 
@@ -401,23 +497,23 @@ impl TryFrom<ValueFields> for OperationValue {
         )?;
         Ok(match tag {
             ValueTag::SessionReady => Self::SessionReady {
-                session_id: required(fields.session_id, "sessionId", owner)?,
+                session_id: required(fields.session_id, "sessionId", owner)?.0,
             },
             ValueTag::ExecutionStarted => Self::ExecutionStarted {
-                cell_id: required(fields.cell_id, "cellId", owner)?,
+                cell_id: required(fields.cell_id, "cellId", owner)?.0,
             },
             ValueTag::WaitCompleted => Self::WaitCompleted {
                 outcome: required(fields.outcome, "outcome", owner)?,
             },
             ValueTag::SessionClosed => Self::SessionClosed {
-                session_id: required(fields.session_id, "sessionId", owner)?,
+                session_id: required(fields.session_id, "sessionId", owner)?.0,
             },
             ValueTag::StoreExported => Self::StoreExported {
                 values: required(fields.values, "values", owner)?.0,
             },
             ValueTag::StoreImported => Self::StoreImported {},
             ValueTag::OutputRead => Self::OutputRead {
-                cell_id: required(fields.cell_id, "cellId", owner)?,
+                cell_id: required(fields.cell_id, "cellId", owner)?.0,
                 offset: required(fields.offset, "offset", owner)?,
                 total_bytes: required(fields.total_bytes, "totalBytes", owner)?,
                 text: required(fields.text, "text", owner)?,
@@ -428,8 +524,8 @@ impl TryFrom<ValueFields> for OperationValue {
 
 wire_object! {
     WaitOutcomeFields ("the outcome of a wait") {
-        live: CellResponse = "LiveCell",
-        missing: CellResponse = "MissingCell",
+        live: Wire<CellResponse> = "LiveCell",
+        missing: Wire<CellResponse> = "MissingCell",
     }
 }
 
@@ -438,8 +534,8 @@ impl TryFrom<WaitOutcomeFields> for WaitOutcome {
 
     fn try_from(fields: WaitOutcomeFields) -> Result<Self, ShapeError> {
         match (fields.live, fields.missing) {
-            (Some(response), None) => Ok(Self::LiveCell(response)),
-            (None, Some(response)) => Ok(Self::MissingCell(response)),
+            (Some(Wire(response)), None) => Ok(Self::LiveCell(response)),
+            (None, Some(Wire(response))) => Ok(Self::MissingCell(response)),
             _ => Err(ShapeError::new(
                 "the outcome of a wait must be LiveCell or MissingCell",
             )),
@@ -457,33 +553,35 @@ wire_strings! {
 wire_object! {
     DelegateRequestFields ("a delegate request") {
         tag: DelegateTag = "type",
-        invocation: ToolInvocation = "invocation",
+        invocation: ToolInvocationFields = "invocation",
         call_id: String = "callId",
-        cell_id: CellId = "cellId",
+        cell_id: Wire<CellId> = "cellId",
         text: String = "text",
     }
 }
 
-impl TryFrom<DelegateRequestFields> for DelegateRequest {
-    type Error = ShapeError;
-
-    fn try_from(fields: DelegateRequestFields) -> Result<Self, ShapeError> {
-        let tag = required(fields.tag, "type", "a delegate request")?;
+impl DelegateRequestFields {
+    /// The request by a cell of this session.
+    fn of_session(self, session_id: SessionId) -> Result<DelegateRequest, ShapeError> {
+        let tag = required(self.tag, "type", "a delegate request")?;
         let owner = tag.as_str();
         match tag {
             DelegateTag::ToolInvoke => {
-                fields.refuse_others(owner, &["type", "invocation"])?;
-                Ok(Self::ToolInvoke {
-                    invocation: required(fields.invocation, "invocation", owner)?,
+                self.refuse_others(owner, &["type", "invocation"])?;
+                let invocation = required(self.invocation, "invocation", owner)?;
+                Ok(DelegateRequest::ToolInvoke {
+                    invocation: invocation.of_session(session_id)?,
                 })
             }
             DelegateTag::NotificationSend => {
-                fields.refuse_others(owner, &["type", "callId", "cellId", "text"])?;
-                Ok(Self::NotificationSend {
-                    call_id: required(fields.call_id, "callId", owner)?,
-                    cell_id: required(fields.cell_id, "cellId", owner)?,
-                    text: required(fields.text, "text", owner)?,
-                })
+                self.refuse_others(owner, &["type", "callId", "cellId", "text"])?;
+                let notification = Notification {
+                    session_id,
+                    exec_call_id: required(self.call_id, "callId", owner)?,
+                    cell_id: required(self.cell_id, "cellId", owner)?.0,
+                    text: required(self.text, "text", owner)?,
+                };
+                Ok(DelegateRequest::NotificationSend { notification })
             }
         }
     }

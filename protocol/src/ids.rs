@@ -1,7 +1,8 @@
-//! Versions, capabilities and identifiers.
+//! Versions, capabilities and the numbers of requests.
 //!
 //! Rules from the wire contract, section *Identifiers*. An invalid value can neither be built nor
-//! decoded, so no other part of the system checks them again.
+//! decoded, so no other part of the system checks them again. The identifiers of sessions and cells
+//! are the interface's ([`code_mode_api`]).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::object::quotable;
+use crate::number::MAX_OUTPUT_TOKENS;
+use crate::quote::quotable;
 
 /// Why a version, capability or identifier was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +44,8 @@ pub enum InvalidValue {
     #[error("a cell id must not be empty")]
     EmptyCellId,
     /// More output tokens than the contract allows to ask for.
-    #[error("max_output_tokens must be 0 to {max}, not {0}", max = crate::MaxOutputTokens::MAX)]
-    TooManyOutputTokens(u64),
+    #[error("max_output_tokens must be 0 to {MAX_OUTPUT_TOKENS}, not {0}")]
+    TooManyOutputTokens(u32),
     /// An error code that is not kebab-case segments divided by slashes.
     #[error("{:?} is not an error code: use kebab-case segments divided by slashes, such as limit/active-cells", quotable(.0))]
     MalformedErrorCode(String),
@@ -176,90 +178,60 @@ fn first_duplicate<T: Eq + std::hash::Hash>(entries: &[T]) -> Option<&T> {
     entries.iter().find(|entry| !seen.insert(*entry))
 }
 
-/// Defines a string identifier that is cheap to clone.
-macro_rules! text_id {
-    ($(#[$meta:meta])* $name:ident, $expecting:literal, $invalid:ident, $is_valid:expr) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+/// A named addition to the protocol: a string that is not blank. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Capability(Arc<str>);
 
-        impl $name {
-            /// Takes the text.
-            ///
-            /// # Errors
-            /// When it breaks the rule that the type's documentation gives.
-            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidValue> {
-                let text = text.as_ref();
-                let is_valid: fn(&str) -> bool = $is_valid;
-                if is_valid(text) { Ok(Self(Arc::from(text))) } else { Err(InvalidValue::$invalid) }
-            }
-
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
+impl Capability {
+    /// Takes the name.
+    ///
+    /// # Errors
+    /// When it is blank.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidValue> {
+        let name = name.as_ref();
+        if name.trim().is_empty() {
+            return Err(InvalidValue::BlankCapability);
         }
+        Ok(Self(Arc::from(name)))
+    }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct TextVisitor;
-
-                impl Visitor<'_> for TextVisitor {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expecting)
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        $name::new(text).map_err(E::custom)
-                    }
-                }
-
-                deserializer.deserialize_str(TextVisitor)
-            }
-        }
-    };
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-text_id!(
-    /// A named addition to the protocol: a string that is not blank.
-    Capability,
-    "a capability (a string)",
-    BlankCapability,
-    |text| !text.trim().is_empty()
-);
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
-text_id!(
-    /// A session's id, chosen by the client: not empty. That it is never used twice on one
-    /// connection is for the connection to check.
-    SessionId,
-    "a session id (a string)",
-    EmptySessionId,
-    |text| !text.is_empty()
-);
+impl Serialize for Capability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
-text_id!(
-    /// A cell's id, allocated by the host: `1`, `2`, … per session. Any text that is not empty is
-    /// well formed here, because asking for a cell that does not exist is answered and is no
-    /// violation.
-    CellId,
-    "a cell id (a string)",
-    EmptyCellId,
-    |text| !text.is_empty()
-);
+impl<'de> Deserialize<'de> for Capability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+
+        impl Visitor<'_> for NameVisitor {
+            type Value = Capability;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a capability (a string)")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Capability, E> {
+                Capability::new(name).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
 
 /// Defines an identifier that is a signed 64-bit integer.
 macro_rules! number_id {

@@ -52,15 +52,6 @@ fn a_set_of_capabilities_has_no_duplicate() {
 }
 
 #[test]
-fn session_and_cell_ids_are_not_empty() {
-    assert_eq!(SessionId::new(""), Err(InvalidValue::EmptySessionId));
-    assert_eq!(CellId::new(""), Err(InvalidValue::EmptyCellId));
-    // The contract asks for no more than one character, and white space is one.
-    assert_eq!(SessionId::new(" ").unwrap().as_str(), " ");
-    assert_eq!(CellId::new("no number").unwrap().to_string(), "no number");
-}
-
-#[test]
 fn errors_repeat_little_of_a_long_value() {
     let long = capability(&"x".repeat(1_000));
     for error in [
@@ -71,7 +62,7 @@ fn errors_repeat_little_of_a_long_value() {
         let text = error.to_string();
         assert!(text.len() < 250, "{text}");
         assert!(
-            text.contains(&"x".repeat(crate::object::MAX_QUOTED_BYTES)),
+            text.contains(&"x".repeat(crate::quote::MAX_QUOTED_BYTES)),
             "{text}"
         );
     }

@@ -5,7 +5,9 @@
 //! messages of both directions ([`ClientMessage`], [`HostMessage`]), their parts, the frames that
 //! carry them ([`EncodedFrame`], [`FrameReader`], [`FrameWriter`]), and how a connection agrees on
 //! a version and on capabilities ([`negotiate`], [`accept_ready`]).
-//! The crate knows no process, no V8 and no session: it reads and writes any
+//! What means something beyond the wire, tools, requests, responses and errors of sessions, is
+//! written and read as the types of [`code_mode_api`]; there is no second set of them.
+//! The crate knows no process, no V8 and no session at work: it reads and writes any
 //! [`AsyncRead`](tokio::io::AsyncRead) and [`AsyncWrite`](tokio::io::AsyncWrite).
 //! `README.md` next to the source describes our extensions.
 //!
@@ -28,17 +30,20 @@
 //! [`MAX_FRAME_BYTES`] bounds a payload in both directions: checked before a buffer is made when
 //! reading, and while serialising when writing. A reader's buffer grows with the data received.
 //! Values that nobody here looks into (tool inputs and results, schemas, stored values) stay raw
-//! JSON ([`RawJson`]): well formed, of any depth, copied and never parsed into a tree.
+//! JSON ([`RawJson`](code_mode_api::RawJson)): well formed, of any depth, copied and never parsed into a tree.
 //! What a connection may have in flight is for its two ends to bound.
 
 #![forbid(unsafe_code)]
 
 mod client_message;
 mod content;
-mod enabled_tools;
+mod encode_error;
+mod encoded_tools;
+mod errors;
 mod extension;
 mod frame;
 mod handshake;
+mod hello;
 mod host_message;
 mod ids;
 mod limits;
@@ -46,33 +51,32 @@ mod message;
 mod number;
 mod object;
 mod outcome;
+mod quote;
 mod reader;
 mod surrogates;
 mod tool;
+mod wire;
 mod writer;
 
-pub use client_message::{
-    ClientMessage, DelegateValue, ExecuteRequest, OperationRequest, OutputTruncation, WaitRequest,
-};
-pub use content::{CellOutput, CellResponse, ContentItem, ImageDetail, Timings};
-pub use enabled_tools::EnabledTools;
+pub use client_message::{ClientMessage, DelegateValue, OperationRequest, OutputTruncation};
+pub use encode_error::EncodeError;
+pub use encoded_tools::EncodedTools;
 pub use extension::{AgreedCapabilities, Extension};
-pub use frame::{EncodeError, EncodedFrame, MAX_FRAME_BYTES};
+pub use frame::{EncodedFrame, MAX_FRAME_BYTES};
 pub use handshake::{
-    Agreement, ClientHello, HelloError, HostOffer, ReadyError, RejectReason, accept_ready,
-    decode_hello, negotiate,
+    Agreement, HelloError, HostOffer, ReadyError, accept_ready, decode_hello, negotiate,
 };
+pub use hello::{ClientHello, RejectReason};
 pub use host_message::{DelegateRequest, HostMessage, OperationValue, WaitOutcome};
 pub use ids::{
-    Capability, CapabilitySet, CellId, DelegateRequestId, InvalidValue, ProtocolVersion, RequestId,
-    SessionId, SupportedVersions,
+    Capability, CapabilitySet, DelegateRequestId, InvalidValue, ProtocolVersion, RequestId,
+    SupportedVersions,
 };
-pub use limits::{CellExecutionLimits, Limits, MaxOutputTokens, OutputRange};
+pub use limits::{CellExecutionLimits, OutputRange};
 pub use message::{DecodeError, MAX_DECODE_ERROR_BYTES, Message, decode};
-pub use outcome::{DelegateError, ErrorCode, ErrorDetails, SideEffects, WireError};
+pub use number::MAX_OUTPUT_TOKENS;
+pub use outcome::{ErrorCode, ErrorDetails, WireError};
 pub use reader::{FrameReader, ReadError};
-pub use tool::{ToolDefinition, ToolInvocation, ToolKind, ToolName};
 pub use writer::FrameWriter;
 
-/// JSON text that is known to be well formed, carried without being looked into.
-pub type RawJson = Box<serde_json::value::RawValue>;
+use code_mode_api::RawJson;

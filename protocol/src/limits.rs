@@ -1,69 +1,45 @@
 //! Numbers that a request for a cell may carry.
 
-use serde::Serialize;
+use std::time::Duration;
 
-use crate::InvalidValue;
+use code_mode_api::CellLimits;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use crate::number::Ranged;
 use crate::object::{ShapeError, required, wire_object};
+use crate::wire::Wire;
 
-/// How many tokens of output a client means to keep: 0 to [`MaxOutputTokens::MAX`] (wire contract,
-/// section *Client to host*).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct MaxOutputTokens(u32);
-
-impl MaxOutputTokens {
-    /// The largest value, in tokens.
-    pub const MAX: u32 = 2_147_483_647;
-
-    /// Takes a number of tokens.
-    ///
-    /// # Errors
-    /// When it is more than [`MaxOutputTokens::MAX`].
-    pub fn new(tokens: u64) -> Result<Self, InvalidValue> {
-        match u32::try_from(tokens) {
-            Ok(tokens) if tokens <= Self::MAX => Ok(Self(tokens)),
-            _ => Err(InvalidValue::TooManyOutputTokens(tokens)),
-        }
-    }
-
-    /// The number of tokens.
-    pub fn get(self) -> u32 {
-        self.0
-    }
+/// Whole milliseconds, rounded up so that a short time does not become none.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-/// Bounds of one cell, each left out where the operator's own is to hold.
-///
-/// Part of the extension [`Extension::Limits`](crate::Extension::Limits).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Limits {
-    /// V8 heap, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub heap_bytes: Option<u64>,
-    /// Memory outside the V8 heap, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_bytes: Option<u64>,
-    /// Time that the script itself computes, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_time_ms: Option<u64>,
-    /// Time from start to end, waiting included, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wall_time_ms: Option<u64>,
-    /// Output, all items together, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_bytes: Option<u64>,
-    /// Output, in items.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_items: Option<u64>,
-    /// Tool calls open at one time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub open_tool_calls: Option<u64>,
-    /// Tool calls over the life of the cell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total_tool_calls: Option<u64>,
-    /// Timers pending at one time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timers: Option<u64>,
+/// Part of the extension [`Extension::Limits`](crate::Extension::Limits). Each bound is left out
+/// where the operator's own is to hold.
+impl Serialize for Wire<&CellLimits> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let limits = self.0;
+        let bounds = [
+            ("heap_bytes", limits.heap_bytes),
+            ("external_bytes", limits.external_bytes),
+            ("cpu_time_ms", limits.cpu_time.map(milliseconds)),
+            ("wall_time_ms", limits.wall_time.map(milliseconds)),
+            ("output_bytes", limits.output_bytes),
+            ("output_items", limits.output_items),
+            ("open_tool_calls", limits.open_tool_calls),
+            ("total_tool_calls", limits.total_tool_calls),
+            ("timers", limits.timers),
+        ];
+        // JSON objects need no length in advance, so the count is only nominal.
+        let mut object = serializer.serialize_struct("CellLimits", bounds.len())?;
+        for (name, bound) in bounds {
+            if let Some(bound) = bound {
+                object.serialize_field(name, &bound)?;
+            }
+        }
+        object.end()
+    }
 }
 
 wire_object! {
@@ -82,12 +58,12 @@ wire_object! {
 
 impl LimitsFields {
     /// The limits, or which of them is outside its range.
-    pub(crate) fn into_limits(self) -> Result<Limits, String> {
-        Ok(Limits {
+    pub(crate) fn into_limits(self) -> Result<CellLimits, String> {
+        Ok(CellLimits {
             heap_bytes: in_range(self.heap_bytes, "heap_bytes")?,
             external_bytes: in_range(self.external_bytes, "external_bytes")?,
-            cpu_time_ms: in_range(self.cpu_time_ms, "cpu_time_ms")?,
-            wall_time_ms: in_range(self.wall_time_ms, "wall_time_ms")?,
+            cpu_time: in_range(self.cpu_time_ms, "cpu_time_ms")?.map(Duration::from_millis),
+            wall_time: in_range(self.wall_time_ms, "wall_time_ms")?.map(Duration::from_millis),
             output_bytes: in_range(self.output_bytes, "output_bytes")?,
             output_items: in_range(self.output_items, "output_items")?,
             open_tool_calls: in_range(self.open_tool_calls, "open_tool_calls")?,
@@ -170,4 +146,18 @@ pub(crate) fn in_range<T>(field: Option<Ranged<T>>, name: &str) -> Result<Option
     field
         .map(|number| number.0.map_err(|outside| outside.of_field(name)))
         .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_become_whole_milliseconds_and_never_none() {
+        let cases = [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)];
+        for (nanoseconds, expected) in cases {
+            assert_eq!(milliseconds(Duration::from_nanos(nanoseconds)), expected);
+        }
+        assert_eq!(milliseconds(Duration::MAX), u64::MAX);
+    }
 }

@@ -5,10 +5,10 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::client_message::DecodedClientMessage;
+use crate::client_message::{Decoded, DecodedClientMessage};
 use crate::extension::{Extension, ExtensionSet};
 use crate::surrogates::without_lone_surrogates;
-use crate::{AgreedCapabilities, ClientMessage, HostMessage, RequestId};
+use crate::{AgreedCapabilities, ClientMessage, HostMessage, InvalidValue, RequestId};
 
 /// Longest text of a decoding error, in bytes; the rest is cut off, because part of it is the
 /// peer's.
@@ -47,25 +47,21 @@ pub trait Message: Serialize + for<'de> Deserialize<'de> + sealed::Sealed {}
 impl Message for ClientMessage {}
 impl Message for HostMessage {}
 
-/// A message that was read.
-pub(crate) enum Decoded<M> {
-    /// It can be acted on.
-    Message(M),
-    /// It is a request with a number outside its range.
-    OutOfRange { id: RequestId, message: String },
-}
-
 pub(crate) mod sealed {
-    use super::{Decoded, ExtensionSet};
+    use super::{Decoded, ExtensionSet, InvalidValue};
 
     pub trait Sealed: Sized {
-        /// Reads a message of this direction.
+        /// Reads a message of this direction; also gives the extensions that it names without
+        /// using them.
         #[expect(private_interfaces, reason = "nobody outside can name this trait")]
-        fn read(text: &str) -> Result<Decoded<Self>, serde_json::Error>;
+        fn read(text: &str) -> Result<(Decoded<Self>, ExtensionSet), serde_json::Error>;
 
         /// The extensions that this message uses.
         #[expect(private_interfaces, reason = "nobody outside can name this trait")]
         fn extensions(&self) -> ExtensionSet;
+
+        /// Refuses what cannot stand on the wire.
+        fn check(&self) -> Result<(), InvalidValue>;
 
         /// Bytes that this message takes at least once it is encoded.
         fn least_bytes(&self) -> usize;
@@ -74,13 +70,17 @@ pub(crate) mod sealed {
 
 impl sealed::Sealed for ClientMessage {
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
-    fn read(text: &str) -> Result<Decoded<Self>, serde_json::Error> {
-        serde_json::from_str(text).map(|DecodedClientMessage(decoded)| decoded)
+    fn read(text: &str) -> Result<(Decoded<Self>, ExtensionSet), serde_json::Error> {
+        serde_json::from_str(text).map(|DecodedClientMessage { decoded, named }| (decoded, named))
     }
 
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
     fn extensions(&self) -> ExtensionSet {
         self.extensions()
+    }
+
+    fn check(&self) -> Result<(), InvalidValue> {
+        self.check()
     }
 
     fn least_bytes(&self) -> usize {
@@ -90,13 +90,17 @@ impl sealed::Sealed for ClientMessage {
 
 impl sealed::Sealed for HostMessage {
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
-    fn read(text: &str) -> Result<Decoded<Self>, serde_json::Error> {
-        serde_json::from_str(text).map(Decoded::Message)
+    fn read(text: &str) -> Result<(Decoded<Self>, ExtensionSet), serde_json::Error> {
+        serde_json::from_str(text).map(|message| (Decoded::Message(message), ExtensionSet::NONE))
     }
 
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
     fn extensions(&self) -> ExtensionSet {
         self.extensions()
+    }
+
+    fn check(&self) -> Result<(), InvalidValue> {
+        self.check()
     }
 
     fn least_bytes(&self) -> usize {
@@ -117,13 +121,14 @@ pub fn decode<M: Message>(payload: &[u8], agreed: &AgreedCapabilities) -> Result
         valid_up_to: error.valid_up_to(),
     })?;
     let text = without_lone_surrogates(text);
-    let message = match M::read(&text).map_err(|error| malformed(&error))? {
+    let (decoded, named) = M::read(&text).map_err(|error| malformed(&error))?;
+    let message = match decoded {
         Decoded::Message(message) => message,
         Decoded::OutOfRange { id, message } => {
             return Err(DecodeError::OutOfRange { id, message });
         }
     };
-    match agreed.first_missing(message.extensions()) {
+    match agreed.first_missing(message.extensions().and(named)) {
         Some(extension) => Err(DecodeError::NotAgreed(extension)),
         None => Ok(message),
     }

@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::MaxOutputTokens;
+/// The most tokens of output that an execute may ask for (wire contract, section *Client to host*).
+pub const MAX_OUTPUT_TOKENS: u32 = 2_147_483_647;
 
 /// Why a number is outside the range of its field, in words for the peer; the field's name is put
 /// in front.
@@ -44,11 +45,15 @@ impl InRange for u64 {
     }
 }
 
-impl InRange for MaxOutputTokens {
+/// How many tokens of output a client means to keep: 0 to [`MAX_OUTPUT_TOKENS`].
+pub(crate) struct OutputTokens(pub(crate) u32);
+
+impl InRange for OutputTokens {
     const RANGE: &'static str = "0 to 2147483647";
 
     fn of(number: u64) -> Option<Self> {
-        Self::new(number).ok()
+        let tokens = u32::try_from(number).ok()?;
+        (tokens <= MAX_OUTPUT_TOKENS).then_some(Self(tokens))
     }
 }
 
@@ -109,8 +114,8 @@ mod tests {
         for outside in ["-1", "-9223372036854775809", "18446744073709551616", "1e30"] {
             assert_eq!(read::<u64>(outside).unwrap(), None, "{outside}");
         }
-        assert!(read::<MaxOutputTokens>("2147483647").unwrap().is_some());
-        assert!(read::<MaxOutputTokens>("2147483648").unwrap().is_none());
+        assert!(read::<OutputTokens>("2147483647").unwrap().is_some());
+        assert!(read::<OutputTokens>("2147483648").unwrap().is_none());
         for refused in ["1.5", "1.0", "\"1\"", "null", "[1]", "true"] {
             assert!(read::<u64>(refused).is_err(), "{refused}");
         }

@@ -11,8 +11,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 
-/// Longest part of the peer's text that an error repeats, in bytes.
-pub(crate) const MAX_QUOTED_BYTES: usize = 80;
+use crate::InvalidValue;
+use crate::quote::quotable;
 
 /// Defines the flat structure of an object, with a `Deserialize` that refuses everything but a
 /// JSON object, and in it unknown and repeated fields.
@@ -132,7 +132,7 @@ macro_rules! wire_strings {
                         match text {
                             $($text => Ok($name::$variant),)+
                             other => Err(E::custom(format_args!(
-                                "{:?} is not {}", $crate::object::quotable(other), $owner
+                                "{:?} is not {}", $crate::quote::quotable(other), $owner
                             ))),
                         }
                     }
@@ -144,7 +144,58 @@ macro_rules! wire_strings {
     };
 }
 
-pub(crate) use {wire_object, wire_strings};
+/// Gives the values of an enum of the interface their fixed strings on the wire.
+macro_rules! wire_names {
+    ($name:ty, $owner:literal { $($variant:ident = $text:literal),+ $(,)? }) => {
+        impl serde::Serialize for $crate::wire::Wire<&$name> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(match self.0 {
+                    $(<$name>::$variant => $text),+
+                })
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $crate::wire::Wire<$name> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct TextVisitor;
+
+                impl serde::de::Visitor<'_> for TextVisitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!($owner, " (a string)"))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        match text {
+                            $($text => Ok(<$name>::$variant),)+
+                            other => Err(E::custom(format_args!(
+                                "{:?} is not {}", $crate::quote::quotable(other), $owner
+                            ))),
+                        }
+                    }
+                }
+
+                deserializer.deserialize_str(TextVisitor).map($crate::wire::Wire)
+            }
+        }
+    };
+}
+
+/// Reads a value of the interface from the fields of its object.
+macro_rules! wire_value {
+    ($fields:ident => $name:ty) => {
+        impl<'de> serde::Deserialize<'de> for $crate::wire::Wire<$name> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let fields = <$fields as serde::Deserialize>::deserialize(deserializer)?;
+                let value = <$name>::try_from(fields).map_err(serde::de::Error::custom)?;
+                Ok(Self(value))
+            }
+        }
+    };
+}
+
+pub(crate) use {wire_names, wire_object, wire_strings, wire_value};
 
 /// Reads an object's key and gives back the known key that it equals.
 #[derive(Clone, Copy)]
@@ -203,8 +254,8 @@ impl fmt::Display for ShapeError {
     }
 }
 
-impl From<crate::InvalidValue> for ShapeError {
-    fn from(invalid: crate::InvalidValue) -> Self {
+impl From<InvalidValue> for ShapeError {
+    fn from(invalid: InvalidValue) -> Self {
         Self(invalid.to_string())
     }
 }
@@ -216,9 +267,4 @@ pub(crate) fn required<T>(
     owner: &str,
 ) -> Result<T, ShapeError> {
     field.ok_or_else(|| ShapeError(format!("missing field `{key}` in {owner}")))
-}
-
-/// As much of the peer's text as an error repeats: at most [`MAX_QUOTED_BYTES`].
-pub(crate) fn quotable(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_QUOTED_BYTES)]
 }

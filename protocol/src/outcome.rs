@@ -1,18 +1,19 @@
 //! How an answer says success or failure: `{"status":"ok",…}` or `{"status":"error",…}`.
 
+use std::borrow::Cow;
+
+use code_mode_api::{SideEffects, ToolError};
 use serde::de::{Deserializer, Error as _};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::object::{ShapeError, required, wire_strings};
+use crate::object::{ShapeError, required, wire_names, wire_strings};
+use crate::wire::Wire;
 use crate::{AgreedCapabilities, Extension, InvalidValue};
 
-wire_strings! {
-    /// Whether the script of a failed operation may already have acted on the world.
-    pub enum SideEffects ("a statement of side effects: none or possible") {
-        /// Nothing of the script has run; asking again is safe.
+wire_names! {
+    SideEffects, "a statement of side effects: none or possible" {
         None = "none",
-        /// The script may have called tools; asking again may repeat them.
         Possible = "possible",
     }
 }
@@ -20,7 +21,7 @@ wire_strings! {
 /// A stable name of an error: kebab-case segments divided by slashes, such as `missing-cell` or
 /// `limit/active-cells`; at most [`ErrorCode::MAX_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct ErrorCode(String);
+pub struct ErrorCode(Cow<'static, str>);
 
 impl ErrorCode {
     /// The longest code, in bytes.
@@ -31,16 +32,21 @@ impl ErrorCode {
     /// # Errors
     /// When it does not have the form that the type's documentation gives.
     pub fn new(code: impl Into<String>) -> Result<Self, InvalidValue> {
-        let code = code.into();
+        let code: String = code.into();
         let is_word = |word: &str| {
             let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
             !word.is_empty() && word.bytes().all(is_letter)
         };
         if code.len() <= Self::MAX_BYTES && code.split(['/', '-']).all(is_word) {
-            Ok(Self(code))
+            Ok(Self(Cow::Owned(code)))
         } else {
             Err(InvalidValue::MalformedErrorCode(code))
         }
+    }
+
+    /// A code of this crate's own.
+    pub(crate) const fn known(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
     }
 
     /// The text of the code.
@@ -98,23 +104,6 @@ impl WireError {
     }
 }
 
-/// Why a delegate call failed; the script sees the message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct DelegateError {
-    /// What went wrong.
-    pub message: String,
-}
-
-impl DelegateError {
-    /// An error with this message.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
-    }
-}
-
 wire_strings! {
     pub(crate) enum Status ("a status: ok or error") {
         Ok = "ok",
@@ -138,7 +127,7 @@ impl ErrorBody for WireError {
     }
 }
 
-impl ErrorBody for DelegateError {
+impl ErrorBody for ToolError {
     fn message(&self) -> &str {
         &self.message
     }
@@ -149,23 +138,26 @@ impl ErrorBody for DelegateError {
 }
 
 /// `serialize_with` for the `result` field of every answer.
-pub(crate) fn serialize<T: Serialize, E: ErrorBody, S: Serializer>(
+pub(crate) fn serialize<T, E: ErrorBody, S: Serializer>(
     result: &Result<T, E>,
     serializer: S,
-) -> Result<S::Ok, S::Error> {
+) -> Result<S::Ok, S::Error>
+where
+    for<'a> Wire<&'a T>: Serialize,
+{
     // JSON objects need no length in advance, so the count is only nominal.
     let mut body = serializer.serialize_struct("Outcome", 4)?;
     match result {
         Ok(value) => {
             body.serialize_field("status", &Status::Ok)?;
-            body.serialize_field("value", value)?;
+            body.serialize_field("value", &Wire(value))?;
         }
         Err(error) => {
             body.serialize_field("status", &Status::Error)?;
             body.serialize_field("message", error.message())?;
             if let Some(ErrorDetails { code, side_effects }) = error.details() {
                 body.serialize_field("code", code)?;
-                body.serialize_field("side_effects", side_effects)?;
+                body.serialize_field("side_effects", &Wire(side_effects))?;
             }
         }
     }
@@ -178,7 +170,7 @@ pub(crate) fn from_fields<T>(
     value: Option<T>,
     message: Option<String>,
     code: Option<ErrorCode>,
-    side_effects: Option<SideEffects>,
+    side_effects: Option<Wire<SideEffects>>,
 ) -> Result<Result<T, WireError>, ShapeError> {
     match required(status, "status", "a result")? {
         Status::Ok => {
@@ -195,7 +187,7 @@ pub(crate) fn from_fields<T>(
             }
             let message = required(message, "message", "a result with status error")?;
             let details = match (code, side_effects) {
-                (Some(code), Some(side_effects)) => Some(ErrorDetails { code, side_effects }),
+                (Some(code), Some(Wire(side_effects))) => Some(ErrorDetails { code, side_effects }),
                 (None, None) => None,
                 _ => return Err(ShapeError::new("code and side_effects must come together")),
             };

@@ -1,28 +1,28 @@
-//! Tools: their definitions, and calls of them.
+//! Tools on the wire: their definitions, and calls of them.
 
-use serde::{Deserialize, Serialize};
+use code_mode_api::{CellId, SessionId, ToolDefinition, ToolInvocation, ToolKind, ToolName};
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
-use crate::object::{ShapeError, required, wire_object, wire_strings};
-use crate::{CellId, RawJson};
+use crate::RawJson;
+use crate::object::{ShapeError, required, wire_names, wire_object, wire_value};
+use crate::wire::Wire;
 
-wire_strings! {
-    /// How a tool takes its input.
-    pub enum ToolKind ("a tool kind: function or freeform") {
-        /// The input is a JSON object described by a schema.
+wire_names! {
+    ToolKind, "a tool kind: function or freeform" {
         Function = "function",
-        /// The input is free text.
         Freeform = "freeform",
     }
 }
 
-/// A tool's own name, as its owner knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "ToolNameFields")]
-pub struct ToolName {
-    /// The name within the namespace.
-    pub name: String,
-    /// The group that the tool belongs to, if it has one.
-    pub namespace: Option<String>,
+impl Serialize for Wire<&ToolName> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ToolName { name, namespace } = self.0;
+        let mut object = serializer.serialize_struct("ToolName", 2)?;
+        object.serialize_field("name", name)?;
+        object.serialize_field("namespace", namespace)?;
+        object.end()
+    }
 }
 
 wire_object! {
@@ -43,38 +43,40 @@ impl TryFrom<ToolNameFields> for ToolName {
     }
 }
 
-impl ToolName {
-    fn least_bytes(&self) -> usize {
-        self.name
-            .len()
-            .saturating_add(self.namespace.as_ref().map_or(0, String::len))
-    }
+wire_value!(ToolNameFields => ToolName);
+
+fn name_bytes(name: &ToolName) -> usize {
+    let namespace = name.namespace.as_ref().map_or(0, String::len);
+    name.name.len().saturating_add(namespace)
 }
 
-/// A tool that a script can call.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "ToolDefinitionFields")]
-pub struct ToolDefinition {
-    /// The name that scripts see, before normalisation.
-    pub name: String,
-    /// The name that a call of this tool carries.
-    pub tool_name: ToolName,
-    /// What the tool does, for the model.
-    pub description: String,
-    /// How the tool takes its input.
-    pub kind: ToolKind,
-    /// JSON schema of the input, if there is one.
-    pub input_schema: Option<RawJson>,
-    /// JSON schema of the result, if there is one.
-    pub output_schema: Option<RawJson>,
+impl Serialize for Wire<&ToolDefinition> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ToolDefinition {
+            name,
+            tool_name,
+            description,
+            kind,
+            input_schema,
+            output_schema,
+        } = self.0;
+        let mut object = serializer.serialize_struct("ToolDefinition", 6)?;
+        object.serialize_field("name", name)?;
+        object.serialize_field("tool_name", &Wire(tool_name))?;
+        object.serialize_field("description", description)?;
+        object.serialize_field("kind", &Wire(kind))?;
+        object.serialize_field("input_schema", input_schema)?;
+        object.serialize_field("output_schema", output_schema)?;
+        object.end()
+    }
 }
 
 wire_object! {
     ToolDefinitionFields ("a tool definition") {
         name: String = "name",
-        tool_name: ToolName = "tool_name",
+        tool_name: Wire<ToolName> = "tool_name",
         description: String = "description",
-        kind: ToolKind = "kind",
+        kind: Wire<ToolKind> = "kind",
         input_schema: Option<RawJson> = "input_schema",
         output_schema: Option<RawJson> = "output_schema",
     }
@@ -87,82 +89,75 @@ impl TryFrom<ToolDefinitionFields> for ToolDefinition {
         let owner = "a tool definition";
         Ok(Self {
             name: required(fields.name, "name", owner)?,
-            tool_name: required(fields.tool_name, "tool_name", owner)?,
+            tool_name: required(fields.tool_name, "tool_name", owner)?.0,
             description: required(fields.description, "description", owner)?,
-            kind: required(fields.kind, "kind", owner)?,
+            kind: required(fields.kind, "kind", owner)?.0,
             input_schema: fields.input_schema.flatten(),
             output_schema: fields.output_schema.flatten(),
         })
     }
 }
 
-impl ToolDefinition {
-    /// Bytes that the definition takes at least once it is encoded.
-    pub(crate) fn least_bytes(&self) -> usize {
-        let schemas = [&self.input_schema, &self.output_schema];
-        schemas
-            .into_iter()
-            .flatten()
-            .map(|schema| schema.get().len())
-            .chain([
-                self.name.len(),
-                self.tool_name.least_bytes(),
-                self.description.len(),
-            ])
-            .fold(0, usize::saturating_add)
-    }
+wire_value!(ToolDefinitionFields => ToolDefinition);
+
+/// Bytes that a definition takes at least once it is encoded.
+pub(crate) fn definition_bytes(tool: &ToolDefinition) -> usize {
+    let schemas = [&tool.input_schema, &tool.output_schema];
+    schemas
+        .into_iter()
+        .flatten()
+        .map(|schema| schema.get().len())
+        .chain([
+            tool.name.len(),
+            name_bytes(&tool.tool_name),
+            tool.description.len(),
+        ])
+        .fold(0, usize::saturating_add)
 }
 
-/// One call of a tool by a script.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "ToolInvocationFields")]
-pub struct ToolInvocation {
-    /// The cell that calls.
-    pub cell_id: CellId,
-    /// The call's id within the cell: `tool-1`, `tool-2`, …
-    pub runtime_tool_call_id: String,
-    /// The tool's own name, never the normalised one.
-    pub tool_name: ToolName,
-    /// How the tool takes its input.
-    pub tool_kind: ToolKind,
-    /// The input as the script gave it; JSON `null` when it gave none.
-    pub input: RawJson,
+/// Neither the session, which the message names, nor the call of the cell is part of an
+/// invocation's object.
+impl Serialize for Wire<&ToolInvocation> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let invocation = self.0;
+        let mut object = serializer.serialize_struct("ToolInvocation", 5)?;
+        object.serialize_field("cell_id", &Wire(&invocation.cell_id))?;
+        object.serialize_field("runtime_tool_call_id", &invocation.call_id)?;
+        object.serialize_field("tool_name", &Wire(&invocation.tool_name))?;
+        object.serialize_field("tool_kind", &Wire(&invocation.tool_kind))?;
+        object.serialize_field("input", &invocation.input)?;
+        object.end()
+    }
 }
 
 wire_object! {
     ToolInvocationFields ("a tool invocation") {
-        cell_id: CellId = "cell_id",
+        cell_id: Wire<CellId> = "cell_id",
         runtime_tool_call_id: String = "runtime_tool_call_id",
-        tool_name: ToolName = "tool_name",
-        tool_kind: ToolKind = "tool_kind",
+        tool_name: Wire<ToolName> = "tool_name",
+        tool_kind: Wire<ToolKind> = "tool_kind",
         input: RawJson = "input",
     }
 }
 
-impl TryFrom<ToolInvocationFields> for ToolInvocation {
-    type Error = ShapeError;
-
-    fn try_from(fields: ToolInvocationFields) -> Result<Self, ShapeError> {
+impl ToolInvocationFields {
+    /// The invocation by a cell of this session.
+    pub(crate) fn of_session(self, session_id: SessionId) -> Result<ToolInvocation, ShapeError> {
         let owner = "a tool invocation";
-        Ok(Self {
-            cell_id: required(fields.cell_id, "cell_id", owner)?,
-            runtime_tool_call_id: required(
-                fields.runtime_tool_call_id,
-                "runtime_tool_call_id",
-                owner,
-            )?,
-            tool_name: required(fields.tool_name, "tool_name", owner)?,
-            tool_kind: required(fields.tool_kind, "tool_kind", owner)?,
-            input: required(fields.input, "input", owner)?,
+        let id = "runtime_tool_call_id";
+        Ok(ToolInvocation {
+            session_id,
+            cell_id: required(self.cell_id, "cell_id", owner)?.0,
+            call_id: required(self.runtime_tool_call_id, id, owner)?,
+            exec_call_id: String::new(),
+            tool_name: required(self.tool_name, "tool_name", owner)?.0,
+            tool_kind: required(self.tool_kind, "tool_kind", owner)?.0,
+            input: required(self.input, "input", owner)?,
         })
     }
 }
 
-impl ToolInvocation {
-    /// Bytes that the call takes at least once it is encoded.
-    pub(crate) fn least_bytes(&self) -> usize {
-        self.tool_name
-            .least_bytes()
-            .saturating_add(self.input.get().len())
-    }
+/// Bytes that a call takes at least once it is encoded.
+pub(crate) fn invocation_bytes(invocation: &ToolInvocation) -> usize {
+    name_bytes(&invocation.tool_name).saturating_add(invocation.input.get().len())
 }

@@ -3,10 +3,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use code_mode_api::ToolError;
+
 use super::*;
-use crate::{
-    AgreedCapabilities, ClientMessage, DelegateError, DelegateRequestId, FrameReader, RequestId,
-};
+use crate::{AgreedCapabilities, ClientMessage, DelegateRequestId, FrameReader, RequestId};
 
 /// Keeps what is written and how.
 #[derive(Default)]
@@ -56,7 +56,7 @@ fn small(id: i64) -> EncodedFrame {
 }
 
 fn large(bytes: usize) -> EncodedFrame {
-    let result = Err(DelegateError {
+    let result = Err(ToolError {
         message: "a".repeat(bytes),
     });
     let response = ClientMessage::DelegateResponse {

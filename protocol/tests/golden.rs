@@ -5,7 +5,13 @@ mod goldens;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
+use code_mode_api::{
+    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
+    Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
+    ToolInvocation, ToolKind, ToolName, WaitRequest,
+};
 use code_mode_protocol::*;
 use goldens::Golden;
 use pretty_assertions::assert_eq;
@@ -27,7 +33,7 @@ fn session() -> SessionId {
 }
 
 fn cell(id: &str) -> CellId {
-    CellId::new(id).unwrap()
+    CellId::new(id)
 }
 
 fn versions(versions: &[u64]) -> SupportedVersions {
@@ -71,6 +77,7 @@ fn execute(id: i64, request_body: ExecuteRequest) -> ClientMessage {
         OperationRequest::Execute {
             session_id: session(),
             request: request_body,
+            encoded_tools: None,
         },
     )
 }
@@ -111,7 +118,7 @@ fn wait_for(
 ) -> ClientMessage {
     let body = WaitRequest {
         cell_id: cell("1"),
-        yield_time_ms,
+        yield_time: yield_time_ms.map(Duration::from_millis),
     };
     request(
         3,
@@ -131,7 +138,7 @@ fn stored_values() -> BTreeMap<String, RawJson> {
     ])
 }
 
-fn delegate_response(id: i64, result: Result<DelegateValue, DelegateError>) -> ClientMessage {
+fn delegate_response(id: i64, result: Result<DelegateValue, ToolError>) -> ClientMessage {
     ClientMessage::DelegateResponse {
         id: DelegateRequestId::new(id),
         result,
@@ -165,8 +172,8 @@ fn client_message(name: &str) -> ClientMessage {
         "session-execute" => execute(
             2,
             ExecuteRequest {
-                tool_call_id: "call-1".to_owned(),
-                enabled_tools: vec![ToolDefinition {
+                exec_call_id: "call-1".to_owned(),
+                tools: vec![ToolDefinition {
                     name: "get-profile".to_owned(),
                     tool_name: ToolName {
                         name: "get-profile".to_owned(),
@@ -179,16 +186,17 @@ fn client_message(name: &str) -> ClientMessage {
                 }]
                 .into(),
                 source: "text('hello')".to_owned(),
-                yield_time_ms: Some(10_000),
+                yield_time: Some(Duration::from_secs(10)),
                 max_output_tokens: None,
-                limits: None,
+                limits: CellLimits::default(),
+                globals: None,
             },
         ),
         "session-execute-other-values" => execute(
             i64::MIN,
             ExecuteRequest {
-                tool_call_id: String::new(),
-                enabled_tools: vec![ToolDefinition {
+                exec_call_id: String::new(),
+                tools: vec![ToolDefinition {
                     name: "patch".to_owned(),
                     tool_name: ToolName {
                         name: "patch".to_owned(),
@@ -201,30 +209,44 @@ fn client_message(name: &str) -> ClientMessage {
                 }]
                 .into(),
                 source: String::new(),
-                yield_time_ms: None,
-                max_output_tokens: Some(MaxOutputTokens::new(2_147_483_647).unwrap()),
-                limits: None,
+                yield_time: None,
+                max_output_tokens: Some(MAX_OUTPUT_TOKENS),
+                limits: CellLimits::default(),
+                globals: None,
             },
         ),
         "session-execute-limits" => execute(
             2,
             ExecuteRequest {
-                tool_call_id: "call-1".to_owned(),
-                enabled_tools: Vec::new().into(),
+                exec_call_id: "call-1".to_owned(),
+                tools: Vec::new().into(),
                 source: "1".to_owned(),
-                yield_time_ms: Some(0),
-                max_output_tokens: Some(MaxOutputTokens::new(0).unwrap()),
-                limits: Some(Limits {
+                yield_time: Some(Duration::ZERO),
+                max_output_tokens: Some(0),
+                limits: CellLimits {
                     heap_bytes: Some(1),
                     external_bytes: Some(2),
-                    cpu_time_ms: Some(3),
-                    wall_time_ms: Some(4),
+                    cpu_time: Some(Duration::from_millis(3)),
+                    wall_time: Some(Duration::from_millis(4)),
                     output_bytes: Some(5),
                     output_items: Some(6),
                     open_tool_calls: Some(7),
                     total_tool_calls: Some(8),
                     timers: Some(9),
-                }),
+                },
+                globals: None,
+            },
+        ),
+        "session-execute-globals" => execute(
+            2,
+            ExecuteRequest {
+                exec_call_id: "call-1".to_owned(),
+                tools: Vec::new().into(),
+                source: "1".to_owned(),
+                yield_time: None,
+                max_output_tokens: None,
+                limits: CellLimits::default(),
+                globals: Some(Globals::Web),
             },
         ),
         "session-wait" => wait(Some(50)),
@@ -269,7 +291,7 @@ fn client_message(name: &str) -> ClientMessage {
         "delegate-notification-delivered" => {
             delegate_response(7, Ok(DelegateValue::NotificationDelivered {}))
         }
-        "delegate-error" => delegate_response(8, Err(DelegateError::new("tool failed"))),
+        "delegate-error" => delegate_response(8, Err(ToolError::new("tool failed"))),
         other => panic!("no value is written for the golden file {other}"),
     }
 }
@@ -288,29 +310,41 @@ fn initial(result: Result<CellResponse, WireError>) -> HostMessage {
     }
 }
 
-fn output(id: &str, content_items: Vec<ContentItem>, timings: Timings) -> CellOutput {
-    CellOutput {
+fn response(id: &str, status: CellStatus, content_items: Vec<ContentItem>) -> CellResponse {
+    CellResponse {
         cell_id: cell(id),
+        status,
         content_items,
-        timings,
+        timings: CellTimings::default(),
+        state_lost: None,
     }
 }
 
-fn empty_output(id: &str) -> CellOutput {
-    output(id, Vec::new(), Timings::default())
+fn result(content_items: Vec<ContentItem>) -> CellResponse {
+    let status = CellStatus::Completed { error_text: None };
+    response("1", status, content_items)
+}
+
+fn timed(status: CellStatus, host: Option<u64>, buffered: Option<u64>) -> CellResponse {
+    let timings = CellTimings {
+        host_duration: host.map(Duration::from_nanos),
+        result_buffered_for: buffered.map(Duration::from_nanos),
+    };
+    CellResponse {
+        timings,
+        ..response("1", status, Vec::new())
+    }
 }
 
 fn image(url: &str, detail: Option<ImageDetail>) -> ContentItem {
-    ContentItem::InputImage {
+    ContentItem::Image {
         image_url: url.to_owned(),
         detail,
     }
 }
 
 fn text(text: &str) -> ContentItem {
-    ContentItem::InputText {
-        text: text.to_owned(),
-    }
+    ContentItem::Text(text.to_owned())
 }
 
 fn rejected(reason: RejectReason) -> HostMessage {
@@ -320,7 +354,6 @@ fn rejected(reason: RejectReason) -> HostMessage {
 fn invoke(id: i64, invocation: ToolInvocation) -> HostMessage {
     HostMessage::DelegateRequest {
         id: DelegateRequestId::new(id),
-        session_id: session(),
         request: DelegateRequest::ToolInvoke { invocation },
     }
 }
@@ -357,18 +390,12 @@ fn host_message(name: &str) -> HostMessage {
             2,
             Ok(OperationValue::ExecutionStarted { cell_id: cell("1") }),
         ),
-        "initial-result" => initial(Ok(CellResponse::Result {
-            output: output("1", vec![text("hello")], Timings::default()),
-            error_text: None,
-        })),
+        "initial-result" => initial(Ok(result(vec![text("hello")]))),
         "initial-result-audio" => {
-            let audio = ContentItem::InputAudio {
+            let audio = ContentItem::Audio {
                 audio_url: "data:audio/wav;base64,AAAA".to_owned(),
             };
-            initial(Ok(CellResponse::Result {
-                output: output("1", vec![audio], Timings::default()),
-                error_text: None,
-            }))
+            initial(Ok(result(vec![audio])))
         }
         "initial-result-failed" => {
             let items = vec![
@@ -379,57 +406,35 @@ fn host_message(name: &str) -> HostMessage {
                 image("data:,d", Some(ImageDetail::High)),
                 image("data:,e", Some(ImageDetail::Original)),
             ];
-            initial(Ok(CellResponse::Result {
-                output: output("1", items, Timings::default()),
-                error_text: Some("Error: no".to_owned()),
-            }))
+            let error_text = Some("Error: no".to_owned());
+            let status = CellStatus::Completed { error_text };
+            initial(Ok(response("1", status, items)))
         }
         "initial-result-timings" => {
-            let timings = Timings {
-                code_mode_host_duration_ns: Some(1_200_345),
-                result_buffered_for_ns: Some(0),
-            };
-            initial(Ok(CellResponse::Result {
-                output: output("1", Vec::new(), timings),
-                error_text: None,
-            }))
+            let status = CellStatus::Completed { error_text: None };
+            initial(Ok(timed(status, Some(1_200_345), Some(0))))
         }
-        "initial-yielded" => initial(Ok(CellResponse::Yielded(empty_output("1")))),
-        "initial-yielded-timings" => {
-            let timings = Timings {
-                code_mode_host_duration_ns: Some(7),
-                result_buffered_for_ns: None,
-            };
-            initial(Ok(CellResponse::Yielded(output("1", Vec::new(), timings))))
-        }
-        "initial-terminated" => {
-            let timings = Timings {
-                code_mode_host_duration_ns: None,
-                result_buffered_for_ns: Some(u64::MAX),
-            };
-            initial(Ok(CellResponse::Terminated(output(
-                "1",
-                Vec::new(),
-                timings,
-            ))))
-        }
+        "initial-yielded" => initial(Ok(response("1", CellStatus::Yielded, Vec::new()))),
+        "initial-yielded-timings" => initial(Ok(timed(CellStatus::Yielded, Some(7), None))),
+        "initial-terminated" => initial(Ok(timed(CellStatus::Terminated, None, Some(u64::MAX)))),
         "initial-error" => initial(Err(WireError::new("the runtime was lost"))),
         "initial-error-details" => initial(Err(error(
             "the runtime was lost",
             "runtime-lost",
             SideEffects::Possible,
         ))),
-        "wait-live-terminated" => waited(
-            3,
-            WaitOutcome::LiveCell(CellResponse::Terminated(empty_output("1"))),
-        ),
-        "wait-missing" => waited(
-            4,
-            WaitOutcome::MissingCell(CellResponse::Result {
-                output: empty_output("9"),
-                error_text: Some("exec cell 9 not found".to_owned()),
-            }),
-        ),
+        "wait-live-terminated" => {
+            let response = response("1", CellStatus::Terminated, Vec::new());
+            waited(3, WaitOutcome::LiveCell(response))
+        }
+        "wait-missing" => {
+            let error_text = Some("exec cell 9 not found".to_owned());
+            let status = CellStatus::Completed { error_text };
+            waited(
+                4,
+                WaitOutcome::MissingCell(response("9", status, Vec::new())),
+            )
+        }
         "session-closed" => operation(
             5,
             Ok(OperationValue::SessionClosed {
@@ -460,8 +465,10 @@ fn host_message(name: &str) -> HostMessage {
         "delegate-tool-invoke" => invoke(
             9,
             ToolInvocation {
+                session_id: session(),
                 cell_id: cell("1"),
-                runtime_tool_call_id: "tool-1".to_owned(),
+                exec_call_id: String::new(),
+                call_id: "tool-1".to_owned(),
                 tool_name: ToolName {
                     name: "get-profile".to_owned(),
                     namespace: Some("mcp__ologs__".to_owned()),
@@ -473,8 +480,10 @@ fn host_message(name: &str) -> HostMessage {
         "delegate-tool-invoke-freeform" => invoke(
             i64::MAX,
             ToolInvocation {
+                session_id: session(),
                 cell_id: cell("1"),
-                runtime_tool_call_id: "tool-2".to_owned(),
+                exec_call_id: String::new(),
+                call_id: "tool-2".to_owned(),
                 tool_name: ToolName {
                     name: "patch".to_owned(),
                     namespace: None,
@@ -483,15 +492,18 @@ fn host_message(name: &str) -> HostMessage {
                 input: raw("null"),
             },
         ),
-        "delegate-notification" => HostMessage::DelegateRequest {
-            id: DelegateRequestId::new(10),
-            session_id: session(),
-            request: DelegateRequest::NotificationSend {
-                call_id: "call-1".to_owned(),
+        "delegate-notification" => {
+            let notification = Notification {
+                session_id: session(),
                 cell_id: cell("1"),
+                exec_call_id: "call-1".to_owned(),
                 text: "half way".to_owned(),
-            },
-        },
+            };
+            HostMessage::DelegateRequest {
+                id: DelegateRequestId::new(10),
+                request: DelegateRequest::NotificationSend { notification },
+            }
+        }
         "delegate-cancel" => HostMessage::DelegateCancel {
             id: DelegateRequestId::new(9),
         },

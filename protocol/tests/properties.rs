@@ -4,7 +4,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
+use code_mode_api::{
+    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
+    Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
+    ToolInvocation, ToolKind, ToolName, WaitRequest,
+};
 use code_mode_protocol::*;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -53,7 +59,7 @@ fn session() -> impl Strategy<Value = SessionId> {
 }
 
 fn cell() -> impl Strategy<Value = CellId> {
-    text().prop_map(|text| CellId::new(format!("{text}1")).unwrap())
+    text().prop_map(|text| CellId::new(format!("{text}1")))
 }
 
 fn request_id() -> impl Strategy<Value = RequestId> {
@@ -123,40 +129,47 @@ fn tool() -> impl Strategy<Value = ToolDefinition> {
         )
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
-    vec(option::of(any::<u64>()), 9).prop_map(|limits| Limits {
-        heap_bytes: limits[0],
-        external_bytes: limits[1],
-        cpu_time_ms: limits[2],
-        wall_time_ms: limits[3],
-        output_bytes: limits[4],
-        output_items: limits[5],
-        open_tool_calls: limits[6],
-        total_tool_calls: limits[7],
-        timers: limits[8],
+fn milliseconds() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_millis)
+}
+
+fn limits() -> impl Strategy<Value = CellLimits> {
+    let times = (option::of(milliseconds()), option::of(milliseconds()));
+    (vec(option::of(any::<u64>()), 7), times).prop_map(|(limits, (cpu_time, wall_time))| {
+        CellLimits {
+            heap_bytes: limits[0],
+            external_bytes: limits[1],
+            cpu_time,
+            wall_time,
+            output_bytes: limits[2],
+            output_items: limits[3],
+            open_tool_calls: limits[4],
+            total_tool_calls: limits[5],
+            timers: limits[6],
+        }
     })
 }
 
 fn execute() -> impl Strategy<Value = ExecuteRequest> {
-    let tokens = (0..=u64::from(MaxOutputTokens::MAX))
-        .prop_map(|tokens| MaxOutputTokens::new(tokens).unwrap());
     (
         text(),
         vec(tool(), 0..3),
         text(),
-        option::of(any::<u64>()),
-        option::of(tokens),
+        option::of(milliseconds()),
+        option::of(0..=MAX_OUTPUT_TOKENS),
         option::of(limits()),
+        option::of(prop_oneof![Just(Globals::Contract), Just(Globals::Web)]),
     )
         .prop_map(
-            |(tool_call_id, enabled_tools, source, yield_time_ms, max_output_tokens, limits)| {
+            |(exec_call_id, tools, source, yield_time, max_output_tokens, limits, globals)| {
                 ExecuteRequest {
-                    tool_call_id,
-                    enabled_tools: enabled_tools.into(),
+                    exec_call_id,
+                    tools: tools.into(),
                     source,
-                    yield_time_ms,
+                    yield_time,
                     max_output_tokens,
-                    limits,
+                    limits: limits.unwrap_or_default(),
+                    globals,
                 }
             },
         )
@@ -202,20 +215,21 @@ fn operation_request() -> impl Strategy<Value = OperationRequest> {
             }),
         (session(), execute()).prop_map(|(session_id, request)| OperationRequest::Execute {
             session_id,
-            request
+            request,
+            encoded_tools: None,
         }),
         (
             session(),
             cell(),
-            option::of(any::<u64>()),
+            option::of(milliseconds()),
             option::of(any::<u64>()),
             option::of(output_range())
         )
             .prop_map(
-                |(session_id, cell_id, yield_time_ms, max_output_tokens, output_range)| {
+                |(session_id, cell_id, yield_time, max_output_tokens, output_range)| {
                     let request = WaitRequest {
                         cell_id,
-                        yield_time_ms,
+                        yield_time,
                     };
                     OperationRequest::Wait {
                         session_id,
@@ -243,7 +257,7 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
     let delegate_result = prop_oneof![
         raw().prop_map(|result| Ok(DelegateValue::ToolResult { result })),
         Just(Ok(DelegateValue::NotificationDelivered {})),
-        text().prop_map(|message| Err(DelegateError { message })),
+        text().prop_map(|message| Err(ToolError { message })),
     ];
     prop_oneof![
         (versions(), capability_sets()).prop_map(|(versions, (required, optional))| {
@@ -266,33 +280,33 @@ fn content_item() -> impl Strategy<Value = ContentItem> {
         Just(ImageDetail::Original),
     ];
     prop_oneof![
-        text().prop_map(|text| ContentItem::InputText { text }),
+        text().prop_map(ContentItem::Text),
         (text(), option::of(detail))
-            .prop_map(|(image_url, detail)| ContentItem::InputImage { image_url, detail }),
-        text().prop_map(|audio_url| ContentItem::InputAudio { audio_url }),
+            .prop_map(|(image_url, detail)| ContentItem::Image { image_url, detail }),
+        text().prop_map(|audio_url| ContentItem::Audio { audio_url }),
     ]
 }
 
 fn cell_response() -> impl Strategy<Value = CellResponse> {
-    let times = (option::of(any::<u64>()), option::of(any::<u64>()));
-    let output = (cell(), vec(content_item(), 0..4), times).prop_map(
-        |(cell_id, content_items, (code_mode_host_duration_ns, result_buffered_for_ns))| {
-            let timings = Timings {
-                code_mode_host_duration_ns,
-                result_buffered_for_ns,
-            };
-            CellOutput {
-                cell_id,
-                content_items,
-                timings,
-            }
+    let time = || option::of(any::<u64>().prop_map(Duration::from_nanos));
+    let timings = (time(), time()).prop_map(|(host_duration, result_buffered_for)| CellTimings {
+        host_duration,
+        result_buffered_for,
+    });
+    let status = prop_oneof![
+        option::of(text()).prop_map(|error_text| CellStatus::Completed { error_text }),
+        Just(CellStatus::Yielded),
+        Just(CellStatus::Terminated),
+    ];
+    (cell(), status, vec(content_item(), 0..4), timings).prop_map(
+        |(cell_id, status, content_items, timings)| CellResponse {
+            cell_id,
+            status,
+            content_items,
+            timings,
+            state_lost: None,
         },
-    );
-    (output, option::of(text()), 0..3).prop_map(|(output, error_text, variant)| match variant {
-        0 => CellResponse::Result { output, error_text },
-        1 => CellResponse::Yielded(output),
-        _ => CellResponse::Terminated(output),
-    })
+    )
 }
 
 fn wire_error() -> impl Strategy<Value = WireError> {
@@ -334,12 +348,14 @@ fn operation_value() -> impl Strategy<Value = OperationValue> {
 
 fn delegate_request() -> impl Strategy<Value = DelegateRequest> {
     prop_oneof![
-        (cell(), text(), tool_name(), tool_kind(), raw()).prop_map(
-            |(cell_id, runtime_tool_call_id, tool_name, tool_kind, input)| {
+        (session(), cell(), text(), tool_name(), tool_kind(), raw()).prop_map(
+            |(session_id, cell_id, call_id, tool_name, tool_kind, input)| {
                 DelegateRequest::ToolInvoke {
                     invocation: ToolInvocation {
+                        session_id,
                         cell_id,
-                        runtime_tool_call_id,
+                        call_id,
+                        exec_call_id: String::new(),
                         tool_name,
                         tool_kind,
                         input,
@@ -347,13 +363,18 @@ fn delegate_request() -> impl Strategy<Value = DelegateRequest> {
                 }
             }
         ),
-        (text(), cell(), text()).prop_map(|(call_id, cell_id, text)| {
-            DelegateRequest::NotificationSend {
-                call_id,
-                cell_id,
-                text,
+        (session(), cell(), text(), text()).prop_map(
+            |(session_id, cell_id, exec_call_id, text)| {
+                DelegateRequest::NotificationSend {
+                    notification: Notification {
+                        session_id,
+                        cell_id,
+                        exec_call_id,
+                        text,
+                    },
+                }
             }
-        }),
+        ),
     ]
 }
 
@@ -386,13 +407,8 @@ fn host_message() -> impl Strategy<Value = HostMessage> {
             prop_oneof![cell_response().prop_map(Ok), wire_error().prop_map(Err)]
         )
             .prop_map(|(id, result)| HostMessage::ExecuteInitialResponse { id, result }),
-        (delegate_id(), session(), delegate_request()).prop_map(|(id, session_id, request)| {
-            HostMessage::DelegateRequest {
-                id,
-                session_id,
-                request,
-            }
-        }),
+        (delegate_id(), delegate_request())
+            .prop_map(|(id, request)| HostMessage::DelegateRequest { id, request }),
         delegate_id().prop_map(|id| HostMessage::DelegateCancel { id }),
         (session(), cell()).prop_map(|(session_id, cell_id)| HostMessage::CellClosed {
             session_id,

@@ -14,7 +14,7 @@ use code_mode_api::{
     RawJson, SessionDelegate, ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_runtime::{
-    Cells, Confinement, Forked, Program, Runtime, RuntimeConfig, RuntimeFailure, Starter,
+    Cells, Confinement, Forked, Jit, Program, Runtime, RuntimeConfig, RuntimeFailure, Starter,
     Supervisor,
 };
 
@@ -324,6 +324,7 @@ fn run(source: &str, threads: bool) -> ExitCode {
                 config.cells = Cells::Forks(Forked {
                     starter: Arc::new(starter),
                     confinement: Confinement::BestEffort,
+                    jit: Jit::On,
                 });
             }
             Err(error) => {

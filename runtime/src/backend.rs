@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use code_mode_engine::limits::EffectiveLimits;
+use code_mode_engine::platform::Jit;
 use code_mode_fork::{CellMemory, Confinement, Nursery, NurseryConfig, Starter};
 use tokio::runtime::Handle;
 
@@ -33,6 +34,8 @@ pub struct Forked {
     pub starter: Arc<Starter>,
     /// How each cell is confined.
     pub confinement: Confinement,
+    /// Whether V8 makes machine code of scripts.
+    pub jit: Jit,
 }
 
 /// What runs the cells of one runtime.
@@ -68,6 +71,7 @@ impl Backend {
                     data_bytes: memory.bytes,
                     ready: config.ready_isolates,
                     confinement: forked.confinement,
+                    jit: forked.jit,
                 };
                 let nursery = Nursery::new(Arc::clone(&forked.starter), nursery, handle);
                 Ok(Self::Forks(Forks::new(nursery, handle.clone())))

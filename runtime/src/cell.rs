@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, LimitName, Notification,
-    SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
+    BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, Globals, LimitName,
+    Notification, SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
     ToolInvocation,
 };
 use code_mode_engine::limits::EffectiveLimits;
@@ -44,6 +44,7 @@ pub(crate) struct Cell {
     pub(crate) session_id: SessionId,
     pub(crate) exec_call_id: String,
     pub(crate) limits: EffectiveLimits,
+    pub(crate) globals: Globals,
     pub(crate) store: Arc<Store>,
     pub(crate) mailbox: Mailbox,
     pub(crate) runtime: Arc<RuntimeCore>,
@@ -60,6 +61,7 @@ impl Cell {
         id: CellId,
         exec_call_id: String,
         limits: EffectiveLimits,
+        globals: Globals,
         mailbox: Mailbox,
         session: &Arc<SessionCore>,
     ) -> Self {
@@ -69,6 +71,7 @@ impl Cell {
             session_id: session.id.clone(),
             exec_call_id,
             limits,
+            globals,
             store: Arc::clone(&session.store),
             mailbox,
             runtime: Arc::clone(&session.runtime),

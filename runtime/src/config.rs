@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use code_mode_api::CellLimits;
+use code_mode_api::{CellLimits, Globals};
 
 use crate::backend::Cells;
 #[cfg(test)]
@@ -49,6 +49,11 @@ pub struct RuntimeConfig {
     pub ready_isolates: usize,
     /// How long a cell's thread waits awake for a tool's answer before it sleeps; zero for not at all.
     pub answer_spin: Duration,
+    /// Whether a source that is no JavaScript is tried as TypeScript, its types taken out in place, and a
+    /// Markdown fence around a source taken off. Without it, sources are run as they are.
+    pub typescript: bool,
+    /// Which globals scripts have whose request does not say.
+    pub globals: Globals,
     /// Where cells run.
     pub cells: Cells,
     /// A fault to inject, for tests of supervision.
@@ -76,6 +81,8 @@ impl Default for RuntimeConfig {
             default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
             ready_isolates: limits::DEFAULT_READY_ISOLATES,
             answer_spin: limits::DEFAULT_ANSWER_SPIN,
+            typescript: true,
+            globals: Globals::Contract,
             cells: Cells::Threads,
             #[cfg(test)]
             fault: None,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
-    Child, DeathNote, Exit, FromCell, Link, LinkError, LinkReader, Nursery, OfferedTool, Run,
-    ToCell,
+    Child, DeathNote, Exit, FromCell, KernelCall, Link, LinkError, LinkReader, Nursery,
+    OfferedTool, Run, ToCell,
 };
 use serde_json::value::RawValue;
 
@@ -50,7 +50,11 @@ impl Forks {
             .and_then(|child| match Conversation::begin(child, &job) {
                 Ok(conversation) => Some(conversation),
                 Err(error) => {
-                    tracing::warn!(%error, "a process that was ready cannot be used");
+                    tracing::warn!(
+                        session = %job.cell.session_id, cell = %job.cell.id,
+                        exec_call = job.cell.exec_call_id, %error,
+                        "a process that was ready cannot be used"
+                    );
                     None
                 }
             });
@@ -80,7 +84,16 @@ impl Forks {
         });
         match begun {
             Ok(conversation) => self.finish(conversation, job).await,
-            Err(cause) => job.cell.never_ran(cause),
+            Err(cause) => {
+                let cell = &job.cell;
+                if cell.stop_cause().is_none() {
+                    tracing::warn!(
+                        session = %cell.session_id, cell = %cell.id,
+                        exec_call = cell.exec_call_id, cause, "a cell has never run"
+                    );
+                }
+                cell.never_ran(cause);
+            }
         }
     }
 
@@ -133,7 +146,10 @@ impl Forks {
         if exit.is_none()
             && let Err(error) = part(&link, linger).await
         {
-            tracing::warn!(%error, "the process of a cell was not reaped");
+            tracing::warn!(
+                session = %cell.session_id, cell = %cell.id, exec_call = cell.exec_call_id,
+                %error, "the process of a cell was not reaped"
+            );
         }
         cell.body_ended();
     }
@@ -203,7 +219,8 @@ impl End {
             Self::Note(DeathNote::Broken(message)) => failed(format!("V8 gave up: {message}")),
             Self::Note(DeathNote::Panicked(message)) => failed(format!("it panicked: {message}")),
             Self::Note(DeathNote::Forbidden(number)) => failed(format!(
-                "it made a call into the kernel that is forbidden (number {number})"
+                "it made a call into the kernel that is forbidden ({})",
+                KernelCall(number)
             )),
             Self::Note(DeathNote::Aborted) => {
                 failed("it aborted, as a process does that finds no memory".to_owned())
@@ -216,6 +233,9 @@ impl End {
                     "it was killed (SIGKILL), perhaps because the machine has no memory left"
                         .to_owned()
                 }
+                Some(Ok(Exit::Signal(libc::SIGSYS))) => "it made a call into the kernel that is \
+                     forbidden, with its signals blocked, so which one is not known"
+                    .to_owned(),
                 Some(Ok(exit)) => format!("it ended with {exit}"),
                 Some(Err(error)) => format!("it ended, and how is not known: {error}"),
                 None => "it ended, and how is not known".to_owned(),
@@ -261,6 +281,8 @@ impl Conversation {
             source: job.source.clone(),
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
+            typescript: cell.runtime.config.typescript,
+            globals: cell.globals,
             tools: tools
                 .map(|tool| OfferedTool {
                     name: tool.name.clone(),
@@ -296,7 +318,10 @@ impl Conversation {
                     return End::Nonsense(error.to_string());
                 }
                 Err(error @ LinkError::Stream(_)) => {
-                    tracing::warn!(%error, "the stream of a cell failed");
+                    tracing::warn!(
+                        session = %cell.session_id, cell = %cell.id,
+                        exec_call = cell.exec_call_id, %error, "the stream of a cell failed"
+                    );
                     return End::Silence;
                 }
             };

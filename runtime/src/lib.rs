@@ -42,7 +42,11 @@ mod watchdog;
 
 pub use backend::{Cells, Forked};
 pub use cell::{ObservationId, Observer};
-pub use code_mode_fork::{Confinement, Program, Starter, entry};
+pub use code_mode_engine::platform::Jit;
+pub use code_mode_fork::{
+    Checked, Confinement, HostNeeds, Outcome, Program, Region, Starter, check_confinement,
+    confine_host, entry,
+};
 pub use config::RuntimeConfig;
 pub use runtime::{Runtime, RuntimeStartError};
 pub use session::{AdmittedCell, Session};

@@ -97,7 +97,9 @@ impl Session {
         let id = core.take_cell_id()?;
         let limits = core.runtime.operator_limits.lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
-        let cell = Arc::new(Cell::new(id, request.exec_call_id, limits, mailbox, core));
+        let globals = request.globals.unwrap_or(config.globals);
+        let cell = Cell::new(id, request.exec_call_id, limits, globals, mailbox, core);
+        let cell = Arc::new(cell);
         Ok(AdmittedCell {
             job: Some(Job {
                 cell: Arc::clone(&cell),

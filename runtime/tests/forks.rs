@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{CellStatus, ExecuteRequest, SessionError, StartedCell};
 use code_mode_fork::ABNORMAL_DEATHS_OF_A_ZYGOTE;
-use code_mode_runtime::{Cells, Confinement, Forked, Program, Runtime, RuntimeConfig, Starter};
+use code_mode_runtime::{
+    Cells, Confinement, Forked, Jit, Program, Runtime, RuntimeConfig, Starter,
+};
 use code_mode_testsuite::{Call, Fixture, json, texts_of, tool, within};
 use pretty_assertions::assert_eq;
 use support::runtime;
@@ -430,6 +432,7 @@ async fn without_a_zygote_a_cell_fails_with_the_cause_and_nothing_has_run() {
         cells: Cells::Forks(Forked {
             starter: Arc::new(starter.expect("it can be executed")),
             confinement: Confinement::BestEffort,
+            jit: Jit::On,
         }),
         ..RuntimeConfig::default()
     };

@@ -75,8 +75,8 @@ def crate_graph(metadata):
 
     Returns:
         A struct whose `crates` lists, in the order of Cargo's graph, structs of `name`, `version`, `repository`,
-        `direct` (whether a workspace member depends on it), `proc_macro`, `attributes` (of the library's rule) and
-        `build_script` (of its build script's rule, or None).
+        `direct` (whether a workspace member depends on it), `proc_macro`, `attributes` (of the library's rule),
+        `build_script` (of its build script's rule, or None) and `facts` (what a notice says about it).
     """
     packages = {package["id"]: package for package in metadata["packages"]}
     direct = {}
@@ -126,6 +126,14 @@ def crate_graph(metadata):
                 version = package["version"],
             ),
             build_script = build_script,
+            facts = dict(
+                authors = package["authors"],
+                license = package["license"],
+                name = package["name"],
+                repository = _repository_name(package),
+                url = package["repository"],
+                version = package["version"],
+            ),
         ))
     return struct(crates = crates)
 
@@ -141,6 +149,12 @@ def _call(function, attributes, raw):
 # Whatever a crate brings along may be included by its sources or read by its build script.
 _SOURCES = "glob([\"**/*.rs\"])"
 _DATA = "glob([\"**\"], exclude = [\"**/*.rs\", \"BUILD.bazel\", \"REPO.bazel\"], allow_empty = True)"
+
+# Whatever the authors have written about rights, in whichever folder.
+_LICENCE_FILES = [
+    "**/{}*".format(stem)
+    for stem in ["COPYING", "COPYRIGHT", "LICENCE", "LICENSE", "License", "NOTICE", "UNLICENSE", "license"]
+]
 
 def crate_build_file(crate):
     """Writes the BUILD file of one crate.
@@ -172,4 +186,7 @@ def crate_build_file(crate):
             {"srcs": _SOURCES, "data": _DATA, "compile_data": _DATA},
         ))
     blocks.append(_call(rule, attributes, {"srcs": _SOURCES, "compile_data": _DATA}))
+    blocks.append(_call("filegroup", {"name": "licence_files"}, {
+        "srcs": "glob({}, exclude = [\"**/*.rs\"], allow_empty = True)".format(json.encode(_LICENCE_FILES)),
+    }))
     return "\n".join(blocks)

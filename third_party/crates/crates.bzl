@@ -74,7 +74,13 @@ def _hub_repository_impl(repository_ctx):
     ]
     for name, actual in repository_ctx.attr.aliases.items():
         lines += ["", "alias(", "    name = \"{}\",".format(name), "    actual = \"{}\",".format(actual), ")"]
+    lines += ["", "filegroup(", "    name = \"licence_files\",", "    srcs = ["]
+    lines += ["        \"{}\",".format(label) for label in repository_ctx.attr.licence_files]
+    lines += ["    ],", ")", "", "exports_files([\"crates.json\"])"]
     repository_ctx.file("BUILD.bazel", "\n".join(lines) + "\n")
+
+    # Bazel hands on the bytes that Cargo printed; encoding them again would spoil the names of authors.
+    repository_ctx.file("crates.json", repository_ctx.attr.facts, legacy_utf8 = False)
     repository_ctx.file("overridden.bzl", "\n".join([
         "\"\"\"What Cargo resolved for the crates that this workspace builds itself.\"\"\"",
         "",
@@ -86,9 +92,11 @@ def _hub_repository_impl(repository_ctx):
 
 _hub_repository = repository_rule(
     implementation = _hub_repository_impl,
-    doc = "The repository `crates`: aliases, and the resolved attributes of the overridden crates.",
+    doc = "The repository `crates`: aliases, the resolved attributes of the overridden crates, and who wrote which.",
     attrs = {
         "aliases": attr.string_dict(mandatory = True),
+        "facts": attr.string(mandatory = True),
+        "licence_files": attr.string_list(mandatory = True),
         "overridden": attr.string(mandatory = True),
     },
 )
@@ -139,11 +147,14 @@ def _crates_impl(module_ctx):
 
     aliases = {}
     overridden = {}
+    facts = []
+    licence_files = []
     for crate in graph.crates:
         if crate.name in _OVERRIDES:
             actual = _OVERRIDES[crate.name]
             overridden[crate.name] = crate.attributes
         else:
+            licence_files.append("@{}//:licence_files".format(crate.repository))
             actual = "@{}//:{}".format(crate.repository, crate.name)
             _crate_repository(
                 name = crate.repository,
@@ -152,6 +163,7 @@ def _crates_impl(module_ctx):
                 sha256 = checksums["{} {}".format(crate.name, crate.version)],
                 version = crate.version,
             )
+        facts.append(dict(crate.facts, sha256 = checksums["{} {}".format(crate.name, crate.version)]))
         aliases["{}-{}".format(crate.name, crate.version)] = actual
         if crate.direct:
             if crate.name in aliases:
@@ -160,6 +172,8 @@ def _crates_impl(module_ctx):
     _hub_repository(
         name = "crates",
         aliases = aliases,
+        facts = json.encode_indent(facts, indent = " "),
+        licence_files = licence_files,
         overridden = json.encode_indent(overridden, indent = "    ").replace("null", "None"),
     )
     return module_ctx.extension_metadata(reproducible = True)

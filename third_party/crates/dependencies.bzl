@@ -37,8 +37,12 @@ DEPENDENCIES = {
     "data-url": _crate("0.3"),
     # The ICU 78 data that V8's Intl needs and that the crate `v8` leaves out; it must match V8's ICU exactly.
     "deno_core_icudata": _crate("=0.78.0"),
+    # Encodings of text for the web's TextDecoder, as the WHATWG says; browsers use it.
+    "encoding_rs": _crate("0.8"),
     # The trait of streams, which the standard library lacks.
     "futures-core": _crate("0.3"),
+    # Sending and receiving on streams and sinks, in the example of a web socket.
+    "futures-util": _crate("0.3", features = ["sink", "std"], default_features = False),
     # Names and values of headers. rmcp and hyper have them in their interfaces.
     "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.
@@ -57,12 +61,20 @@ DEPENDENCIES = {
     "libc": _crate("0.2"),
     # Searching long texts for a few bytes; the standard library looks at them one by one.
     "memchr": _crate("2"),
-    # The parser of the interactive shell: which names an entry declares, where its statements end, whether it goes on.
-    # Of the well-kept parsers of JavaScript in Rust the one with the fewest dependencies. All four are of one version.
+    # The parser of TypeScript sources, whose types are taken out, and of the interactive shell: which names an entry
+    # declares, where its statements end, whether it goes on. Of the well-kept parsers of JavaScript in Rust the one with
+    # the fewest dependencies. All five are of one version.
     "oxc_allocator": _crate("0.146", default_features = False),
     "oxc_ast": _crate("0.146", default_features = False),
+    "oxc_ast_visit": _crate("0.146", default_features = False),
+    # The rest of the same compiler, for building alone: the TypeScript client becomes JavaScript and its declarations
+    # with it, since no Node is in the build root.
+    "oxc_codegen": _crate("0.146", default_features = False),
+    "oxc_isolated_declarations": _crate("0.146", default_features = False),
     "oxc_parser": _crate("0.146", default_features = False),
+    "oxc_semantic": _crate("0.146", default_features = False),
     "oxc_span": _crate("0.146", default_features = False),
+    "oxc_transformer": _crate("0.146", default_features = False),
     # A failed comparison of two long values shows what differs.
     "pretty_assertions": _crate("1"),
     # Frames and messages hold for all inputs, not for the ones we thought of. Without its fork and regex parts.
@@ -100,10 +112,14 @@ DEPENDENCIES = {
     "sha2": _crate("0.11"),
     # What a configuration looks like before and after a change.
     "similar": _crate("3", features = ["std", "text"], default_features = False),
+    # Licence expressions and the standard texts of licences, for the notices that the build makes.
+    "spdx": _crate("0.13", features = ["text"]),
     # The word that was probably meant. clap brings it along.
     "strsim": _crate("0.11"),
     # Comparing secrets in a time that does not depend on them.
     "subtle": _crate("2", default_features = False),
+    # The names of the kernel's calls by their numbers, for logs.
+    "syscalls": _crate("0.8", default_features = False),
     # Private folders and files that vanish with their owner.
     "tempfile": _crate("3"),
     # How wide the terminal is. clap brings it along.
@@ -126,6 +142,8 @@ DEPENDENCIES = {
     ]),
     # TLS 1.3 for listeners beyond loopback. One provider: ring's build needs nothing but a C compiler.
     "tokio-rustls": _crate("0.26", features = ["ring"], default_features = False),
+    # Web sockets, in the example that streams to one.
+    "tokio-tungstenite": _crate("0.30", features = ["handshake"], default_features = False),
     # Cancellation tokens that form a tree, and a tracker of tasks to wait for.
     "tokio-util": _crate("0.7", features = ["rt"]),
     # The configuration file. Reading only.
@@ -144,6 +162,8 @@ DEPENDENCIES = {
     "tracing": _crate("0.1"),
     # Where the diagnostics go: stderr, as text or JSON, filtered. Without colours.
     "tracing-subscriber": _crate("0.3", features = ["env-filter", "fmt", "json", "std"], default_features = False),
+    # URLs and queries for the web's URL and URLSearchParams, as the WHATWG says.
+    "url": _crate("2"),
     # Ids that nobody can guess.
     "uuid": _crate("1", features = ["v4"]),
     # V8 itself; third_party/v8 builds it, in the configuration that these features tell the crate.

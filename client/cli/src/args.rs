@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use code_mode_api::Globals;
 
 use crate::limits::Limit;
+use crate::mcp::args::McpArgs;
 use crate::units::parse_duration;
 
 /// Runs JavaScript that calls tools, in a host process of its own.
@@ -64,6 +66,8 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Check that the host works, and say what to do where it does not
     Doctor(DoctorArgs),
+    /// Give an MCP client exec, wait and search instead of all the tools of its servers
+    Mcp(Box<McpArgs>),
     /// Print the completions for a shell
     #[command(
         after_help = "bash: code_mode completions bash > ~/.local/share/bash-completion/completions/code_mode\n\
@@ -94,6 +98,9 @@ pub struct SessionArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::parse)]
     #[arg(long_help = crate::limits::LONG_HELP)]
     pub limits: Vec<Limit>,
+    /// The globals of scripts: contract, or web for URL, TextEncoder, console and their like (else the host's choice)
+    #[arg(long, value_name = "WHICH", value_parser = globals)]
+    pub globals: Option<Globals>,
     /// Load the session's stored values from FILE and save them there at the end
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub store: Option<PathBuf>,
@@ -102,6 +109,14 @@ pub struct SessionArgs {
     pub images: Option<PathBuf>,
     #[command(flatten)]
     pub host: HostArgs,
+}
+
+fn globals(name: &str) -> Result<Globals, String> {
+    match name {
+        "contract" => Ok(Globals::Contract),
+        "web" => Ok(Globals::Web),
+        _ => Err("globals are contract or web".to_owned()),
+    }
 }
 
 /// Which host to use.

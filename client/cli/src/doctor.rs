@@ -190,6 +190,9 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
     for (check, result) in judged.into_iter().flatten() {
         doctor.report(check, result).await;
     }
+    doctor
+        .report("confinement", check_confinement(&path).await)
+        .await;
     match timeout(CHECK_DEADLINE, provider.probe()).await {
         Ok(Ok(info)) => {
             doctor
@@ -314,23 +317,30 @@ fn judge_memory(meminfo: &str, limits: &str) -> Checked {
     }
 }
 
-async fn version_of(host: &Path) -> Checked {
-    let remedy = "check that it is a code_mode_host built for this machine";
+/// What the host prints when it is started with this argument alone.
+async fn output_of(host: &Path, argument: &str) -> Result<Output, String> {
     let running = Command::new(host)
-        .arg("--version")
+        .arg(argument)
         .env_clear()
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
+    match timeout(CHECK_DEADLINE, running).await {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => Err(format!("it cannot be started: {error}")),
+        Err(_) => Err(format!("{argument} gave no answer within 30 s")),
+    }
+}
+
+async fn version_of(host: &Path) -> Checked {
+    let remedy = "check that it is a code_mode_host built for this machine";
     let Output {
         status,
         stdout,
         stderr,
-    } = match timeout(CHECK_DEADLINE, running).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => return Err(failed(format!("it cannot be started: {error}"), remedy)),
-        Err(_) => return Err(failed("--version gave no answer within 30 s", remedy)),
-    };
+    } = output_of(host, "--version")
+        .await
+        .map_err(|problem| failed(problem, remedy))?;
     if !status.success() {
         let words = String::from_utf8_lossy(&stderr).into_owned();
         return Err(failed(
@@ -355,6 +365,43 @@ fn check_build(own: &str, version: &str) -> Checked {
             format!("the host calls itself {first:?}, this program is {own}"),
             remedy,
         )),
+    }
+}
+
+/// Whether processes that are confined as cells are can do nothing that they must not.
+async fn check_confinement(host: &Path) -> Checked {
+    let remedy = "see docs/security.md; code_mode_host --check-confinement tells of each attempt";
+    let output = output_of(host, "--check-confinement")
+        .await
+        .map_err(|problem| failed(problem, remedy))?;
+    judge_confinement(&output)
+}
+
+fn judge_confinement(output: &Output) -> Checked {
+    /// What a program says that does not know the argument.
+    const USAGE: i32 = 2;
+    let remedy = "see docs/security.md; code_mode_host --check-confinement tells of each attempt";
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = |wanted: fn(&str) -> bool| {
+        let lines: Vec<&str> = text.lines().filter(|line| wanted(line)).collect();
+        lines.join(", ")
+    };
+    let lacking = lines(|line| line.starts_with("lacking: "));
+    match output.status.code() {
+        Some(0) if lacking.is_empty() => Ok(text.lines().last().unwrap_or_default().to_owned()),
+        Some(0) => Err(doubtful(
+            lacking,
+            "use a newer kernel; docs/security.md says what is missing",
+        )),
+        Some(USAGE) => Err(doubtful(
+            "the host cannot check its confinement",
+            "use the host of the same version as this program",
+        )),
+        _ => {
+            let succeeded = lines(|line| line.ends_with(": SUCCEEDED"));
+            let words = String::from_utf8_lossy(&output.stderr);
+            Err(failed(format!("{succeeded}{words}"), remedy))
+        }
     }
 }
 

@@ -147,3 +147,45 @@ async fn a_program_that_is_no_host_is_said_so() {
         .unwrap_err();
     assert!(complaint.problem.starts_with("it cannot be started"));
 }
+
+#[test]
+fn a_confinement_is_judged_by_what_the_host_tried() {
+    let judge = |status: i32, stdout: &str, stderr: &str| {
+        use std::os::unix::process::ExitStatusExt;
+        judge_confinement(&Output {
+            // As wait gives it.
+            status: std::process::ExitStatus::from_raw(status << 8),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        })
+    };
+    assert_eq!(
+        judge(0, "read a file: failed\nit holds\n", ""),
+        Ok("it holds".to_owned())
+    );
+    let old = judge(0, "lacking: Landlock\nread a file: failed\nit holds\n", "");
+    assert!(
+        matches!(old, Err(Complaint { fatal: false, .. })),
+        "{old:?}"
+    );
+    let broken = judge(1, "fork: SUCCEEDED\nread a file: failed\n", "");
+    let Err(Complaint {
+        problem,
+        fatal: true,
+        ..
+    }) = &broken
+    else {
+        panic!("{broken:?}");
+    };
+    assert_eq!(problem, "fork: SUCCEEDED");
+    let refused = judge(1, "", "no processes");
+    assert!(
+        matches!(&refused, Err(Complaint { problem, fatal: true, .. }) if problem == "no processes"),
+        "{refused:?}"
+    );
+    let unknown = judge(2, "", "unknown argument");
+    assert!(
+        matches!(unknown, Err(Complaint { fatal: false, .. })),
+        "{unknown:?}"
+    );
+}

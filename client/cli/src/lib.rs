@@ -2,8 +2,8 @@
 //! of a shell.
 //!
 //! # Purpose
-//! [`main`] carries out one command line: `program`. `args` declares it; `run`, `repl`, `describe` and `doctor`
-//! carry the commands out; `output` is the only module that writes to the standard streams. Everything
+//! [`main`] carries out one command line: `program`. `args` declares it; `run`, `repl`, `describe`, `doctor` and
+//! `mcp` carry the commands out; `output` is the only module that writes to the standard streams. Everything
 //! but `connect` knows sessions only by their traits, so that it is tested against a session without a
 //! process. `docs/cli.md` documents it for users.
 //!
@@ -32,6 +32,7 @@ mod guard;
 mod images;
 mod interrupts;
 mod limits;
+mod mcp;
 mod order;
 mod output;
 mod paths;

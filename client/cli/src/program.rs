@@ -15,7 +15,7 @@ use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
 use crate::settings::Settings;
 use crate::status::Status;
-use crate::{doctor, guard, output, paths, repl, run, session};
+use crate::{doctor, guard, mcp, output, paths, repl, run, session};
 
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
@@ -202,6 +202,7 @@ async fn dispatch(
     match command {
         Command::Run(args) => run::run(args, context, reporter, interrupts).await,
         Command::Repl(args) => repl::run(args, context, reporter, interrupts).await,
+        Command::Mcp(args) => mcp::run(*args, context, reporter, interrupts).await,
         Command::Doctor(args) => tokio::select! {
             status = doctor::run(args, context, reporter) => status,
             why = interrupts.next() => Status::of_termination(why),

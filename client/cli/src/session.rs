@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use code_mode_api::{
-    CellLimits, CodeModeSession, ExecuteRequest, SessionError, SessionOptions, SessionProvider,
-    ToolDefinition,
+    CellLimits, CodeModeSession, ExecuteRequest, Globals, SessionError, SessionOptions,
+    SessionProvider, ToolDefinition,
 };
 
 use crate::Context;
@@ -59,6 +59,8 @@ pub struct Plan {
     pub store: Option<PathBuf>,
     /// Bounds of each script.
     pub limits: CellLimits,
+    /// Which globals scripts have; `None` leaves it to the host.
+    pub globals: Option<Globals>,
     /// Who ends tools when this program is killed.
     pub guard: Arc<Guard>,
 }
@@ -71,6 +73,7 @@ impl Plan {
             folder,
             store: None,
             limits: CellLimits::default(),
+            globals: None,
             guard,
         }
     }
@@ -89,6 +92,7 @@ impl Plan {
             folder: context.folder.clone(),
             store: chosen(&args.store, &context.settings.store, context),
             limits: cell_limits(limits),
+            globals: args.globals,
             guard: Guard::of_this_program(),
         })
     }
@@ -142,6 +146,7 @@ pub struct OpenSession {
     tools: Arc<[ToolDefinition]>,
     store: Option<PathBuf>,
     limits: CellLimits,
+    globals: Option<Globals>,
     requests: u64,
 }
 
@@ -160,6 +165,7 @@ impl OpenSession {
             folder,
             store,
             limits,
+            globals,
             guard,
         } = plan;
         let values = match &store {
@@ -186,6 +192,7 @@ impl OpenSession {
             tools,
             store,
             limits,
+            globals,
             requests: 0,
         })
     }
@@ -197,6 +204,7 @@ impl OpenSession {
             exec_call_id: format!("exec-{}", self.requests),
             tools: self.tools.clone(),
             limits: self.limits.clone(),
+            globals: self.globals,
             ..ExecuteRequest::new(source)
         }
     }

@@ -304,11 +304,15 @@ fn user_file() -> Option<PathBuf> {
     if let Some(named) = env::var_os(USER_FILE_VARIABLE) {
         return Some(PathBuf::from(named)).filter(|path| path.is_absolute());
     }
-    let folder = env::var_os("XDG_CONFIG_HOME")
+    Some(user_folder()?.join(USER_FILE))
+}
+
+/// The user's configuration folder: `$XDG_CONFIG_HOME`, by default `~/.config`.
+pub fn user_folder() -> Option<PathBuf> {
+    env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
-        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))?;
-    Some(folder.join(USER_FILE))
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
 }
 
 impl fmt::Display for Limit {

@@ -12,9 +12,9 @@ use crate::event::{CellEvent, CellEvents, Hub, MAX_WAITING_EVENTS};
 use crate::output::size_of_item;
 use crate::{ExecError, Output, Progress};
 
-/// Output of one cell that is kept (256 MiB); a cell that puts out more is terminated. Hosts have
+/// Output of one cell that is kept (128 MiB); a cell that puts out more is terminated. Hosts have
 /// lower bounds of their own, so this only guards against one that has none.
-pub const MAX_OUTPUT_BYTES: usize = 256 << 20;
+pub const MAX_OUTPUT_BYTES: usize = 128 << 20;
 
 /// The longest time that a call or an observer waits for output that the host has (1 s). It takes an
 /// exchange with the host, so this only guards against one that does not answer; events come a
@@ -82,6 +82,13 @@ pub(crate) struct Noted(u64);
 pub(crate) struct Due {
     notes: usize,
     flush: u64,
+}
+
+impl Due {
+    /// Those notes were published without waiting.
+    pub(crate) fn forget_notes(&mut self) {
+        self.notes = 0;
+    }
 }
 
 impl CellCore {
@@ -209,6 +216,11 @@ impl CellCore {
         true
     }
 
+    /// The output that is kept, in bytes.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     pub(crate) fn yielded(&self) {
         self.hub.publish(CellEvent::Yielded);
         self.mark.send_modify(|mark| mark.yields += 1);
@@ -299,3 +311,7 @@ impl CellCore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "cell_core_tests.rs"]
+mod tests;

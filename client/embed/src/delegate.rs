@@ -212,3 +212,24 @@ impl SessionDelegate for Delegate {
         self.0.registry.closed(cell_id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_call_has_its_grace_unless_too_many_linger() {
+        let grace = Duration::from_secs(3);
+        let lingering = Arc::new(Semaphore::new(MAX_LINGERING_CALLS));
+        let cancelled = CancellationSignal::new();
+        cancelled.cancel();
+        let begun = Instant::now();
+        expired(cancelled.clone(), grace, Arc::clone(&lingering)).await;
+        assert_eq!(begun.elapsed(), grace);
+        let places = u32::try_from(MAX_LINGERING_CALLS).expect("a small number");
+        let _all = lingering.try_acquire_many(places).expect("all are free");
+        let begun = Instant::now();
+        expired(cancelled, grace, Arc::clone(&lingering)).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}

@@ -24,7 +24,7 @@ const EXEC: &str = "\
 # exec
 
 Runs JavaScript that can call tools, many of them at once, and returns only what it puts out.
-The source is plain JavaScript, no TypeScript and no Markdown fence: an ES module, so `await` works at top level.
+The source is JavaScript, or TypeScript whose types can simply be left out (no enums, namespaces or decorators): an ES module, so `await` works at top level.
 Each exec starts with fresh globals; `store` and `load` share values between them.
 
 ## Helpers
@@ -66,9 +66,10 @@ declare const tools: Tools;
 declare const ALL_TOOLS: { name: string; description: string }[];
 ```
 
-- There is no `console`, `require`, `process`, `fetch`, file system or network: use the tools.
+- There is no `require`, `process`, `fetch`, file system or network: use the tools.
+- `console`, `URL`, `TextEncoder`, `AbortController`, `structuredClone` and their like are there only with the option `--globals web`; `console.log` is output then.
 - Call independent tools at once: `const [a, b] = await Promise.all([tools.x(…), tools.y(…)])`.
-- Results are values already; do not `JSON.parse` them. A failed call throws an Error.
+- Results are values already; do not `JSON.parse` them. A failed call throws an Error; one whose text is a JSON object has it as `error.data`.
 - The script ends when its last statement is done. What is not awaited is dropped, open tool calls and timers included.
 - A script that fails keeps its output so far, and the error names the line.
 ";

@@ -30,7 +30,9 @@ pub enum CellEvent {
     /// The script has put something out.
     Output(Arc<ContentItem>),
     /// The script has called `yield_control`: what it has put out so far is meant to be looked at.
-    /// A notification or call of the same moment may come after this.
+    /// A notification or call of the same moment may come after this. Hosts do not say why a cell
+    /// yields, so a yield at the moment at which the cell is asked for its output anyway, every
+    /// [`STREAM_INTERVAL`](crate::STREAM_INTERVAL), goes untold; the output comes all the same.
     Yielded,
     /// The script has sent a notification.
     Notification(Arc<str>),

@@ -114,6 +114,9 @@ impl Follower {
                 }
                 () = reached(overdue) => {
                     self.core.done(self.core.due());
+                    if let Some(due) = &mut observation.due {
+                        due.forget_notes();
+                    }
                     overdue = None;
                     continue;
                 }

@@ -23,7 +23,7 @@
 //! # Limits
 //! [`CellLimits`] bounds a script. What this crate holds itself is bounded by
 //! [`MAX_WAITING_EVENTS`] and [`MAX_WAITING_BYTES`] for each reader, [`MAX_OUTPUT_BYTES`] for each
-//! cell, [`MAX_ENDED_CELLS`], [`MAX_WAITING_QUESTIONS`] and [`MAX_LINGERING_CALLS`] for each
+//! cell, [`MAX_ENDED_CELLS`], [`MAX_ENDED_BYTES`], [`MAX_WAITING_QUESTIONS`] and [`MAX_LINGERING_CALLS`] for each
 //! session; the copy of the store by the host's own bound on it.
 
 #![forbid(unsafe_code)]
@@ -55,7 +55,7 @@ pub use exec::Exec;
 pub use follow::STREAM_INTERVAL;
 pub use output::{Media, MediaError, Output, Progress};
 pub use policy::{Decision, MAX_WAITING_QUESTIONS, Policy, PolicyCall, Question, Questions};
-pub use registry::MAX_ENDED_CELLS;
+pub use registry::{MAX_ENDED_BYTES, MAX_ENDED_CELLS};
 pub use script_error::{Position, ScriptError};
 pub use session::{Session, SessionBuilder};
 pub use tool::{CallContext, MAX_CANCEL_GRACE, NAMESPACE_SEPARATOR, Tool};

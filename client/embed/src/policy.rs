@@ -242,3 +242,56 @@ pub(crate) async fn decide(
         Decision::Deny(reason) | Decision::Ask(reason) => Err(ToolError::new(reason)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use code_mode_api::{ToolKind, ToolName};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn call() -> PolicyCall {
+        let name = "write".to_owned();
+        PolicyCall {
+            session_id: SessionId::new("s").expect("not empty"),
+            cell_id: CellId::new("1"),
+            exec_call_id: "exec".into(),
+            call_id: "tool-1".into(),
+            tool: Arc::new(ToolDefinition {
+                tool_name: ToolName {
+                    name: name.clone(),
+                    namespace: None,
+                },
+                name,
+                description: String::new(),
+                kind: ToolKind::Function,
+                input_schema: None,
+                output_schema: None,
+            }),
+            input: Arc::from(RawJson::default()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_questions_than_the_bound_wait_until_one_is_taken() {
+        let asker = Arc::new(Asker::default());
+        let mut taker = asker.taker();
+        let ask = || {
+            let asker = Arc::clone(&asker);
+            tokio::spawn(async move { asker.ask("May it?".to_owned(), call()).await })
+        };
+        let asked: Vec<_> = (0..=MAX_WAITING_QUESTIONS).map(|_| ask()).collect();
+        // With the clock stopped, the time only passes when everybody waits.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(taker.0.len(), MAX_WAITING_QUESTIONS);
+        for _ in 0..=MAX_WAITING_QUESTIONS {
+            let question = timeout(Duration::from_secs(1), taker.next()).await;
+            question.expect("in time").expect("a question").allow();
+        }
+        for decision in asked {
+            assert!(matches!(decision.await, Ok(Decision::Allow)));
+        }
+    }
+}

@@ -10,6 +10,9 @@ use crate::cell_core::{CellCore, Stop};
 /// Detached cells that have ended and whose result nobody has had; past this the oldest is forgotten.
 pub const MAX_ENDED_CELLS: usize = 256;
 
+/// Bytes of output of such cells (128 MiB); past this the oldest is forgotten, but never the newest.
+pub const MAX_ENDED_BYTES: usize = 128 << 20;
+
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Cells>);
 
@@ -17,7 +20,9 @@ pub(crate) struct Registry(Mutex<Cells>);
 struct Cells {
     known: HashMap<CellId, Arc<CellCore>>,
     /// Detached cells that have ended, oldest first.
-    ended: VecDeque<CellId>,
+    ended: VecDeque<(CellId, usize)>,
+    /// Their output, in bytes.
+    ended_bytes: usize,
     /// Executes whose cell is not known yet, though it may call already.
     starting: usize,
     /// Cells that were closed while nobody had claimed them.
@@ -81,10 +86,14 @@ impl Registry {
             cells.known.remove(&core.id);
             return;
         }
-        cells.ended.push_back(core.id.clone());
-        if cells.ended.len() > MAX_ENDED_CELLS
-            && let Some(oldest) = cells.ended.pop_front()
+        let bytes = core.output_bytes();
+        cells.ended.push_back((core.id.clone(), bytes));
+        cells.ended_bytes += bytes;
+        while cells.ended.len() > 1
+            && (cells.ended.len() > MAX_ENDED_CELLS || cells.ended_bytes > MAX_ENDED_BYTES)
+            && let Some((oldest, bytes)) = cells.ended.pop_front()
         {
+            cells.ended_bytes -= bytes;
             cells.known.remove(&oldest);
         }
     }
@@ -94,7 +103,11 @@ impl Registry {
         if core.ended().is_some() {
             let mut cells = self.lock();
             cells.known.remove(&core.id);
-            cells.ended.retain(|id| *id != core.id);
+            if let Some(at) = cells.ended.iter().position(|(id, _)| *id == core.id)
+                && let Some((_, bytes)) = cells.ended.remove(at)
+            {
+                cells.ended_bytes -= bytes;
+            }
         }
     }
 
@@ -170,6 +183,22 @@ mod tests {
         registry.delivered(&core);
         assert!(registry.get(&id(1)).is_none());
         assert_eq!(registry.lock().ended.len(), MAX_ENDED_CELLS - 1);
+    }
+
+    #[test]
+    fn the_output_of_ended_cells_is_bounded_in_bytes_too() {
+        let registry = Registry::default();
+        for number in 0..3 {
+            let core = registry.of_call(&id(number), "");
+            core.claim();
+            core.detach();
+            let half = "x".repeat(MAX_ENDED_BYTES / 2);
+            assert!(core.add_output(vec![code_mode_api::ContentItem::Text(half)]));
+            core.end(Ok(crate::Output::default()), None);
+            registry.ended(&core);
+        }
+        assert!(registry.get(&id(0)).is_none(), "the oldest is forgotten");
+        assert_eq!(registry.all().len(), 2);
     }
 
     #[test]

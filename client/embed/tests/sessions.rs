@@ -84,7 +84,9 @@ async fn a_script_that_yields_says_so() {
     let session = session(ToolSet::new()).await;
     let source = "await new Promise(resolve => setTimeout(resolve, 1)); text('so far');
         yield_control(); await new Promise(() => {})";
-    let mut cell = in_time(session.start(source)).await.unwrap();
+    // Nobody asks for the output meanwhile, so that only the script can have yielded.
+    let exec = Exec::new(source).first_look(LONG);
+    let mut cell = in_time(session.start(exec)).await.unwrap();
     loop {
         match in_time(cell.next()).await.expect("it runs on") {
             CellEvent::Yielded => break,
@@ -151,18 +153,25 @@ async fn a_script_ends_when_its_cell_is_dropped() {
 
 #[tokio::test]
 async fn a_script_ends_when_the_future_of_its_exec_is_dropped() {
-    let session = session(ToolSet::new().with(echo())).await;
-    let source = format!("await tools.echo(1); {HANGS}");
-    let exec = session.exec(source);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(300), exec)
-            .await
-            .is_err()
-    );
-    for cell in session.cells() {
-        let end = in_time(cell.wait()).await;
-        assert!(matches!(end, Err(ExecError::Terminated { .. })), "{end:?}");
-    }
+    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let runs = Tool::new("runs", "Says that the script runs.", move |()| {
+        let told = told.clone();
+        async move { told.send(()).await }
+    });
+    let session = session(ToolSet::new().with(runs)).await;
+    let mut exec = Box::pin(session.exec(format!("await tools.runs(); {HANGS}")));
+    in_time(async {
+        tokio::select! {
+            ended = &mut exec => panic!("{ended:?}"),
+            runs = heard.recv() => assert_eq!(runs, Some(())),
+        }
+    })
+    .await;
+    let cell = session.cells().pop().expect("the script");
+    drop(exec);
+    let end = in_time(cell.wait()).await;
+    assert!(matches!(end, Err(ExecError::Terminated { .. })), "{end:?}");
+    assert!(session.cells().is_empty());
 }
 
 #[tokio::test]

@@ -66,8 +66,8 @@ impl Plan {
         }
         self.client.apply()?;
         // A copy that is to go goes last.
-        let last = self.copy.iter().filter(|copy| copy.after.is_none());
-        last.map(Change::apply).collect()
+        let mut last = self.copy.iter().filter(|copy| copy.after.is_none());
+        last.try_for_each(Change::apply)
     }
 }
 
@@ -167,15 +167,30 @@ impl Client {
         let copied = text_of(&copy_path)?;
         let mut servers = Vec::new();
         let was_there = document.remove(self.member(), OUR_NAME);
-        if was_there && let Some(text) = &copied {
-            let copy = Document::of(&path, Some(text.clone()))?;
+        let copy_document = match &copied {
+            Some(text) => Some(Document::of(&path, Some(text.clone()))?),
+            None => None,
+        };
+        if was_there && let Some(copy) = &copy_document {
             let present = document.names(self.member());
             for name in copy.names(self.member()) {
                 if !present.contains(&name) {
-                    document.copy(&copy, self.member(), &name)?;
+                    document.copy(copy, self.member(), &name)?;
                     servers.push(name);
                 }
             }
+        }
+        if was_there && copy_document.is_none_or(|copy| !copy.has(self.member())) {
+            document.remove_empty(self.member());
+        }
+        let mut client = document.change();
+        // What says the same as the copy becomes the copy, to the letter.
+        let meant = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            crate::config::parse_value(text, &path).ok()
+        };
+        if was_there && copied.is_some() && meant(&client.after) == meant(&copied) {
+            client.after.clone_from(&copied);
         }
         let copy = copied.map(|text| Change {
             path: copy_path,
@@ -183,7 +198,7 @@ impl Client {
             after: None,
         });
         Ok(Plan {
-            client: document.change(),
+            client,
             copy,
             own: None,
             servers,
@@ -236,7 +251,7 @@ mod tests {
         match client {
             Client::Codex => "model = \"x\"\n\n[mcp_servers.files]\ncommand = \"npx\" # mine\n",
             _ => {
-                "{\n  \"theme\": 1,\n  \"mcpServers\": {\n    \"files\": {\n      \"command\": \"npx\"\n    }\n  }\n}\n"
+                "{\n  // mine\n  \"mcpServers\": {\n    \"files\": { \"command\": \"npx\" }\n  }\n}\n"
             }
         }
     }
@@ -315,6 +330,12 @@ mod tests {
             plan.apply().unwrap();
             uninstall(client, home.path()).apply().unwrap();
             assert!(uninstall(client, home.path()).is_empty());
+            let file = client.file(&Places {
+                home: home.path(),
+                lookup: &none,
+            });
+            let left = fs::read_to_string(&file).unwrap();
+            assert!(!left.contains("mcp"), "{left}");
         }
     }
 

@@ -280,6 +280,37 @@ impl Document {
         }
     }
 
+    /// Whether there is an object `member`.
+    pub fn has(&self, member: &str) -> bool {
+        match &self.content {
+            Content::Json(root) => {
+                let object = root
+                    .object_value()
+                    .and_then(|root| root.object_value(member));
+                object.is_some()
+            }
+            Content::Toml(document) => document.get(member).is_some_and(Item::is_table_like),
+        }
+    }
+
+    /// Takes the object `member` away if nothing is in it.
+    pub fn remove_empty(&mut self, member: &str) {
+        if !self.has(member) || !self.names(member).is_empty() {
+            return;
+        }
+        match &mut self.content {
+            Content::Json(root) => {
+                let property = root.object_value().and_then(|root| root.get(member));
+                if let Some(property) = property {
+                    property.remove();
+                }
+            }
+            Content::Toml(document) => {
+                document.remove(member);
+            }
+        }
+    }
+
     fn text(&self) -> String {
         match &self.content {
             Content::Json(root) => root.to_string(),

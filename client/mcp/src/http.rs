@@ -44,6 +44,15 @@ const END_GRACE: Duration = Duration::from_secs(1);
 /// The path of the endpoint.
 pub const PATH: &str = "/mcp";
 
+/// A token that nobody can guess.
+pub fn new_token() -> String {
+    format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    )
+}
+
 /// Who may come in.
 pub struct Gate {
     /// What stands behind `Bearer` in every request.

@@ -19,13 +19,13 @@
 //! model gets, [`own`] those of a search.
 
 pub mod audit;
-mod catalog;
+pub mod catalog;
 pub mod clients;
 pub mod config;
 mod consent;
 pub mod edit;
 mod front;
-mod guide;
+pub mod guide;
 mod handler;
 pub mod http;
 mod observer;

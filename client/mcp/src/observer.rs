@@ -83,7 +83,8 @@ impl Observer {
     }
 }
 
-fn cut(mut text: String) -> String {
+/// The text, not longer than a client is told.
+pub fn cut(mut text: String) -> String {
     if text.len() > MAX_SAID_BYTES {
         let mut end = MAX_SAID_BYTES;
         while !text.is_char_boundary(end) {

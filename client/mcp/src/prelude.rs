@@ -12,16 +12,12 @@ read:(server,uri)=>tools.code_mode__resources_read({server,uri})};";
 const PROMPTS: &str = "globalThis.prompts={list:(server)=>tools.code_mode__prompts_list({server}),\
 get:(server,name,args)=>tools.code_mode__prompts_get({server,name,arguments:args})};";
 
-/// A script as it runs.
-pub struct Prepared {
-    /// The source.
-    pub source: String,
-    /// What was put in front.
-    prelude: String,
-}
+/// What was put in front of a script.
+pub struct Prelude(String);
 
-/// Puts in front of `code` what it mentions, and takes a Markdown fence around all of it away.
-pub fn prepare(code: &str) -> Prepared {
+/// Puts in front of `code` what it mentions, and takes a Markdown fence around all of it away; gives the
+/// source to run.
+pub fn prepare(code: &str) -> (String, Prelude) {
     let code = unfenced(code);
     let mut prelude = String::new();
     for (word, text) in [
@@ -33,10 +29,7 @@ pub fn prepare(code: &str) -> Prepared {
             prelude.push_str(text);
         }
     }
-    Prepared {
-        source: format!("{prelude}{code}"),
-        prelude,
-    }
+    (format!("{prelude}{code}"), Prelude(prelude))
 }
 
 /// The code within a fence; its first line stays, empty, so that lines keep their numbers.
@@ -60,20 +53,20 @@ fn mentions(text: &str, word: &str) -> bool {
     })
 }
 
-impl Prepared {
+impl Prelude {
     /// An error of the script, told as if nothing stood in front of it.
     pub fn restore(&self, error: &str) -> String {
-        if self.prelude.is_empty() {
+        if self.0.is_empty() {
             return error.to_owned();
         }
         const FIRST_LINE: &str = "exec_main.mjs:1:";
         let mut restored = String::new();
-        let shows_line = error.contains(&self.prelude);
+        let shows_line = error.contains(&self.0);
         for line in error.split_inclusive('\n') {
-            let mut line = line.replace(&self.prelude, "");
+            let mut line = line.replace(&self.0, "");
             // The mark below the line that is shown.
             if shows_line && line.trim_start().starts_with('^') {
-                let shift = self.prelude.len().min(line.len() - line.trim_start().len());
+                let shift = self.0.len().min(line.len() - line.trim_start().len());
                 line.replace_range(..shift, "");
             }
             let mut rest = line.as_str();
@@ -87,11 +80,7 @@ impl Prepared {
                 match behind[..digits].parse::<usize>() {
                     Ok(column) => {
                         // Writing to a string cannot fail.
-                        let _ = write!(
-                            restored,
-                            "{}",
-                            column.saturating_sub(self.prelude.len()).max(1)
-                        );
+                        let _ = write!(restored, "{}", column.saturating_sub(self.0.len()).max(1));
                     }
                     Err(_) => restored.push_str(&behind[..digits]),
                 }
@@ -111,53 +100,44 @@ mod tests {
 
     #[test]
     fn a_script_gets_what_it_mentions_and_nothing_else() {
-        assert_eq!(prepare("text(1)").source, "text(1)");
+        assert_eq!(prepare("text(1)").0, "text(1)");
         assert_eq!(
-            prepare("my_resources; promptsX").source,
+            prepare("my_resources; promptsX").0,
             "my_resources; promptsX"
         );
-        let source = prepare("text(await searchTools('x'))").source;
+        let source = prepare("text(await searchTools('x'))").0;
         assert!(source.starts_with("globalThis.searchTools="), "{source}");
         assert!(
             source.ends_with(";text(await searchTools('x'))"),
             "{source}"
         );
         assert!(!source.contains('\n'));
-        assert!(
-            prepare("resources.list()")
-                .source
-                .contains("resources_read")
-        );
-        assert!(
-            prepare("prompts.get('a','b')")
-                .source
-                .contains("prompts_get")
-        );
+        assert!(prepare("resources.list()").0.contains("resources_read"));
+        assert!(prepare("prompts.get('a','b')").0.contains("prompts_get"));
     }
 
     #[test]
     fn a_fence_around_a_script_is_taken_away() {
-        assert_eq!(prepare("```js\ntext(1)\n```").source, "\ntext(1)\n");
-        assert_eq!(prepare("  ```\na\nb```\n").source, "\na\nb");
-        assert_eq!(prepare("text(`a`)").source, "text(`a`)");
-        assert_eq!(prepare("```js").source, "```js");
+        assert_eq!(prepare("```js\ntext(1)\n```").0, "\ntext(1)\n");
+        assert_eq!(prepare("  ```\na\nb```\n").0, "\na\nb");
+        assert_eq!(prepare("text(`a`)").0, "text(`a`)");
+        assert_eq!(prepare("```js").0, "```js");
     }
 
     #[test]
     fn errors_are_told_in_columns_of_the_script() {
-        let prepared = prepare("searchTools(; ");
-        let column = prepared.prelude.len() + 13;
+        let (source, prelude) = prepare("searchTools(; ");
+        let column = prelude.0.len() + 13;
         let margin = " ".repeat(column - 1);
         let error = format!(
-            "SyntaxError: x\n    at exec_main.mjs:1:{column}\n{}\n{margin}^\n    at exec_main.mjs:2:5",
-            prepared.source
+            "SyntaxError: x\n    at exec_main.mjs:1:{column}\n{source}\n{margin}^\n    at exec_main.mjs:2:5"
         );
         let expected = format!(
             "SyntaxError: x\n    at exec_main.mjs:1:13\nsearchTools(; \n{}^\n    at exec_main.mjs:2:5",
             " ".repeat(12)
         );
-        assert_eq!(prepared.restore(&error), expected);
-        let plain = prepare("x");
+        assert_eq!(prelude.restore(&error), expected);
+        let (_, plain) = prepare("x");
         assert_eq!(
             plain.restore("at exec_main.mjs:1:9"),
             "at exec_main.mjs:1:9"

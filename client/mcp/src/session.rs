@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession,
-    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
+    ExecuteRequest, Globals, Notification, RawJson, SessionDelegate, SessionError, SessionId,
     SessionOptions, ToolError, ToolInvocation, WaitRequest,
 };
 use rmcp::model::ContentBlock;
@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{self, Event, Outcome};
 use crate::consent::{self, Decision};
 use crate::front::Front;
-use crate::observer::Observer;
+use crate::observer::{self, Observer};
 use crate::output::{self, Kept};
-use crate::prelude::{self, Prepared};
+use crate::prelude::{self, Prelude};
 use crate::upstream::ProgressSink;
 
 /// Bytes of text that a result holds, unless the model asks for more (about 10,000 tokens).
@@ -165,7 +165,7 @@ impl McpSession {
         if let Err(error) = self.front.note(begun) {
             return Reply::failed(error.message);
         }
-        let prepared = prelude::prepare(&exec.code);
+        let (source, prelude) = prelude::prepare(&exec.code);
         let session = match self.open().await {
             Ok(session) => Arc::clone(session),
             Err(error) => return Reply::failed(error.to_string()),
@@ -179,7 +179,8 @@ impl McpSession {
             tools: catalog.offered_to(&exec.code),
             yield_time: exec.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
             limits: self.front.limits.clone(),
-            ..ExecuteRequest::new(prepared.source.clone())
+            globals: Some(Globals::Web),
+            ..ExecuteRequest::new(source)
         };
         let _heard = self.state.observe(&exec_id, observer);
         // Dropped while it waits, the request is taken back or its cell ended.
@@ -192,7 +193,7 @@ impl McpSession {
             Err(error) => return Reply::failed(error.to_string()),
         };
         let cell = started.cell_id.clone();
-        self.state.remember(&cell, exec_id, prepared);
+        self.state.remember(&cell, exec_id, prelude);
         let response = self.until_cancelled(&session, &cell, started.first_response, cancelled);
         self.reply(&cell, response.await, exec.output_bytes)
     }
@@ -291,7 +292,7 @@ impl McpSession {
                 let told = inner
                     .cells
                     .get(cell)
-                    .map(|known| known.prepared.restore(&error));
+                    .map(|known| known.prelude.restore(&error));
                 content.push(ContentBlock::text(shortened(told.unwrap_or(error))));
                 Standing::Failed
             }
@@ -429,7 +430,7 @@ struct Inner {
 struct Known {
     exec: String,
     begun: Instant,
-    prepared: Prepared,
+    prelude: Prelude,
     /// Its final answer was handed out.
     ended: bool,
     /// The host has closed it.
@@ -471,7 +472,7 @@ impl SessionState {
         }
     }
 
-    fn remember(&self, cell: &CellId, exec: String, prepared: Prepared) {
+    fn remember(&self, cell: &CellId, exec: String, prelude: Prelude) {
         let mut inner = self.lock();
         if inner.cells.len() >= MAX_REMEMBERED_CELLS {
             let oldest = |(_, known): &(&CellId, &Known)| (!known.ended, known.begun);
@@ -480,12 +481,14 @@ impl SessionState {
                 .iter()
                 .min_by_key(oldest)
                 .map(|(cell, _)| cell.clone());
-            oldest.and_then(|cell| inner.cells.remove(&cell));
+            if let Some(gone) = oldest.and_then(|cell| inner.cells.remove(&cell)) {
+                inner.pending.remove(&gone.exec);
+            }
         }
         let known = Known {
             exec,
             begun: Instant::now(),
-            prepared,
+            prelude,
             ended: false,
             closed: false,
         };
@@ -538,7 +541,7 @@ impl SessionState {
                 if pending.len() == MAX_PENDING_NOTES {
                     pending.pop_front();
                 }
-                pending.push_back(text);
+                pending.push_back(observer::cut(text));
             }
         }
     }
@@ -646,5 +649,57 @@ impl SessionDelegate for Delegate {
         if let Some(known) = self.state.lock().cells.get_mut(cell_id) {
             known.closed = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+
+    fn state() -> SessionState {
+        SessionState {
+            id: "s".to_owned(),
+            inner: Mutex::default(),
+        }
+    }
+
+    fn remember(state: &SessionState, number: usize) -> CellId {
+        let cell = CellId::new(number.to_string());
+        let (_, prelude) = prelude::prepare("");
+        state.remember(&cell, format!("exec-{number}"), prelude);
+        cell
+    }
+
+    #[tokio::test]
+    async fn what_nobody_hears_is_kept_for_the_next_request_and_bounded() {
+        let state = state();
+        remember(&state, 1);
+        for number in 0..MAX_PENDING_NOTES + 2 {
+            state.notify("exec-1", number.to_string()).await;
+        }
+        let inner = state.lock();
+        let pending = &inner.pending["exec-1"];
+        assert_eq!(pending.len(), MAX_PENDING_NOTES);
+        assert_eq!(pending.front().map(String::as_str), Some("2"));
+    }
+
+    #[tokio::test]
+    async fn cells_that_have_ended_are_forgotten_first() {
+        let state = state();
+        let first = remember(&state, 0);
+        let second = remember(&state, 1);
+        state.notify("exec-1", "text".to_owned()).await;
+        assert!(state.lock().end(&second).is_some());
+        assert!(state.lock().end(&second).is_none());
+        for number in 2..=MAX_REMEMBERED_CELLS {
+            remember(&state, number);
+        }
+        let inner = state.lock();
+        assert_eq!(inner.cells.len(), MAX_REMEMBERED_CELLS);
+        assert!(inner.cells.contains_key(&first));
+        assert!(!inner.cells.contains_key(&second));
+        assert!(inner.pending.is_empty());
     }
 }

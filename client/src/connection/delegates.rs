@@ -16,8 +16,8 @@ use tokio::time::sleep;
 
 use super::budget::ByteBudget;
 use super::events::{Effect, Event, Events, Frame};
-use crate::convert;
 use crate::delegate::Delegate;
+use crate::messages;
 
 /// What a script hears when a delegate panics; the panic itself goes to the embedder's panic hook.
 const TOOL_PANICKED: &str = "tool panicked";
@@ -69,7 +69,7 @@ impl DelegateTasks {
             } => {
                 let (session, cell) = (invocation.session_id.clone(), invocation.cell_id.clone());
                 let call = guarded(|| delegate.invoke_tool(invocation, cancel.clone()));
-                let handle = self.spawn(key, id, call, cancel, convert::tool_result_frame);
+                let handle = self.spawn(key, id, call, cancel, messages::tool_result_frame);
                 self.tasks.insert(
                     key,
                     Task {
@@ -89,7 +89,7 @@ impl DelegateTasks {
                 let session = notification.session_id.clone();
                 let cell = notification.cell_id.clone();
                 let call = guarded(|| delegate.notify(notification, cancel.clone()));
-                let encode = |id, ()| convert::delivered_frame(id);
+                let encode = |id, ()| messages::delivered_frame(id);
                 let handle = self.spawn(key, id, call, cancel, encode);
                 self.tasks.insert(
                     key,
@@ -169,8 +169,8 @@ impl DelegateTasks {
             };
             let encoded = result.and_then(|value| encode(id, value));
             let encoded = encoded
-                .or_else(|error| convert::delegate_error_frame(id, &error.message))
-                .or_else(|_| convert::delegate_error_frame(id, "the tool's error is too large"));
+                .or_else(|error| messages::delegate_error_frame(id, &error.message))
+                .or_else(|_| messages::delegate_error_frame(id, "the tool's error is too large"));
             match encoded {
                 Ok(bytes) => {
                     let _share = Some(budget.acquire(bytes.wire_bytes()).await);

@@ -8,13 +8,13 @@ use code_mode_api::{
     CancellationSignal, CellId, CellResponse, Notification, RawJson, SessionId, ToolInvocation,
     ToolKind, ToolName,
 };
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame};
+use code_mode_protocol::{AgreedCapabilities, EncodedFrame, WireError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::budget::Share;
 use super::ticket::Ticket;
 use crate::delegate::Delegate;
-use crate::error::{CallError, ConnectionFailure, HostError};
+use crate::error::{CallError, ConnectionFailure};
 use crate::process::Exit;
 use crate::provider::Place;
 
@@ -166,11 +166,11 @@ pub(crate) enum HostMessage {
     },
     Response {
         id: RequestId,
-        result: Result<Answer, HostError>,
+        result: Result<Answer, WireError>,
     },
     Initial {
         id: RequestId,
-        result: Result<CellResponse, HostError>,
+        result: Result<CellResponse, WireError>,
     },
     Tool(ToolRequest),
     Notify(NotifyRequest),

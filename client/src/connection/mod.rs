@@ -30,13 +30,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use code_mode_api::{DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects};
-use code_mode_protocol::{AgreedCapabilities, EnabledTools, EncodedFrame};
+use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::ProviderConfig;
-use crate::convert::{self, Requests};
 use crate::error::CallError;
+use crate::messages::{self, Requests};
 use crate::process::{Exit, Link};
 use awake::AfterAnswer;
 use budget::ByteBudget;
@@ -134,8 +134,9 @@ impl Connection {
             process,
         } = link;
         let process_id = process.pid;
-        let hello = convert::hello().map_err(|error| error.to_string())?;
-        let hello_frame = convert::hello_frame(hello.clone()).map_err(|error| error.to_string())?;
+        let hello = messages::hello().map_err(|error| error.to_string())?;
+        let hello_frame =
+            messages::hello_frame(hello.clone()).map_err(|error| error.to_string())?;
         let (events, receiver) = mpsc::unbounded_channel();
         let (greeted_sender, greeted) = oneshot::channel();
         let (ended_sender, ended) = watch::channel(());
@@ -237,12 +238,12 @@ impl Connection {
         .await
     }
 
-    /// Starts a cell; `tools` are those of the request in the wire's form.
+    /// Starts a cell; `tools` are those of the request, if they were encoded before.
     pub(crate) async fn execute(
         &self,
         session: &Arc<str>,
         request: ExecuteRequest,
-        tools: EnabledTools,
+        tools: Option<EncodedTools>,
     ) -> Result<Handover, CallError> {
         let exec_call_id = Arc::from(request.exec_call_id.as_str());
         let yield_time = request.yield_time.unwrap_or(DEFAULT_YIELD_TIME);

@@ -11,8 +11,8 @@ use code_mode_protocol::{
 
 use super::events::{HostMessage, OutputEnd};
 use crate::connector::LOST;
-use crate::convert;
 use crate::error::ConnectionFailure;
+use crate::messages;
 use crate::process::HostOutput;
 
 /// The host's output. Messages are handed out one by one and read no further ahead than one
@@ -92,7 +92,7 @@ impl Reader {
             WireMessage::Rejected { reason } => Ok(HostMessage::Rejected {
                 reason: reason.to_string(),
             }),
-            other => convert::host_message(other)
+            other => messages::host_message(other)
                 .ok_or_else(|| violation("a greeting out of turn".to_owned())),
         }
     }

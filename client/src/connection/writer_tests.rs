@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::convert;
+use crate::messages;
 
 /// Virtual time that a host has for a batch.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -14,7 +14,7 @@ const PIPE_BYTES: usize = 64;
 
 fn frame(id: i64, text: &str) -> Frame {
     Frame {
-        bytes: convert::delegate_error_frame(id, text).expect("a small frame"),
+        bytes: messages::delegate_error_frame(id, text).expect("a small frame"),
         request: None,
         _share: None,
     }

@@ -2,8 +2,9 @@
 
 use std::future::pending;
 
+use code_mode_api::CellId;
 use code_mode_protocol::{
-    CellId, DelegateRequestId, HostMessage, OperationRequest, OperationValue, RequestId,
+    DelegateRequestId, HostMessage, OperationRequest, OperationValue, RequestId,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -106,7 +107,7 @@ impl Host {
                 }
             }
             (Fault::CellIdNoNumber, _, _, Some((id, _))) => {
-                vec![started(id, CellId::new("first").expect("not empty"))]
+                vec![started(id, CellId::new("first"))]
             }
             (Fault::WrongCell, _, Some((name, number)), _) => {
                 let initial_of = self.cell(&name, number).initial;
@@ -117,16 +118,17 @@ impl Host {
             }
             (Fault::ToolForNoCell, Some(name), ..) => vec![HostMessage::DelegateRequest {
                 id: DelegateRequestId::new(-1),
-                session_id: session_id(&name),
-                request: tool_request(999),
+                request: tool_request(session_id(&name), 999),
             }],
             (Fault::ToolAfterClosed, ..) => {
                 let closed = self.last_closed.clone();
                 closed
                     .map(|(session_id, cell_id)| HostMessage::DelegateRequest {
                         id: DelegateRequestId::new(-1),
-                        session_id,
-                        request: tool_request(cell_id.as_str().parse().expect("a number")),
+                        request: tool_request(
+                            session_id,
+                            cell_id.as_str().parse().expect("a number"),
+                        ),
                     })
                     .into_iter()
                     .collect()
@@ -156,8 +158,7 @@ impl Host {
             (Fault::DelegateIdTwice, _, Some((name, number)), _) => {
                 let request = HostMessage::DelegateRequest {
                     id: DelegateRequestId::new(-2),
-                    session_id: session_id(&name),
-                    request: tool_request(number),
+                    request: tool_request(session_id(&name), number),
                 };
                 vec![request.clone(), request]
             }

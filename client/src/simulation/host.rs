@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use code_mode_api::{
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, Notification, SessionId,
+    ToolInvocation, ToolKind, ToolName,
+};
 use code_mode_protocol::{
-    AgreedCapabilities, CellId, CellOutput, CellResponse, ClientMessage, ContentItem,
-    DelegateRequest, DelegateRequestId, EncodedFrame, Extension, FrameReader, HostMessage,
-    OperationRequest, OperationValue, ProtocolVersion, RejectReason, RequestId, SessionId,
-    SupportedVersions, Timings, ToolInvocation, ToolKind, ToolName, WaitOutcome, WireError,
+    AgreedCapabilities, ClientMessage, DelegateRequest, DelegateRequestId, EncodedFrame, Extension,
+    FrameReader, HostMessage, OperationRequest, OperationValue, ProtocolVersion, RejectReason,
+    RequestId, SupportedVersions, WaitOutcome, WireError,
 };
 use serde_json::value::RawValue;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -21,7 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use super::faults::Fault;
 use super::rng::Rng;
-use crate::convert::OFFERED;
+use crate::messages::OFFERED;
 use crate::process::{Exit, HostOutput, HostProcess, Link};
 
 /// Bytes that the simulated pipes hold; small, so that back-pressure happens.
@@ -431,10 +434,11 @@ impl Host {
         let session = self.sessions.get_mut(name).expect("checked by the caller");
         let number = cell.as_str().parse().unwrap_or(0);
         let outcome = match session.cells.get_mut(&number) {
-            None => WaitOutcome::MissingCell(CellResponse::Result {
-                output: output(number, Vec::new()),
-                error_text: Some(format!("exec cell {number} not found")),
-            }),
+            None => {
+                let error_text = Some(format!("exec cell {number} not found"));
+                let status = CellStatus::Completed { error_text };
+                WaitOutcome::MissingCell(response(number, status, Vec::new()))
+            }
             Some(cell) if cell.kept.is_some() => {
                 let cell = session.cells.remove(&number).expect("just found");
                 WaitOutcome::LiveCell(cell.kept.expect("just checked"))
@@ -472,7 +476,7 @@ impl Host {
         if let Some(session) = self.sessions.get_mut(name) {
             session.cells.remove(&number);
         }
-        let outcome = WaitOutcome::LiveCell(CellResponse::Terminated(output(number, items)));
+        let outcome = WaitOutcome::LiveCell(response(number, CellStatus::Terminated, items));
         self.respond(id, Ok(OperationValue::WaitCompleted { outcome }))
             .await
     }
@@ -483,7 +487,7 @@ impl Host {
             return Ok(());
         };
         let items = std::mem::take(&mut cell.output);
-        self.observe(observer, CellResponse::Yielded(output(number, items)))
+        self.observe(observer, response(number, CellStatus::Yielded, items))
             .await
     }
 
@@ -506,22 +510,20 @@ impl Host {
         let id = DelegateRequestId::new(self.next_delegate);
         self.next_delegate += 1;
         self.cell(name, number).calls.push(id);
-        let request = if self.rng.percent(30) {
-            DelegateRequest::NotificationSend {
-                call_id: "call".to_owned(),
-                cell_id: cell_id(number),
-                text: "half way".to_owned(),
-            }
-        } else {
-            tool_request(number)
-        };
         let session_id = session_id(name);
-        self.send(HostMessage::DelegateRequest {
-            id,
-            session_id,
-            request,
-        })
-        .await
+        let request = if self.rng.percent(30) {
+            let notification = Notification {
+                session_id,
+                cell_id: cell_id(number),
+                exec_call_id: "call".to_owned(),
+                text: "half way".to_owned(),
+            };
+            DelegateRequest::NotificationSend { notification }
+        } else {
+            tool_request(session_id, number)
+        };
+        self.send(HostMessage::DelegateRequest { id, request })
+            .await
     }
 
     async fn cancel_call(&mut self, name: &str, number: u64) -> Work {
@@ -535,18 +537,16 @@ impl Host {
         let cell = self.cell(name, number);
         let calls = std::mem::take(&mut cell.calls);
         let observer = cell.observer();
-        let output = output(number, std::mem::take(&mut cell.output));
+        let items = std::mem::take(&mut cell.output);
         for id in calls {
             self.send(HostMessage::DelegateCancel { id }).await?;
         }
-        let response = if terminated {
-            CellResponse::Terminated(output)
+        let status = if terminated {
+            CellStatus::Terminated
         } else {
-            CellResponse::Result {
-                output,
-                error_text: None,
-            }
+            CellStatus::Completed { error_text: None }
         };
+        let response = response(number, status, items);
         match observer {
             Some(observer) => {
                 self.sessions
@@ -581,31 +581,32 @@ impl Cell {
     }
 
     fn print(&mut self) {
-        self.output.push(ContentItem::InputText {
-            text: self.next_text.to_string(),
-        });
+        self.output
+            .push(ContentItem::Text(self.next_text.to_string()));
         self.next_text += 1;
     }
 }
 
 pub(super) fn cell_id(number: u64) -> CellId {
-    CellId::new(number.to_string()).expect("not empty")
+    CellId::new(number.to_string())
 }
 
 pub(super) fn session_id(name: &str) -> SessionId {
     SessionId::new(name).expect("not empty")
 }
 
-fn output(number: u64, content_items: Vec<ContentItem>) -> CellOutput {
-    CellOutput {
+fn response(number: u64, status: CellStatus, content_items: Vec<ContentItem>) -> CellResponse {
+    CellResponse {
         cell_id: cell_id(number),
+        status,
         content_items,
-        timings: Timings::default(),
+        timings: CellTimings::default(),
+        state_lost: None,
     }
 }
 
 pub(super) fn initial(id: RequestId, number: u64) -> HostMessage {
-    let result = Ok(CellResponse::Yielded(output(number, Vec::new())));
+    let result = Ok(response(number, CellStatus::Yielded, Vec::new()));
     HostMessage::ExecuteInitialResponse { id, result }
 }
 
@@ -616,11 +617,13 @@ pub(super) fn started(id: RequestId, cell_id: CellId) -> HostMessage {
     }
 }
 
-pub(super) fn tool_request(number: u64) -> DelegateRequest {
+pub(super) fn tool_request(session_id: SessionId, number: u64) -> DelegateRequest {
     DelegateRequest::ToolInvoke {
         invocation: ToolInvocation {
+            session_id,
             cell_id: cell_id(number),
-            runtime_tool_call_id: "tool-1".to_owned(),
+            call_id: "tool-1".to_owned(),
+            exec_call_id: String::new(),
             tool_name: ToolName {
                 name: "look".to_owned(),
                 namespace: None,

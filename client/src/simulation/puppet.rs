@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CodeModeSession, ExecuteRequest, RawJson, SessionDelegate,
-    SessionError, SessionOptions, SessionProvider, ToolError,
+    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, CodeModeSession,
+    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
+    SessionOptions, SessionProvider, ToolError, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_protocol::{
-    AgreedCapabilities, CapabilitySet, CellId, CellOutput, CellResponse, ClientMessage,
-    DelegateRequest, DelegateRequestId, EncodedFrame, Extension, FrameReader, FrameWriter,
-    HostMessage, OperationRequest, OperationValue, ProtocolVersion, RequestId, SessionId, Timings,
-    ToolInvocation, ToolKind, ToolName, WireError,
+    AgreedCapabilities, CapabilitySet, ClientMessage, DelegateRequest, DelegateRequestId,
+    EncodedFrame, Extension, FrameReader, FrameWriter, HostMessage, OperationRequest,
+    OperationValue, ProtocolVersion, RequestId, WireError,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::{mpsc, watch};
@@ -372,11 +372,12 @@ async fn several_sessions_share_one_start_of_a_host() {
 fn tool_call(id: i64, session_id: &SessionId) -> HostMessage {
     HostMessage::DelegateRequest {
         id: DelegateRequestId::new(id),
-        session_id: session_id.clone(),
         request: DelegateRequest::ToolInvoke {
             invocation: ToolInvocation {
-                cell_id: CellId::new("1").expect("not empty"),
-                runtime_tool_call_id: format!("tool-{id}"),
+                session_id: session_id.clone(),
+                cell_id: CellId::new("1"),
+                call_id: format!("tool-{id}"),
+                exec_call_id: String::new(),
                 tool_name: ToolName {
                     name: "t".to_owned(),
                     namespace: None,
@@ -392,7 +393,7 @@ impl Puppet {
     /// Starts the cell of the execute that comes next.
     async fn start_cell(&mut self) -> SessionId {
         let (id, request) = self.request().await;
-        let cell_id = CellId::new("1").expect("not empty");
+        let cell_id = CellId::new("1");
         let result = Ok(OperationValue::ExecutionStarted { cell_id });
         self.send(HostMessage::OperationResponse { id, result })
             .await;
@@ -437,7 +438,7 @@ struct Orderly(mpsc::UnboundedSender<&'static str>);
 impl SessionDelegate for Orderly {
     fn invoke_tool(
         &self,
-        invocation: code_mode_api::ToolInvocation,
+        invocation: ToolInvocation,
         cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
         let heard = self.0.clone();
@@ -457,13 +458,13 @@ impl SessionDelegate for Orderly {
 
     fn notify(
         &self,
-        _: code_mode_api::Notification,
+        _: Notification,
         _: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn cell_closed(&self, _: &code_mode_api::SessionId, _: &code_mode_api::CellId) {
+    fn cell_closed(&self, _: &SessionId, _: &CellId) {
         let _ = self.0.send("closed");
     }
 }
@@ -559,20 +560,20 @@ async fn run_a_cell(
         })
     };
     let (id, _) = puppet.request().await;
-    let cell_id = CellId::new("1").expect("not empty");
+    let cell_id = CellId::new("1");
     let result = Ok(OperationValue::ExecutionStarted {
         cell_id: cell_id.clone(),
     });
     puppet
         .send(HostMessage::OperationResponse { id, result })
         .await;
-    let output = CellOutput {
+    let result = Ok(CellResponse {
         cell_id,
+        status: CellStatus::Completed { error_text: None },
         content_items: Vec::new(),
-        timings: Timings::default(),
-    };
-    let error_text = None;
-    let result = Ok(CellResponse::Result { output, error_text });
+        timings: CellTimings::default(),
+        state_lost: None,
+    });
     puppet
         .send(HostMessage::ExecuteInitialResponse { id, result })
         .await;

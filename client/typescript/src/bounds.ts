@@ -5,15 +5,15 @@
  */
 
 /** Payload of one frame, in bytes; a longer one is refused before anything is allocated for it. */
-export const MAX_FRAME_BYTES = 64 * 1024 * 1024;
+export const MAX_FRAME_BYTES: number = 64 * 1024 * 1024;
 /** Requests of one session that are not fully answered; further callers wait. */
 export const MAX_CALLS = 1024;
 /** Bytes of encoded frames that the host has not taken yet; further callers wait. One frame always fits. */
-export const MAX_OUTGOING_BYTES = 128 * 1024 * 1024;
+export const MAX_OUTGOING_BYTES: number = 128 * 1024 * 1024;
 /** Tool calls and notifications at work at one time; a further one is answered with an error. */
 export const MAX_TOOL_CALLS = 4096;
 /** Bytes of tool inputs and notifications at work at one time; one beyond is answered with an error. */
-export const MAX_TOOL_INPUT_BYTES = 256 * 1024 * 1024;
+export const MAX_TOOL_INPUT_BYTES: number = 256 * 1024 * 1024;
 /** Delegate request ids of the host that are remembered, so that one given twice is noticed. */
 export const MAX_REMEMBERED_IDS = 4096;
 /** Cells of a session whose final result nobody has taken; further starts are refused. */
@@ -21,7 +21,7 @@ export const MAX_KEPT_CELLS = 1024;
 /** Tool calls and notifications that wait for the iterator of a cell; past this the oldest is dropped. */
 export const MAX_CELL_EVENTS = 1024;
 /** Bytes of tool inputs and notifications that wait for the iterator of a cell; past this the oldest goes. */
-export const MAX_CELL_EVENT_BYTES = 16 * 1024 * 1024;
+export const MAX_CELL_EVENT_BYTES: number = 16 * 1024 * 1024;
 /** Lost hosts of which a session remembers the cause. */
 export const MAX_REMEMBERED_LOSSES = 16;
 /** Last lines of the host's standard error that an error shows. */
@@ -29,7 +29,7 @@ export const MAX_STDERR_LINES = 20;
 /** Bytes of one such line; the rest of a longer one is dropped. */
 export const MAX_STDERR_LINE_BYTES = 4096;
 /** Bytes that are handed to the system at a time, so that the progress of a slow host shows. */
-export const WRITE_BYTES = 64 * 1024;
+export const WRITE_BYTES: number = 64 * 1024;
 /** How long an observer waits for a cell before it gets what has come so far, in milliseconds. */
 export const DEFAULT_YIELD_MS = 10_000;
 /** How far the end of a host's output and the exit of its process may be apart, in milliseconds. */

@@ -8,6 +8,8 @@ import { HostNotFound } from "./errors.js";
 
 /** The file name of the host. */
 export const HOST_PROGRAM = "code_mode_host";
+/** The file name of the command line, which is in the same package. */
+export const PROGRAM = "code_mode";
 /** The environment variable that names the host. */
 export const HOST_VARIABLE = "CODE_MODE_HOST";
 /** The platform whose host a package of ours can carry. */
@@ -33,15 +35,9 @@ export function findHost(host?: HostCommand, surroundings: Surroundings = {}): [
   if (host !== undefined) return named("host", typeof host === "string" ? [host] : [...host], environment["PATH"]);
   const variable = environment[HOST_VARIABLE];
   if (variable) return named(HOST_VARIABLE, [variable], environment["PATH"]);
-  const here = surroundings.platform ?? `${process.platform}-${process.arch}`;
-  const packageName = `code-mode-client-${here}`;
-  const resolvePackage = surroundings.resolvePackage ?? createRequire(import.meta.url).resolve;
-  try {
-    const packaged = resolvePackage(`${packageName}/bin/${HOST_PROGRAM}`);
-    if (isProgram(packaged)) return [packaged];
-  } catch {
-    // Not installed: the other places remain.
-  }
+  const here = platformOf(surroundings);
+  const packaged = packagedProgram(HOST_PROGRAM, surroundings);
+  if (packaged !== null) return [packaged];
   const found = inPath(HOST_PROGRAM, environment["PATH"]);
   if (found !== null) return [found];
   if (here !== PACKAGED_PLATFORM) {
@@ -51,9 +47,42 @@ export function findHost(host?: HostCommand, surroundings: Surroundings = {}): [
     );
   }
   throw new HostNotFound(
-    `the code-mode host was not found: name it with host or ${HOST_VARIABLE}, install the package ${packageName}, ` +
+    `the code-mode host was not found: name it with host or ${HOST_VARIABLE}, install the package ${packageFor(here)}, ` +
       `or put ${HOST_PROGRAM} into PATH`,
   );
+}
+
+/** The command line in the package for this platform. Throws HostNotFound, with the reason in one sentence. */
+export function findProgram(surroundings: Surroundings = {}): string {
+  const packaged = packagedProgram(PROGRAM, surroundings);
+  if (packaged !== null) return packaged;
+  const here = platformOf(surroundings);
+  if (here !== PACKAGED_PLATFORM) {
+    throw new HostNotFound(`there is no program for ${here}, only for ${PACKAGED_PLATFORM}: run it there, or in a container`);
+  }
+  throw new HostNotFound(
+    `the package ${packageFor(here)} is missing: install again where glibc is 2.34 or newer, with optional dependencies`,
+  );
+}
+
+function platformOf(surroundings: Surroundings): string {
+  return surroundings.platform ?? `${process.platform}-${process.arch}`;
+}
+
+function packageFor(platform: string): string {
+  return `code-mode-client-${platform}`;
+}
+
+/** A program of the installed package for this platform; null when there is none. */
+function packagedProgram(program: string, surroundings: Surroundings): string | null {
+  const resolvePackage = surroundings.resolvePackage ?? createRequire(import.meta.url).resolve;
+  try {
+    const packaged = resolvePackage(`${packageFor(platformOf(surroundings))}/bin/${program}`);
+    return isProgram(packaged) ? packaged : null;
+  } catch {
+    // Not installed: the other places remain.
+    return null;
+  }
 }
 
 function named(by: string, command: string[], searchPath: string | undefined): [string, ...string[]] {

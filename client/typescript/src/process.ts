@@ -67,7 +67,7 @@ export interface ProcessEvents {
 
 /** A host that runs. */
 export class HostProcess {
-  readonly stderr = new StderrTail();
+  readonly stderr: StderrTail = new StderrTail();
   /** Resolves when the process has ended and was reaped, or never was. */
   readonly reaped: Promise<void>;
   exit: Exit | null = null;

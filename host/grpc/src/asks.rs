@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use code_mode_api::CellId;
-use code_mode_api::waist::AskId;
+use code_mode_api::waist::{Answer, AskId};
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use tokio::sync::oneshot;
@@ -38,6 +38,10 @@ pub(crate) enum Asker {
         received: Instant,
         max_output_tokens: Option<u64>,
         answer: OutcomeSender,
+    },
+    /// A question about the stored values.
+    Store {
+        answer: oneshot::Sender<Result<Answer, Status>>,
     },
     /// Nobody: the host ended a cell for the sake of a client that is gone.
     Nobody,
@@ -116,7 +120,7 @@ impl Asks {
                 }
                 self.waiting.insert(id.clone(), ask);
             }
-            Asker::Terminate { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Terminate { .. } | Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
         self.next += 1;
         self.askers.insert(ask, asker);
@@ -141,7 +145,7 @@ impl Asks {
             Asker::Wait(wait) => {
                 self.waiting.remove(&wait.wait_id);
             }
-            Asker::Terminate { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Terminate { .. } | Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
         Some(asker)
     }

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use code_mode_api::CancellationSignal;
 use code_mode_grpc::MAX_MESSAGE_BYTES;
+use code_mode_grpc::extensions::code_mode_extensions_server::{
+    CodeModeExtensionsServer, SERVICE_NAME as EXTENSIONS_NAME,
+};
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::tonic::body::Body;
 use code_mode_grpc::tonic::codegen::{Service as _, http};
@@ -148,6 +151,11 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         if service == SERVICE_NAME {
             let mut server = CodeModeHostServer::new(self.served.door.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES);
+            infallible(server.call(request))
+        } else if service == EXTENSIONS_NAME {
+            let mut server = CodeModeExtensionsServer::new(self.served.door.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES);
             infallible(server.call(request))

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::asks::{Asker, Execute, Seen, Wait};
 use crate::bell::{DoorBell, Word, courier};
 use crate::check;
+use crate::extensions::cell_limits;
 use crate::limits::MAX_PENDING_CALLS;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -102,7 +103,11 @@ impl Door {
         }
     }
 
-    fn find<T>(&self, request: &Request<T>, id: &str) -> Result<Arc<DoorSession>, Status> {
+    pub(crate) fn find<T>(
+        &self,
+        request: &Request<T>,
+        id: &str,
+    ) -> Result<Arc<DoorSession>, Status> {
         check::uuid("session ID", id)?;
         self.inner.registry.find(id, owner(request)?)
     }
@@ -262,12 +267,14 @@ impl CodeModeHost for Door {
         let received = Instant::now();
         let session = self.find(&request, &request.get_ref().session_id)?;
         let traceparent = traceparent(&request);
+        let limits = cell_limits(&request)?;
         let request = request.into_inner();
         check::id("execution ID", &request.execution_id)?;
         check::id("tool call ID", &request.tool_call_id)?;
         let execution_id = request.execution_id.clone();
         let max_output_tokens = request.max_output_tokens;
         let mut asked: ExecuteRequest = check::execute(request)?;
+        asked.limits = limits;
         session.options.apply(&mut asked);
         let (admitted, admission) = oneshot::channel();
         let mailbox = Mailbox::new();
@@ -456,7 +463,8 @@ impl Options {
         if self.max_yield_time.is_some() || request.yield_time.is_some() {
             request.yield_time = Some(self.within(request.yield_time.unwrap_or(default)));
         }
-        request.limits.heap_bytes = self.max_heap_bytes;
+        let heap_bytes = [request.limits.heap_bytes, self.max_heap_bytes];
+        request.limits.heap_bytes = heap_bytes.into_iter().flatten().min();
     }
 }
 

@@ -32,6 +32,7 @@ mod check;
 mod connection;
 mod convert;
 mod door;
+mod extensions;
 mod mailbox;
 mod metrics;
 mod peer;

@@ -377,20 +377,27 @@ impl DoorSession {
             } => {
                 let _ = answer.send(Ok(Seen::Live(outcome(received, max_output_tokens))));
             }
-            Asker::Nobody | Asker::Shutdown => {}
+            Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
     }
 
     fn answered(&self, ask: AskId, result: Result<Answer, SessionError>) {
-        let Some(asker) = self.change(|state, _| state.asks.end(ask)) else {
-            return;
+        let asker = match self.change(|state, _| state.asks.end(ask)) {
+            None => return,
+            Some(Asker::Shutdown) => return self.closed(result.err()),
+            Some(Asker::Store { answer }) => {
+                let result = result.map_err(|error| status::of_session_error(&error));
+                // A client that is gone gets no answer.
+                let _ = answer.send(result);
+                return;
+            }
+            Some(asker) => asker,
         };
-        let error = match (&asker, result) {
-            (Asker::Shutdown, result) => return self.closed(result.err()),
-            (_, Ok(_)) => SessionError::InvalidRequest {
+        let error = match result {
+            Ok(_) => SessionError::InvalidRequest {
                 message: "the session gave an answer that was not asked for".to_owned(),
             },
-            (_, Err(error)) => error,
+            Err(error) => error,
         };
         let seen = |cell_id: &CellId, received: Instant, most: Option<u64>| match &error {
             SessionError::MissingCell { .. } | SessionError::CellFinished { .. } => {
@@ -425,7 +432,7 @@ impl DoorSession {
             } => {
                 let _ = answer.send(seen(&cell_id, received, max_output_tokens));
             }
-            Asker::Nobody | Asker::Shutdown => {}
+            Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
     }
 
@@ -480,6 +487,10 @@ fn dismiss(asker: Asker) {
         }
         Asker::Terminate { answer, .. } => {
             let closed = Status::cancelled("code-mode session is closed");
+            let _ = answer.send(Err(closed));
+        }
+        Asker::Store { answer } => {
+            let closed = Status::aborted("code-mode session is closed");
             let _ = answer.send(Err(closed));
         }
         Asker::Nobody | Asker::Shutdown => {}

@@ -1,12 +1,14 @@
 //! Errors in the terms of gRPC.
 
 use code_mode_api::SessionError;
+use code_mode_grpc::ERROR_CODE_METADATA;
 use code_mode_grpc::tonic::Status;
+use code_mode_grpc::tonic::metadata::MetadataValue;
 
 /// The status for what a session refuses or loses.
 pub(crate) fn of_session_error(error: &SessionError) -> Status {
     let message = error.to_string();
-    match error {
+    let mut status = match error {
         SessionError::MissingCell { .. }
         | SessionError::CellFinished { .. }
         | SessionError::ShutDown { .. } => Status::not_found(message),
@@ -20,7 +22,12 @@ pub(crate) fn of_session_error(error: &SessionError) -> Status {
         }
         SessionError::StartFailed { .. } => Status::unavailable(message),
         _ => Status::internal(message),
+    };
+    // Every code is short and lower case.
+    if let Ok(code) = MetadataValue::try_from(error.code()) {
+        status.metadata_mut().insert(ERROR_CODE_METADATA, code);
     }
+    status
 }
 
 /// The status of a wait that its client has taken back, or whose session was closed.

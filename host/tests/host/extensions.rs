@@ -11,6 +11,7 @@ fn an_extension_that_was_not_agreed_is_a_violation() {
         r#"{"method":"session/exportStore","sessionId":"s1"}"#,
         r#"{"method":"session/importStore","sessionId":"s1","values":{}}"#,
         r#"{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"","yield_time_ms":null,"max_output_tokens":null,"limits":{}}}"#,
+        r#"{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"","yield_time_ms":null,"max_output_tokens":null,"globals":"web"}}"#,
     ] {
         check(
             HostConfig::default(),
@@ -51,6 +52,25 @@ fn limits_of_a_request_bound_its_cell() {
         > {"type":"operation/request","id":2,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"for (;;) {}","yield_time_ms":null,"max_output_tokens":null,"limits":{"cpu_time_ms":50}}}}
         started 2 2
         < {"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Result":{"cell_id":"2","content_items":[],"error_text":"$contains:50 CPU time in ms"}}}}
+        closed s1 2
+        "#,
+    );
+}
+
+#[test]
+fn an_exec_that_asks_for_the_webs_globals_has_them() {
+    check(
+        HostConfig::default(),
+        r#"
+        ready code_mode/globals-v1
+        open s1
+        > {"type":"operation/request","id":1,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"text(new URL('a:b').href)","yield_time_ms":null,"max_output_tokens":null,"globals":"web"}}}
+        started 1 1
+        < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Result":{"cell_id":"1","content_items":[{"type":"input_text","text":"a:b"}],"error_text":null}}}}
+        closed s1 1
+        execute 2 s1 text(typeof URL)
+        started 2 2
+        < {"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Result":{"cell_id":"2","content_items":[{"type":"input_text","text":"undefined"}],"error_text":null}}}}
         closed s1 2
         "#,
     );

@@ -201,7 +201,7 @@ fn a_violation_ends_the_process_in_time_with_the_reason_on_standard_error() {
     let start = Instant::now();
     host.send(&hello());
     let (status, stderr) = host.end();
-    assert_eq!(status, Some(1));
+    assert_eq!(status, Some(3));
     assert!(stderr.contains("protocol violation by the client: a second connection/hello"));
     assert!(
         start.elapsed() < EXIT_DEADLINE + SLACK,
@@ -218,7 +218,7 @@ fn a_client_that_reads_nothing_does_not_keep_a_failed_host_alive() {
     let start = Instant::now();
     host.send(&hello());
     let (status, _) = host.end();
-    assert_eq!(status, Some(1));
+    assert_eq!(status, Some(3));
     assert!(
         start.elapsed() < EXIT_DEADLINE + SLACK,
         "{:?}",
@@ -248,7 +248,7 @@ fn the_reason_is_told_whatever_the_log_filter_says_and_in_the_format_asked_for()
             .write_all(&[1, 0, 0, 0, b'{'])
             .unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(3));
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(
             stderr.contains("protocol violation by the client"),
@@ -370,5 +370,311 @@ fn spans_are_told_on_standard_error_if_they_are_asked_for_and_frames_stay_alone_
         let count = stderr.lines().filter(encoded).count();
         assert_eq!(count, if told { 5 } else { 0 }, "{filter:?}: {stderr}");
         assert!(told || stderr.is_empty(), "{filter:?}: {stderr}");
+    }
+}
+
+#[test]
+fn the_confinement_of_cells_can_be_checked_and_the_check_can_fail() {
+    let checked = finish(host().arg("--check-confinement"));
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success(), "{text}");
+    assert!(
+        text.contains("read a file: ended at its call (openat, number 257)"),
+        "{text}"
+    );
+    assert!(!text.contains("SUCCEEDED"), "{text}");
+
+    let open = finish(host().args(["--check-confinement", "--confine", "none"]));
+    let text = String::from_utf8(open.stdout).unwrap();
+    assert_eq!(open.status.code(), Some(1), "{text}");
+    assert!(text.contains("read a file: SUCCEEDED"), "{text}");
+    assert!(text.contains("fork: SUCCEEDED"), "{text}");
+}
+
+#[test]
+fn every_thread_of_a_host_is_confined_unless_it_was_asked_not_to_be() {
+    for (arguments, filtered, privileges) in
+        [(&[][..], "2", "1"), (&["--confine", "none"][..], "0", "0")]
+    {
+        let mut host = Host::ready(arguments);
+        // By then it has all its threads.
+        host.send(&request(1, &execute(&[], "text(1)")));
+        for _ in 0..3 {
+            next(&mut host.output).unwrap();
+        }
+        let tasks = format!("/proc/{}/task", host.child.id());
+        let tasks: Vec<_> = std::fs::read_dir(tasks).unwrap().collect();
+        assert!(tasks.len() > 1, "{tasks:?}");
+        for task in tasks {
+            let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let of = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap_or_default().trim().to_owned()
+            };
+            assert_eq!(of("Seccomp:"), filtered, "{arguments:?}: {status}");
+            assert_eq!(of("NoNewPrivs:"), privileges, "{arguments:?}: {status}");
+        }
+        drop(host.input.take());
+        let (status, stderr) = host.end();
+        assert_eq!(status, Some(0), "{stderr}");
+        assert_eq!(stderr.is_empty(), arguments.is_empty(), "{stderr}");
+    }
+}
+
+#[test]
+fn scripts_of_a_host_reach_no_native_code_by_the_names_of_attempts() {
+    let mut host = Host::ready(&[]);
+    let source = "text(load('attempt: fork: 1 2 3 4 /'))";
+    host.send(&request(1, &execute(&[], source)));
+    next(&mut host.output).unwrap();
+    let first = next(&mut host.output).unwrap();
+    let items = &first["result"]["value"]["Result"]["content_items"];
+    assert_eq!(items[0]["text"], "undefined", "{first}");
+}
+
+/// Sends a signal to the host alone, or to all processes of its group.
+fn signal(host: &Host, whom: Whom, signal: libc::c_int) {
+    let pid = host.child.id().cast_signed();
+    let pid = match whom {
+        Whom::Host => pid,
+        Whom::Group => -pid,
+    };
+    // SAFETY: the call takes two numbers; the host is a child that was not reaped, in a group of its own.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+#[derive(Clone, Copy)]
+enum Whom {
+    Host,
+    Group,
+}
+
+/// A host that leads a group, with a script that waits for a tool; and the id of that call.
+fn waiting_for_a_tool(arguments: &[&str]) -> (Host, Value) {
+    use std::os::unix::process::CommandExt;
+    let mut command = host();
+    command.args(arguments).process_group(0);
+    let mut host = Host::from(command);
+    for message in [
+        hello(),
+        open(),
+        request(1, &execute(&["gate"], "text(await tools.gate())")),
+    ] {
+        host.send(&message);
+    }
+    for _ in 0..3 {
+        next(&mut host.output).unwrap();
+    }
+    let call = next(&mut host.output).unwrap();
+    assert_eq!(call["type"], "delegate/request", "{call}");
+    (host, call["id"].clone())
+}
+
+#[test]
+fn a_host_that_is_told_to_end_begins_nothing_new_and_lets_cells_come_to_their_end() {
+    for (whom, number) in [
+        (Whom::Host, libc::SIGTERM),
+        (Whom::Group, libc::SIGINT),
+        (Whom::Group, libc::SIGTERM),
+    ] {
+        let (mut host, call) = waiting_for_a_tool(&["--drain", "3600"]);
+        signal(&host, whom, number);
+        // What is asked before the host has heard the signal is still begun.
+        let mut id = 2;
+        let refusal = loop {
+            let open = json!({"method": "session/open", "sessionId": format!("other {id}")});
+            host.send(&request(id, &open));
+            let answer = next(&mut host.output).unwrap();
+            if answer["result"]["status"] == "error" {
+                break answer;
+            }
+            id += 1;
+        };
+        let message = refusal["result"]["message"].as_str().unwrap();
+        assert!(message.contains("begins nothing new"), "{message}");
+        host.send(&request(id + 1, &execute(&[], "text(1)")));
+        let answer = next(&mut host.output).unwrap();
+        assert_eq!(answer["result"]["status"], "error", "{answer}");
+
+        let result = json!({"status": "ok", "value": {"type": "tool/result", "result": "late"}});
+        host.send(&json!({"type": "delegate/response", "id": call, "result": result}));
+        let first = next(&mut host.output).unwrap();
+        let items = &first["result"]["value"]["Result"]["content_items"];
+        assert_eq!(items[0]["text"], "late", "{first}");
+        assert_eq!(next(&mut host.output).unwrap()["type"], "cell/closed");
+        assert_eq!(next(&mut host.output), None);
+        assert_eq!(host.end(), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn cells_that_outlast_the_time_of_a_drain_are_terminated_and_the_client_is_told() {
+    // A second signal ends the time as well.
+    for (seconds, signals) in [("0", 1), ("3600", 2)] {
+        let (mut host, _) = waiting_for_a_tool(&["--drain", seconds]);
+        for _ in 0..signals {
+            signal(&host, Whom::Host, libc::SIGTERM);
+            // Two signals that come at one time are one.
+            if signals > 1 {
+                let mut id = 2;
+                loop {
+                    let shut = json!({"method": "session/shutdown", "sessionId": "none"});
+                    host.send(&request(id, &shut));
+                    next(&mut host.output).unwrap();
+                    let open = json!({"method": "session/open", "sessionId": format!("{id}")});
+                    host.send(&request(id + 1, &open));
+                    if next(&mut host.output).unwrap()["result"]["status"] == "error" {
+                        break;
+                    }
+                    id += 2;
+                }
+                signal(&host, Whom::Host, libc::SIGTERM);
+                break;
+            }
+        }
+        let mut told = Vec::new();
+        while let Some(message) = next(&mut host.output) {
+            told.push(message);
+        }
+        assert!(
+            told.iter()
+                .any(|message| message["result"]["value"]["Terminated"]["cell_id"] == "1"),
+            "{told:?}"
+        );
+        assert_eq!(told.last().unwrap()["type"], "cell/closed", "{told:?}");
+        let (status, stderr) = host.end();
+        assert_eq!(status, Some(0));
+        assert!(stderr.contains("they are ended"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nothing_up() {
+    // Each exec logs some ten lines, a pipe holds 64 KiB, and the log waits with 1 MiB at most.
+    const EXECS: i64 = 1_500;
+    let mut command = host();
+    command.env("RUST_LOG", "trace");
+    let mut host = Host::from(command);
+    for message in [hello(), open()] {
+        host.send(&message);
+        next(&mut host.output).unwrap();
+    }
+    for id in 1..=EXECS {
+        host.send(&request(id, &execute(&[], "text(1)")));
+        while next(&mut host.output).unwrap()["type"] != "cell/closed" {}
+    }
+    drop(host.input.take());
+    assert_eq!(host.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_exit_status_says_who_has_failed() {
+    // A client that announces a frame and goes away has failed, but broken nothing.
+    let mut cut = Host::ready(&[]);
+    cut.input.as_mut().unwrap().write_all(&[9, 0]).unwrap();
+    drop(cut.input.take());
+    let (status, stderr) = cut.end();
+    assert_eq!(status, Some(1), "{stderr}");
+
+    let mut stalled = Host::ready(&["--limit", "stall=50", "--limit", "outgoing-bytes=1000"]);
+    stalled.send(&request(1, &execute(&[], "text('x'.repeat(4 << 20))")));
+    let (status, stderr) = stalled.end();
+    assert_eq!(status, Some(4), "{stderr}");
+
+    let mut overflown = Host::ready(&["--limit", "outgoing-bytes-hard=100000"]);
+    overflown.send(&request(1, &execute(&[], "text('x'.repeat(4 << 20))")));
+    let (status, stderr) = overflown.end();
+    assert_eq!(status, Some(5), "{stderr}");
+}
+
+/// What a script puts out that says where it believes to be.
+const WHERE: &str = "text(Intl.DateTimeFormat().resolvedOptions().timeZone); \
+    text(new Date(0).toString()); text((1234.5).toLocaleString())";
+
+/// What the one script of a host has come to.
+fn first_result(arguments: &[&str], source: &str) -> Value {
+    let mut host = Host::ready(arguments);
+    host.send(&request(1, &execute(&[], source)));
+    next(&mut host.output).unwrap();
+    let mut first = next(&mut host.output).unwrap();
+    first["result"]["value"]["Result"].take()
+}
+
+#[test]
+fn scripts_see_the_time_zone_and_the_locale_that_were_asked_for() {
+    let arguments = ["--time-zone", "Asia/Tokyo", "--locale", "de-DE"];
+    let result = first_result(&arguments, WHERE);
+    let texts: Vec<&str> = result["content_items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts[0], "Asia/Tokyo");
+    assert!(
+        texts[1].starts_with("Thu Jan 01 1970 09:00:00 GMT+0900"),
+        "{texts:?}"
+    );
+    assert_eq!(texts[2], "1.234,5");
+}
+
+#[test]
+fn a_time_zone_or_locale_that_there_is_not_runs_no_cell_and_says_so() {
+    for (argument, name, reason) in [
+        ("--time-zone", "Europe/Nowhere", "Europe/Nowhere"),
+        ("--locale", "xq-XQ", "unknown locale xq-XQ"),
+    ] {
+        let mut host = Host::ready(&[argument, name]);
+        host.send(&request(1, &execute(&[], "text(1)")));
+        next(&mut host.output).unwrap();
+        let first = next(&mut host.output).unwrap();
+        assert_eq!(first["result"]["status"], "error", "{first}");
+        let message = first["result"]["message"].as_str().unwrap();
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[test]
+fn scripts_run_without_machine_code() {
+    let result = first_result(&["--jit", "off"], "text(/b+/.exec('abbc')[0])");
+    assert_eq!(result["content_items"][0]["text"], "bb", "{result}");
+}
+
+/// The processes of a host's cells.
+fn cells_of(host: &Host) -> Vec<i32> {
+    let pid = host.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .filter(|pid: &i32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "cm-cell")
+        })
+        .collect()
+}
+
+#[test]
+fn the_log_says_whose_script_a_process_was_that_has_died() {
+    // Without processes that wait ahead of need there is one: the cell's.
+    let (mut host, _) = waiting_for_a_tool(&["--limit", "ready-isolates=0"]);
+    let [cell] = cells_of(&host)[..] else {
+        panic!("there is one cell: {:?}", cells_of(&host));
+    };
+    // A signal that says of itself that something is wrong, and that nobody handles.
+    // SAFETY: the call takes two numbers; the process waits for a tool.
+    assert_eq!(unsafe { libc::kill(cell, libc::SIGILL) }, 0);
+    while next(&mut host.output).unwrap()["type"] != "cell/closed" {}
+    drop(host.input.take());
+    let (status, stderr) = host.end();
+    assert_eq!(status, Some(0));
+    for part in [
+        "the process of a cell failed",
+        "session=s1",
+        "cell=1",
+        "exec_call=",
+        "SIGILL",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
     }
 }

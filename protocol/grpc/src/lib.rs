@@ -2,8 +2,9 @@
 //!
 //! # Purpose
 //! The messages and calls of [`v1`] are compiled from `proto/codex/code_mode/v1/code_mode.proto`,
-//! which is the contract; nothing generated is kept. The crate holds nothing else: whoever serves or
-//! asks converts these types by hand, as with the frames of V1.
+//! which is the contract; nothing generated is kept. Those of [`extensions`] are what our hosts offer
+//! beside it. The crate holds nothing else: whoever serves or asks converts these types by hand, as
+//! with the frames of V1.
 //!
 //! # Life cycle
 //! `OpenSession` leases a session for as long as its stream is read; `SubscribeToToolCalls` takes the
@@ -33,6 +34,24 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 pub mod v1 {
     tonic::include_proto!("codex.code_mode.v1");
 }
+
+/// The messages and calls that our hosts offer beside the contract, from
+/// `proto/code_mode/v1/extensions.proto`.
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated: the comments stand in its .proto file"
+)]
+pub mod extensions {
+    tonic::include_proto!("code_mode.v1");
+}
+
+/// The metadata of an `Execute` that carries the bounds of its cell, a
+/// [`CellLimits`](extensions::CellLimits).
+pub const CELL_LIMITS_METADATA: &str = "code-mode-cell-limits-bin";
+
+/// The metadata of a refusal that carries the name of its error in V1 frames.
+pub const ERROR_CODE_METADATA: &str = "code-mode-error-code";
 
 pub use prost;
 pub use tonic;

@@ -3,7 +3,7 @@
 use crate::{BoxFuture, CancellationSignal, CellId, RawJson, SessionId, ToolKind, ToolName};
 
 /// One call of a tool by a script, with all that a policy needs to decide about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ToolInvocation {
     /// The session of the script.
     pub session_id: SessionId,
@@ -22,7 +22,7 @@ pub struct ToolInvocation {
 }
 
 /// A text that a script sends to the embedder at once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Notification {
     /// The session of the script.
     pub session_id: SessionId,

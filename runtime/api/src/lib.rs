@@ -22,6 +22,7 @@
 
 mod delegate;
 mod error;
+mod error_code;
 mod identifier;
 mod limits;
 mod request;
@@ -34,8 +35,8 @@ pub use error::{HostExit, SessionError, SideEffects};
 pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
 pub use request::{
-    DEFAULT_YIELD_TIME, ExecuteRequest, SessionOptions, ToolDefinition, ToolKind, ToolName,
-    WaitRequest,
+    DEFAULT_YIELD_TIME, ExecuteRequest, Globals, SessionOptions, ToolDefinition, ToolKind,
+    ToolName, WaitRequest,
 };
 pub use response::{
     CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, RestoredStore,

@@ -16,6 +16,17 @@ pub struct SessionOptions {
     pub session_id: Option<SessionId>,
 }
 
+/// Which globals a script has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Globals {
+    /// The language and the helpers of the contract, and nothing else.
+    #[default]
+    Contract,
+    /// Those and what scripts expect of the web: `URL`, `TextEncoder`, `AbortController`, `structuredClone`,
+    /// `console` and their like. Still no file, network or process.
+    Web,
+}
+
 /// One script to run.
 #[derive(Debug, Clone)]
 pub struct ExecuteRequest {
@@ -32,6 +43,8 @@ pub struct ExecuteRequest {
     pub max_output_tokens: Option<u32>,
     /// Bounds of this cell; each lowers the operator's bound and never raises it.
     pub limits: CellLimits,
+    /// Which globals the script has; `None` is what the operator has chosen.
+    pub globals: Option<Globals>,
 }
 
 impl ExecuteRequest {
@@ -44,6 +57,7 @@ impl ExecuteRequest {
             yield_time: None,
             max_output_tokens: None,
             limits: CellLimits::default(),
+            globals: None,
         }
     }
 }

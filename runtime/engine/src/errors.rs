@@ -4,6 +4,7 @@ use code_mode_api::LimitName;
 
 use crate::limits::MAX_ERROR_TEXT_BYTES;
 use crate::script_state::ScriptState;
+use crate::typescript::TypeScriptError;
 use crate::{hints, modules, readable};
 
 /// Characters of a source line that are shown to either side of an error.
@@ -17,10 +18,7 @@ pub(crate) fn uncaught<'s>(
     error: v8::Local<'s, v8::Value>,
     message: Option<v8::Local<'s, v8::Message>>,
 ) -> String {
-    let position = message.and_then(|message| {
-        let line = message.get_line_number(scope)?;
-        Some((line, message.get_start_column().checked_add(1)?))
-    });
+    let position = message.and_then(|message| position(scope, message));
     let mut text = plain(scope, error);
     let is_syntax_error = text.starts_with("SyntaxError: ") && !text.contains("\n    at ");
     if is_syntax_error && let Some((line, column)) = position {
@@ -38,11 +36,57 @@ pub(crate) fn with_hint(
 ) -> String {
     // What a script throws may be long; the hint is looked for in what is left of it.
     let text = clipped(text);
-    let hint = hints::hint(&text, source, &state.tools, is_syntax_error);
+    let hint = hints::hint(&text, source, state, is_syntax_error);
     match hint {
         Some(hint) => format!("{text}\nHint: {hint}"),
         None => text,
     }
+}
+
+/// The text of a source that is no JavaScript and cannot be read as TypeScript. `None` when V8's own error,
+/// which is at `position`, tells more.
+pub(crate) fn not_typescript(
+    error: &TypeScriptError,
+    source: &str,
+    position: Option<(usize, usize)>,
+) -> Option<String> {
+    let offset = match error {
+        TypeScriptError::MoreThanTypes { offset, .. } => *offset,
+        // The parser that came further reads the language that the source is in.
+        TypeScriptError::Syntax { offset, .. } => {
+            let place = place(source, *offset);
+            position.is_none_or(|v8| v8 < place).then_some(*offset)?
+        }
+        TypeScriptError::Unreadable { .. } => return Some(format!("SyntaxError: {error}")),
+    };
+    let (line, column) = place(source, offset);
+    let text = with_frame(&format!("SyntaxError: {error}"), source, line, column);
+    Some(match error {
+        TypeScriptError::MoreThanTypes { what, .. } => {
+            format!("{text}\nHint: {}", what.instead())
+        }
+        _ => text,
+    })
+}
+
+/// The line and column, from 1 and in UTF-16 units, of what begins this many bytes from the start.
+fn place(source: &str, offset: usize) -> (usize, usize) {
+    let before = source
+        .get(..source.floor_char_boundary(offset))
+        .unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let in_line = before.get(line_start..).unwrap_or_default();
+    let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+    (line, 1 + in_line.encode_utf16().count())
+}
+
+/// Line and column of a message of V8, from 1.
+pub(crate) fn position(
+    scope: &v8::PinScope<'_, '_>,
+    message: v8::Local<'_, v8::Message>,
+) -> Option<(usize, usize)> {
+    let line = message.get_line_number(scope)?;
+    Some((line, message.get_start_column().checked_add(1)?))
 }
 
 /// The text of a rejection that nobody handled.

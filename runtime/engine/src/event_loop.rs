@@ -10,11 +10,12 @@
 //! Yields and observations do not take part: they happen on other threads and change nothing that
 //! a script can see.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
 use crate::script_state::ScriptState;
-use crate::{errors, modules, timing, tools};
+use crate::{errors, fence, modules, timing, tools};
 
 /// Why a script did not run to its end.
 pub(crate) enum Failed {
@@ -31,6 +32,11 @@ pub(crate) fn run(
     source: &str,
 ) -> Result<(), Failed> {
     check(state)?;
+    let source = match state.world.reads_typescript() {
+        true => fence::without_fence(source),
+        false => Cow::Borrowed(source),
+    };
+    let source = source.as_ref();
     let span = timing::run();
     let mut running = span.enter();
     let promise = evaluate(scope, state, source)?;
@@ -83,7 +89,30 @@ fn evaluate<'s>(
 ) -> Result<v8::Local<'s, v8::Promise>, Failed> {
     v8::tc_scope!(let caught, scope);
     // The span ends here, not with the block.
-    let module = timing::compile(source).in_scope(|| compile(caught, source));
+    let mut module = timing::compile(source).in_scope(|| compile(caught, source));
+    if module.is_none()
+        && state.world.reads_typescript()
+        && let Some(exception) = caught.exception()
+        && is_syntax_error(caught, exception)
+    {
+        let message = caught.message();
+        let position = message.and_then(|message| errors::position(caught, message));
+        let read = timing::typescript(source).in_scope(|| state.world.without_types(source));
+        check(state)?;
+        match read {
+            Ok(text) if text != source => {
+                caught.reset();
+                module = compile(caught, &text);
+            }
+            // V8 refuses what has no types in it, and says why.
+            Ok(_) => {}
+            Err(error) => {
+                if let Some(text) = errors::not_typescript(&error, source, position) {
+                    return Err(Failed::Threw(text));
+                }
+            }
+        }
+    }
     if let Some(module) = module {
         if let Some(text) = unsupported_import(caught, module) {
             return Err(Failed::Threw(errors::with_hint(text, state, source, false)));
@@ -101,6 +130,14 @@ fn evaluate<'s>(
     Err(Failed::Threw(errors::uncaught(
         caught, state, source, exception, message,
     )))
+}
+
+/// Whether V8 could not make sense of a source, as against having no room for it. No script has run that
+/// could have changed how errors look.
+fn is_syntax_error(scope: &mut v8::PinScope<'_, '_>, exception: v8::Local<'_, v8::Value>) -> bool {
+    v8::tc_scope!(let caught, scope);
+    let text = exception.to_string(caught);
+    text.is_some_and(|text| text.to_rust_string_lossy(caught).starts_with("SyntaxError"))
 }
 
 /// Compiles a source as the module of a cell. `None` when an exception is pending.

@@ -1,8 +1,10 @@
 //! What every context has before any script runs.
 
+use code_mode_api::Globals;
+
 use crate::callback::Thrown;
 use crate::script_state::ScriptState;
-use crate::{audio, content, control, output, settled, stored, tools};
+use crate::{audio, content, control, output, settled, stored, tools, web};
 
 /// Globals of V8 that scripts do not get: no shared memory, no WebAssembly, no console.
 const REMOVED: [&str; 4] = ["console", "Atomics", "SharedArrayBuffer", "WebAssembly"];
@@ -61,12 +63,19 @@ fn make_function<'s>(
     Some(function)
 }
 
+/// A context for scripts.
+pub(crate) struct ScriptContext {
+    pub(crate) context: v8::Global<v8::Context>,
+    /// What looks at the second argument of a tool call, where the context has the web's globals.
+    pub(crate) on_call: Option<v8::Global<v8::Function>>,
+}
+
 /// Makes a context with everything that scripts see and nothing else.
 ///
 /// # Panics
 /// When V8 cannot make it, which only a heap bound too small for V8 itself can cause; the keeper
 /// turns that into a failure of the cell.
-pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate) -> v8::Global<v8::Context> {
+pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate, globals: Globals) -> ScriptContext {
     v8::scope!(let scope, isolate);
     let context = v8::Context::new(scope, v8::ContextOptions::default());
     // V8 asks before it compiles a text, which bounds its length; see `isolate.rs`.
@@ -77,7 +86,18 @@ pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate) -> v8::Global<v8::Con
         installed.is_some(),
         "V8 could not make the context of a cell"
     );
-    v8::Global::new(scope, context)
+    let on_call = match globals {
+        Globals::Contract => None,
+        Globals::Web => {
+            let on_call = web::install(scope);
+            assert!(on_call.is_some(), "V8 could not make the web's globals");
+            on_call
+        }
+    };
+    ScriptContext {
+        context: v8::Global::new(scope, context),
+        on_call,
+    }
 }
 
 fn install(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>) -> Option<()> {

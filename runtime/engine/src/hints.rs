@@ -3,6 +3,7 @@
 use code_mode_api::script_name;
 
 use crate::modules;
+use crate::script_state::ScriptState;
 use crate::tool_table::ToolTable;
 
 /// Names that are offered in place of one that is not there.
@@ -18,7 +19,7 @@ const MAX_COMPARED_CHARACTERS: usize = 128;
 pub(crate) fn hint(
     text: &str,
     source: &str,
-    tools: &ToolTable,
+    state: &ScriptState,
     is_syntax_error: bool,
 ) -> Option<String> {
     let first_line = text.lines().next().unwrap_or("");
@@ -30,7 +31,7 @@ pub(crate) fn hint(
         );
     }
     if let Some(name) = missing_tool(first_line) {
-        return Some(nearest(name, tools));
+        return Some(nearest(name, &state.tools));
     }
     // A fence of three backticks may well parse, as template literals one after the other.
     if source.trim_start().starts_with("```") {
@@ -39,7 +40,8 @@ pub(crate) fn hint(
         );
     }
     if is_syntax_error {
-        return syntax_hint(source).map(str::to_owned);
+        let takes_types_out = state.world.reads_typescript();
+        return syntax_hint(source, takes_types_out).map(str::to_owned);
     }
     missing_global(first_line).map(str::to_owned)
 }
@@ -111,6 +113,12 @@ fn missing_global(line: &str) -> Option<&'static str> {
              \"@openai/code_mode\" can be imported",
         ),
         "console" => Some("there is no console; use text(value) for output"),
+        "URL" | "URLSearchParams" | "TextEncoder" | "TextDecoder" | "AbortController"
+        | "structuredClone" | "queueMicrotask" | "atob" | "btoa" | "performance" | "crypto" => {
+            Some(
+                "scripts have the globals of the web only where the host or the exec asks for them",
+            )
+        }
         "process" | "fetch" | "Deno" | "Bun" | "Buffer" | "XMLHttpRequest" => {
             Some("scripts have no file, network or process access; call a tool instead")
         }
@@ -122,8 +130,8 @@ fn missing_global(line: &str) -> Option<&'static str> {
     }
 }
 
-fn syntax_hint(source: &str) -> Option<&'static str> {
-    if looks_like_typescript(source) {
+fn syntax_hint(source: &str, takes_types_out: bool) -> Option<&'static str> {
+    if !takes_types_out && looks_like_typescript(source) {
         return Some("the source looks like TypeScript; send plain JavaScript without types");
     }
     if source.contains("module.exports") || source.contains("require(") {

@@ -6,10 +6,11 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use code_mode_api::LimitName;
+use code_mode_api::{Globals, LimitName};
 
 use crate::buffers::{Account, bounded_allocator};
 use crate::event_loop::{self, Failed};
+use crate::globals::ScriptContext;
 use crate::limits::{HEAP_UNWIND_BYTES, MAX_EVALUATED_SOURCE_BYTES, V8_STACK_BYTES};
 use crate::script_state::ScriptState;
 use crate::tool_table::ToolTable;
@@ -22,7 +23,9 @@ use crate::{Ended, errors, globals, modules, panic_message, platform, rejections
 /// Fields are dropped in their order: the context before the isolate, and the guard, which V8 holds
 /// a pointer to, last.
 pub struct ReadyIsolate {
-    context: v8::Global<v8::Context>,
+    contract: ScriptContext,
+    /// The context with the web's globals, once it is made.
+    web: Option<ScriptContext>,
     isolate: v8::OwnedIsolate,
     guard: Guard,
 }
@@ -107,11 +110,22 @@ impl ReadyIsolate {
         isolate.set_promise_reject_callback(rejections::promise_rejected);
         isolate.set_host_import_module_dynamically_callback(modules::import_dynamically);
         isolate.set_modify_code_generation_from_strings_callback(may_evaluate);
-        let context = globals::make_context(&mut isolate);
+        let contract = globals::make_context(&mut isolate, Globals::Contract);
         Self {
-            context,
+            contract,
+            web: None,
             isolate,
             guard,
+        }
+    }
+
+    /// Makes the context with the web's globals ready, so that a script that wants it need not wait.
+    ///
+    /// # Panics
+    /// When V8 cannot make it, which only a heap bound too small for V8 itself can cause.
+    pub fn prepare_web(&mut self) {
+        if self.web.is_none() {
+            self.web = Some(globals::make_context(&mut self.isolate, Globals::Web));
         }
     }
 
@@ -120,7 +134,7 @@ impl ReadyIsolate {
     /// is never instantiated and never run, and nothing in the context refers to it.
     pub fn compile_ahead(&mut self) {
         const LIKE_MOST: &str = "for (const a of await tools.b({ c: [1] })) text(`${a}`);";
-        v8::scope_with_context!(scope, &mut self.isolate, &self.context);
+        v8::scope_with_context!(scope, &mut self.isolate, &self.contract.context);
         v8::tc_scope!(let caught, scope);
         if event_loop::compile(caught, LIKE_MOST).is_none() {
             tracing::debug!("V8 could not compile ahead of a cell");
@@ -141,12 +155,15 @@ impl ReadyIsolate {
             .add_near_heap_limit_callback(near_heap_limit, self.guard.as_data());
     }
 
-    /// Seeds both of V8's generators of random numbers anew: the isolate's, and the one of the context,
-    /// which is behind `Math.random`. Forked copies of an isolate would all give the same numbers.
+    /// Seeds V8's generators of random numbers anew: the isolate's, and those of the contexts, which are
+    /// behind `Math.random`. Forked copies of an isolate would all give the same numbers.
     pub fn seed(&mut self, seed: i64) {
-        v8::scope_with_context!(scope, &mut self.isolate, &self.context);
-        let context = scope.get_current_context();
-        platform::seed(&context, seed);
+        let contexts = [Some(&self.contract), self.web.as_ref()];
+        for one in contexts.into_iter().flatten() {
+            v8::scope_with_context!(scope, &mut self.isolate, &one.context);
+            let context = scope.get_current_context();
+            platform::seed(&context, seed);
+        }
     }
 
     /// What stops the isolate's script from other threads.
@@ -176,8 +193,19 @@ impl ReadyIsolate {
     fn evaluate(&mut self, world: Rc<dyn World>, tools: ToolTable, source: &str) -> Ended {
         let state = Rc::new(ScriptState::new(Rc::clone(&world), tools));
         self.isolate.set_slot(Rc::clone(&state));
+        if world.globals() == Globals::Web {
+            self.prepare_web();
+        }
+        let of_web = self
+            .web
+            .as_ref()
+            .filter(|_| world.globals() == Globals::Web);
+        let of_script = of_web.unwrap_or(&self.contract);
+        if let Some(on_call) = &of_script.on_call {
+            state.web.look_at_calls(on_call.clone());
+        }
         let result = {
-            v8::scope_with_context!(scope, &mut self.isolate, &self.context);
+            v8::scope_with_context!(scope, &mut self.isolate, &of_script.context);
             let result = event_loop::run(scope, &state, source);
             // Handles must be gone before the isolate is.
             state.drop_handles();

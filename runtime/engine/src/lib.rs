@@ -28,6 +28,7 @@ mod content;
 mod control;
 mod errors;
 mod event_loop;
+mod fence;
 mod globals;
 mod hints;
 mod isolate;
@@ -46,6 +47,8 @@ mod timers;
 pub mod timing;
 mod tool_table;
 mod tools;
+pub mod typescript;
+mod web;
 mod world;
 
 pub use errors::limit_text;

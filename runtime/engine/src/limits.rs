@@ -78,6 +78,10 @@ pub const MAX_JSON_DEPTH: usize = 100;
 /// Rejected promises without a handler that a cell keeps track of. Later ones are not reported.
 pub const MAX_TRACKED_REJECTIONS: usize = 1_000;
 
+/// Decoders of text of one script that are within their input, with `{stream: true}`. One more throws a
+/// RangeError, which the script can catch.
+pub const MAX_OPEN_DECODERS: usize = 1_000;
+
 /// Stack that V8 may use, bytes. Deeper recursion throws a RangeError, which the script can catch.
 pub const V8_STACK_BYTES: usize = 1 << 20;
 

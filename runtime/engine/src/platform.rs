@@ -14,6 +14,16 @@ pub enum Helpers {
     None,
 }
 
+/// Whether V8 makes machine code of scripts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Jit {
+    /// It does, where that is worth it: scripts that compute run many times faster.
+    #[default]
+    On,
+    /// It does not, and needs no memory that can be both written and executed.
+    Off,
+}
+
 /// Why V8 ends the process.
 #[derive(Debug, Clone, Copy)]
 pub enum LastWords<'a> {
@@ -60,7 +70,7 @@ const FLAGS: [&str; 3] = [
 ///
 /// # Errors
 /// When ICU refuses the data that this crate carries for it.
-pub fn set_up(helpers: Helpers) -> Result<(), String> {
+pub fn set_up(helpers: Helpers, jit: Jit) -> Result<(), String> {
     v8::icu::set_common_data_78(deno_core_icudata::ICU_DATA)
         .map_err(|code| format!("ICU refused its data with error {code}"))?;
     let bound = format!("--max-large-page-pool-size={LEFT_LARGE_PAGES_MIB}");
@@ -68,10 +78,15 @@ pub fn set_up(helpers: Helpers) -> Result<(), String> {
         Helpers::Thread => None,
         Helpers::None => Some("--single-threaded"),
     };
+    let interpreted = match jit {
+        Jit::On => None,
+        Jit::Off => Some("--jitless"),
+    };
     let flags = ["v8", &bound]
         .into_iter()
         .chain(FLAGS)
         .chain(single_threaded)
+        .chain(interpreted)
         .map(str::to_owned)
         .collect();
     for flag in v8::V8::set_flags_from_command_line(flags).iter().skip(1) {
@@ -182,7 +197,7 @@ pub(crate) fn with_v8(test: impl FnOnce() + Send) {
     static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
     let mut is_set_up = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if !std::mem::replace(&mut is_set_up, true) {
-        set_up(Helpers::Thread).expect("V8 is set up");
+        set_up(Helpers::Thread, Jit::On).expect("V8 is set up");
     }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()

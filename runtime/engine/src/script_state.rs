@@ -3,6 +3,7 @@
 use crate::rejections::Rejections;
 use crate::timers::Timers;
 use crate::tool_table::ToolTable;
+use crate::web::WebState;
 use crate::world::{StopCause, World};
 use std::cell::{Cell as Number, RefCell};
 use std::collections::HashMap;
@@ -10,7 +11,8 @@ use std::rc::Rc;
 
 /// A tool call whose answer has not come.
 pub(crate) struct PendingCall {
-    pub(crate) resolver: v8::Global<v8::PromiseResolver>,
+    /// `None` once the script has given the call up.
+    pub(crate) resolver: Option<v8::Global<v8::PromiseResolver>>,
     /// Line and column of the call, from 1; 0 when V8 does not know.
     pub(crate) position: (usize, usize),
     /// Index of the tool in the cell's table.
@@ -29,6 +31,7 @@ pub(crate) struct ScriptState {
     pub(crate) rejections: RefCell<Rejections>,
     pub(crate) modules: RefCell<HashMap<String, v8::Global<v8::Module>>>,
     pub(crate) total_tool_calls: Number<u64>,
+    pub(crate) web: WebState,
     next_call: Number<u64>,
     stopping: Number<bool>,
 }
@@ -44,6 +47,7 @@ impl ScriptState {
             rejections: RefCell::default(),
             modules: RefCell::default(),
             total_tool_calls: Number::new(0),
+            web: WebState::default(),
             next_call: Number::new(1),
             stopping: Number::new(false),
         }
@@ -79,5 +83,6 @@ impl ScriptState {
         self.timers.take();
         self.rejections.take();
         self.modules.take();
+        self.web.drop_handles();
     }
 }

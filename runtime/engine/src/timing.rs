@@ -18,6 +18,11 @@ pub(crate) fn compile(source: &str) -> Span {
     debug_span!(target: TARGET, "compile", bytes = source.len())
 }
 
+/// A source that is no JavaScript read as TypeScript; within [`run`].
+pub(crate) fn typescript(source: &str) -> Span {
+    debug_span!(target: TARGET, "typescript", bytes = source.len())
+}
+
 /// One tool call, from the call to the answer's arrival in the script. All of it is waiting, so it
 /// shows as idle time.
 pub(crate) fn tool(name: &str, number: u64) -> Span {

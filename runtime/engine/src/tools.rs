@@ -8,6 +8,7 @@ use crate::callback::{Thrown, guarded, string};
 use crate::json;
 use crate::script_state::{PendingCall, ScriptState};
 use crate::timing;
+use crate::web;
 use crate::world::{StopCause, ToolAnswer, ToolCall};
 
 /// The `tools` object: its properties are looked up in the cell's table when they are first used.
@@ -210,12 +211,16 @@ fn call_tool<'s>(
         if number > limits.total_tool_calls {
             return limit(LimitName::TotalToolCalls, limits.total_tool_calls);
         }
-        state.total_tool_calls.set(number);
         let resolver = v8::PromiseResolver::new(scope).ok_or(Thrown::Pending)?;
         result.set(resolver.get_promise(scope).into());
         let call = state.next_call();
+        if let Some(reason) = web::before_call(scope, state, args.get(1), call)? {
+            resolver.reject(scope, reason).ok_or(Thrown::Pending)?;
+            return Ok(());
+        }
+        state.total_tool_calls.set(number);
         let pending = PendingCall {
-            resolver: v8::Global::new(scope, resolver),
+            resolver: Some(v8::Global::new(scope, resolver)),
             position: position(scope),
             tool: index,
             _span: timing::tool(&tool.name, number),
@@ -240,7 +245,7 @@ fn rejected<'s>(
 ) -> Result<v8::Local<'s, v8::Promise>, Thrown> {
     let resolver = v8::PromiseResolver::new(scope).ok_or(Thrown::Pending)?;
     let call = PendingCall {
-        resolver: v8::Global::new(scope, resolver),
+        resolver: None,
         position: position(scope),
         tool,
         _span: tracing::Span::none(),
@@ -266,7 +271,10 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
     let Some(call) = state.calls.borrow_mut().remove(&answer.call) else {
         return;
     };
-    let resolver = v8::Local::new(scope, &call.resolver);
+    let Some(resolver) = &call.resolver else {
+        return;
+    };
+    let resolver = v8::Local::new(scope, resolver);
     let maximum = usize::try_from(state.world.limits().value_bytes).unwrap_or(usize::MAX);
     let result = answer
         .result
@@ -288,6 +296,7 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
         }
         Err(message) => {
             if let Some(error) = tool_error(scope, state, &call, &message) {
+                add_data(scope, error, &message, maximum);
                 let _ = resolver.reject(scope, error);
             }
         }
@@ -324,6 +333,31 @@ fn tool_error<'s>(
         )?;
     }
     Some(error)
+}
+
+/// Gives the error of a tool whose text is a JSON object the object as `data`, so that a script can look into it.
+fn add_data<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    error: v8::Local<'s, v8::Value>,
+    message: &str,
+    maximum: usize,
+) {
+    let Ok(error) = v8::Local::<v8::Object>::try_from(error) else {
+        return;
+    };
+    if !message.starts_with('{') || message.len() > maximum {
+        return;
+    }
+    // Text that only begins like an object is no failure of anything.
+    v8::tc_scope!(let caught, scope);
+    let Some(data) = json::parse(caught, message) else {
+        caught.reset();
+        return;
+    };
+    if let Some(key) = v8::String::new(caught, "data") {
+        let attributes = v8::PropertyAttribute::DONT_ENUM;
+        let _ = error.define_own_property(caught, key.into(), data, attributes);
+    }
 }
 
 /// `ALL_TOOLS`: names and descriptions, made when a script first looks.

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use code_mode_api::{ContentItem, LimitName, ToolError};
+use code_mode_api::{ContentItem, Globals, LimitName, ToolError};
 
 use crate::limits::EffectiveLimits;
+use crate::typescript::TypeScriptError;
 
 /// Why a script is stopped, from outside or by a helper. The first cause counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,20 @@ pub trait Stop: Send + Sync {
 pub trait World {
     /// The bounds of the cell.
     fn limits(&self) -> &EffectiveLimits;
+
+    /// Which globals the script has.
+    fn globals(&self) -> Globals;
+
+    /// Whether a source that is no JavaScript is tried as TypeScript, and a Markdown fence around it taken
+    /// off.
+    fn reads_typescript(&self) -> bool;
+
+    /// Does [`typescript::without_types`](crate::typescript::without_types) where a source that overflows
+    /// the stack, or takes for ever, does no harm to anything but this cell.
+    ///
+    /// # Errors
+    /// Those of that function, and [`TypeScriptError::Unreadable`] for a source that does that.
+    fn without_types(&self, source: &str) -> Result<String, TypeScriptError>;
 
     /// What stops the script, for callbacks that have no world at hand.
     fn stopper(&self) -> Arc<dyn Stop>;

@@ -12,28 +12,40 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{ContentItem, ToolDefinition, ToolKind};
+use code_mode_api::{ContentItem, Globals, ToolDefinition, ToolKind};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::platform::LastWords;
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World, limit_text,
 };
 
 use crate::channel;
+use crate::confine::Cage;
+use crate::contained;
 use crate::life;
+use crate::probe;
 use crate::stream::{self, STREAM, Stream};
 use crate::wire::{DeathNote, OfferedTool, Run, ToCell, tell};
 
-/// Closes all descriptors but this one, which becomes the stream's.
+/// Closes all descriptors but this one, which becomes the stream's, and where there is no confinement
+/// standard error, to which debuggers' tools report.
 ///
 /// # Errors
 /// When the kernel refuses, after which the process is of no use.
-pub(crate) fn keep_only(stream: OwnedFd) -> io::Result<Stream> {
-    // SAFETY: both calls take descriptors and flags only. Whoever owns the ones that are closed does
+pub(crate) fn keep_only(stream: OwnedFd, cage: &Cage) -> io::Result<Stream> {
+    const FIRST: libc::c_uint = STREAM.cast_unsigned() + 1;
+    const KEPT: libc::c_uint = libc::STDERR_FILENO.cast_unsigned();
+    // SAFETY: these calls take descriptors and flags only. Whoever owns the ones that are closed does
     // not use them again: this process does nothing else from now on.
     let kept = unsafe {
         libc::dup2(stream.as_raw_fd(), STREAM) == STREAM
-            && libc::close_range(STREAM.cast_unsigned() + 1, libc::c_uint::MAX, 0) == 0
+            && if cage.is_open() {
+                libc::close_range(FIRST, KEPT - 1, 0) == 0
+                    && libc::close_range(KEPT + 1, libc::c_uint::MAX, 0) == 0
+            } else {
+                libc::close_range(FIRST, libc::c_uint::MAX, 0) == 0
+            }
     };
     let error = io::Error::last_os_error();
     // It was closed above, by number.
@@ -99,6 +111,8 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
         source,
         limits,
         answer_spin,
+        typescript,
+        globals,
         tools,
         stored,
     } = *run;
@@ -115,6 +129,8 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
     };
     let world = Rc::new(CellWorld {
         limits,
+        typescript,
+        globals,
         stopper: Arc::new(EndOfProcess),
         own: RefCell::default(),
         all_known: stored.is_some(),
@@ -198,6 +214,8 @@ pub(crate) fn leave_last_words(words: LastWords<'_>) {
 /// What the script reaches: all of it over the stream.
 struct CellWorld {
     limits: EffectiveLimits,
+    typescript: bool,
+    globals: Globals,
     stopper: Arc<EndOfProcess>,
     /// What the script has stored.
     own: RefCell<HashMap<String, Arc<str>>>,
@@ -232,6 +250,18 @@ impl World for CellWorld {
         &self.limits
     }
 
+    fn globals(&self) -> Globals {
+        self.globals
+    }
+
+    fn reads_typescript(&self) -> bool {
+        self.typescript
+    }
+
+    fn without_types(&self, source: &str) -> Result<String, TypeScriptError> {
+        contained::read_typescript(source)
+    }
+
     fn stopper(&self) -> Arc<dyn Stop> {
         Arc::clone(&self.stopper) as _
     }
@@ -262,6 +292,9 @@ impl World for CellWorld {
     }
 
     fn load(&self, key: &str) -> Option<Arc<str>> {
+        if let Some(answer) = probe::answer(key) {
+            return Some(answer);
+        }
         if let Some(value) = self.own.borrow().get(key) {
             return Some(Arc::clone(value));
         }

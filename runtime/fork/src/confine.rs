@@ -4,18 +4,24 @@
 //! code that a script might come to run can compute and talk to the host over the one stream, and
 //! nothing else. `docs/security.md` says what this promises and what it does not.
 
+use std::collections::BTreeMap;
+
+use code_mode_engine::platform::Jit;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
     RulesetCreated, Scope,
 };
 use rustix::process::{Resource, Rlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
 
 use crate::control::{Confinement, Setup};
 use crate::stream::STREAM;
 
 /// The newest Landlock that this code knows; a kernel with an older one enforces what it has.
-const LANDLOCK: ABI = ABI::V6;
+pub(crate) const LANDLOCK: ABI = ABI::V6;
 
 /// The calls into the kernel that a cell makes, by their numbers. Each has its reason.
 const ALLOWED: &[libc::c_long] = &[
@@ -33,6 +39,8 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_brk,
     // Locks: with one thread none is ever waited for, but some are tried through the kernel.
     libc::SYS_futex,
+    // Going on with a wait after the process was stopped and continued.
+    libc::SYS_restart_syscall,
     // Clocks, where the kernel does not map them into the process.
     libc::SYS_clock_gettime,
     libc::SYS_gettimeofday,
@@ -92,6 +100,8 @@ pub(crate) struct Cage {
     /// `None` where the kernel lacks it or none is wanted.
     filter: Option<BpfProgram>,
     data_bytes: u64,
+    /// Whether none of it is wanted.
+    open: bool,
 }
 
 impl Cage {
@@ -105,26 +115,22 @@ impl Cage {
             ruleset: None,
             filter: None,
             data_bytes: setup.data_bytes,
+            open: setup.confinement == Confinement::None,
         };
-        if setup.confinement == Confinement::None {
+        if cage.open {
             cage.lacking.push("any confinement, as was asked for");
             return Ok(cage);
         }
-        cage.look_at_landlock();
+        cage.lacking = lacking();
         if seccomp_can_trap() {
-            cage.filter = Some(filter(ALLOWED, SeccompAction::Trap)?);
-            answer_traps();
-        } else {
-            cage.lacking.push("seccomp");
+            cage.filter = Some(filter(ALLOWED, setup.jit)?);
+            on_forbidden_call(forbidden);
         }
         if landlock_version() > 0 {
             cage.ruleset = Some(ruleset()?);
         }
         if setup.confinement == Confinement::Strict && !cage.lacking.is_empty() {
-            return Err(format!(
-                "strict confinement needs what this kernel lacks: {}",
-                cage.lacking.join("; ")
-            ));
+            return Err(strictly_lacking(&cage.lacking));
         }
         Ok(cage)
     }
@@ -134,26 +140,19 @@ impl Cage {
         &self.lacking
     }
 
-    fn look_at_landlock(&mut self) {
-        const LACKING: [(i64, &str); 4] = [
-            (1, "Landlock"),
-            (4, "Landlock for TCP (ABI 4)"),
-            (5, "Landlock for devices (ABI 5)"),
-            (6, "Landlock for signals and abstract sockets (ABI 6)"),
-        ];
-        let version = landlock_version();
-        let lacking = LACKING.iter().find(|(needed, _)| version < *needed);
-        self.lacking.extend(lacking.map(|(_, what)| *what));
+    /// Whether no confinement was asked for.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
     }
 
-    /// Allows the zygote only the calls that it and its children need. One that it makes all the same kills
-    /// it, and another takes its place.
+    /// Allows the zygote only the calls that it and its children need. One that it makes all the same ends
+    /// it, and another takes its place. Children inherit this filter, and name what they were ended for.
     pub(crate) fn lock_zygote_in(&self) -> Result<(), String> {
         if self.filter.is_none() {
             return Ok(());
         }
         let allowed = [ALLOWED, ALLOWED_TO_ZYGOTES].concat();
-        apply(&filter(&allowed, SeccompAction::KillProcess)?)
+        apply(&filter(&allowed, Jit::On)?)
     }
 
     /// Takes all rights to files, sockets and other processes away.
@@ -172,6 +171,10 @@ impl Cage {
 
     /// Sets the bounds of the process and allows it only the calls that it needs.
     pub(crate) fn lock_in(&self) -> Result<(), String> {
+        if self.open {
+            // Sanitizers and debuggers need memory, files and processes of their own.
+            return Ok(());
+        }
         let limits = [
             (Resource::Data, self.data_bytes),
             (Resource::Core, 0),
@@ -205,6 +208,32 @@ fn apply(filter: &BpfProgram) -> Result<(), String> {
         .map_err(|error| format!("Failed to filter the calls of the process: {error}"))
 }
 
+/// What a confinement needs that the kernel lacks.
+pub(crate) fn lacking() -> Vec<&'static str> {
+    const LACKING: [(i64, &str); 4] = [
+        (1, "Landlock"),
+        (4, "Landlock for TCP (ABI 4)"),
+        (5, "Landlock for devices (ABI 5)"),
+        (6, "Landlock for signals and abstract sockets (ABI 6)"),
+    ];
+    let version = landlock_version();
+    let landlock = LACKING.iter().find(|(needed, _)| version < *needed);
+    let seccomp = (!seccomp_can_trap()).then_some("seccomp");
+    landlock
+        .map(|(_, what)| *what)
+        .into_iter()
+        .chain(seccomp)
+        .collect()
+}
+
+/// Why a strict confinement cannot be had.
+pub(crate) fn strictly_lacking(lacking: &[&str]) -> String {
+    format!(
+        "strict confinement needs what this kernel lacks: {}",
+        lacking.join("; ")
+    )
+}
+
 fn ruleset() -> Result<RulesetCreated, String> {
     let made = || {
         Ruleset::default()
@@ -219,15 +248,40 @@ fn ruleset() -> Result<RulesetCreated, String> {
     })
 }
 
-fn filter(allowed: &[libc::c_long], otherwise: SeccompAction) -> Result<BpfProgram, String> {
-    let allowed = allowed.iter().map(|number| (*number, Vec::new())).collect();
-    SeccompFilter::new(allowed, otherwise, SeccompAction::Allow, TargetArch::x86_64)
-        .and_then(BpfProgram::try_from)
-        .map_err(|error| format!("Failed to make the filter of calls: {error}"))
+/// The calls by which memory could become code, and which of their arguments says so.
+const MAPPING: [libc::c_long; 3] = [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect];
+const PROTECTION: u8 = 2;
+
+/// That a call makes no memory code.
+pub(crate) fn makes_no_code() -> Result<SeccompRule, BackendError> {
+    let bit = u64::from(libc::PROT_EXEC.cast_unsigned());
+    let without = SeccompCmpOp::MaskedEq(bit);
+    let condition = SeccompCondition::new(PROTECTION, SeccompCmpArgLen::Dword, without, 0)?;
+    SeccompRule::new(vec![condition])
+}
+
+fn filter(allowed: &[libc::c_long], jit: Jit) -> Result<BpfProgram, String> {
+    let made = || {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+            allowed.iter().map(|number| (*number, Vec::new())).collect();
+        if jit == Jit::Off {
+            for call in MAPPING {
+                rules.insert(call, vec![makes_no_code()?]);
+            }
+        }
+        let filter = SeccompFilter::new(
+            rules,
+            SeccompAction::Trap,
+            SeccompAction::Allow,
+            TargetArch::x86_64,
+        )?;
+        BpfProgram::try_from(filter)
+    };
+    made().map_err(|error| format!("Failed to make the filter of calls: {error}"))
 }
 
 /// The version of the kernel's Landlock; 0 or less where it has none.
-fn landlock_version() -> i64 {
+pub(crate) fn landlock_version() -> i64 {
     const VERSION: libc::c_ulong = 1;
     // SAFETY: with this flag the call reads nothing and gives the version.
     unsafe {
@@ -241,7 +295,7 @@ fn landlock_version() -> i64 {
 }
 
 /// Whether the kernel can tell a process of a call that its filter forbids.
-fn seccomp_can_trap() -> bool {
+pub(crate) fn seccomp_can_trap() -> bool {
     let action = libc::SECCOMP_RET_TRAP;
     // SAFETY: the call reads the one number that it is given a pointer to.
     let result = unsafe {
@@ -255,13 +309,18 @@ fn seccomp_can_trap() -> bool {
     result == 0
 }
 
-/// Has this process, and all that are forked from it, say which call was forbidden before they end.
-fn answer_traps() {
+/// A handler of SIGSYS, which the kernel sends to a process whose filter forbids a call.
+pub(crate) type OnForbiddenCall =
+    extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Has this process, and all that are forked from it, call this when a call was forbidden. The handler
+/// must make only calls that a signal may interrupt.
+pub(crate) fn on_forbidden_call(handler: OnForbiddenCall) {
     // SAFETY: an all-zero sigaction is a valid one, and what is set in it is the handler's address and
-    // flags; the handler makes only calls that a signal may interrupt.
+    // flags.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = forbidden as *const () as usize;
+        action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO;
         libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut());
     }
@@ -271,18 +330,15 @@ fn answer_traps() {
 extern "C" fn forbidden(
     _signal: libc::c_int,
     info: *mut libc::siginfo_t,
-    _context: *mut libc::c_void,
+    context: *mut libc::c_void,
 ) {
-    /// What the kernel writes for SIGSYS, `siginfo_t` of `<bits/types/siginfo_t.h>`.
-    #[repr(C)]
-    struct OfCall {
-        numbers: [libc::c_int; 3],
-        address: *const libc::c_void,
-        call: libc::c_int,
-    }
-    // SAFETY: for SIGSYS the kernel passes a pointer to a siginfo_t with these fields.
-    let call = unsafe { (*info.cast::<OfCall>()).call };
-    let message = crate::wire::last_words(call.into());
+    let call = call_of(info);
+    // SAFETY: the kernel passes a pointer to the context of what was interrupted.
+    let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let third = registers[libc::REG_RDX as usize];
+    // The C library's way to end a process that has found itself broken.
+    let aborts = call == libc::SYS_tgkill && third == i64::from(libc::SIGABRT);
+    let message = crate::wire::last_words(call, aborts);
     // SAFETY: the descriptor is the stream, and `message` is readable for the length that is passed.
     // Whether it was sent changes nothing for this process, which ends.
     unsafe {
@@ -294,4 +350,17 @@ extern "C" fn forbidden(
         );
         libc::_exit(1)
     }
+}
+
+/// The number of the call that was forbidden, from what the kernel says of SIGSYS to its handler.
+pub(crate) fn call_of(info: *const libc::siginfo_t) -> i64 {
+    /// What the kernel writes for SIGSYS, `siginfo_t` of `<bits/types/siginfo_t.h>`.
+    #[repr(C)]
+    struct OfCall {
+        numbers: [libc::c_int; 3],
+        address: *const libc::c_void,
+        call: libc::c_int,
+    }
+    // SAFETY: for SIGSYS the kernel passes a pointer to a siginfo_t with these fields.
+    unsafe { (*info.cast::<OfCall>()).call }.into()
 }

@@ -1,5 +1,6 @@
 //! What host, starter and zygote say to each other over their control channels.
 
+use code_mode_engine::platform::Jit;
 use rustix::process::Pid;
 
 /// What the host tells a zygote first.
@@ -13,6 +14,8 @@ pub(crate) struct Setup {
     pub(crate) data_bytes: u64,
     /// How a cell's process is confined.
     pub(crate) confinement: Confinement,
+    /// Whether V8 makes machine code of scripts.
+    pub(crate) jit: Jit,
 }
 
 /// How the process of a cell is confined.
@@ -62,6 +65,10 @@ impl Setup {
             Confinement::Strict => 1,
             Confinement::None => 2,
         });
+        bytes.push(match self.jit {
+            Jit::On => 1,
+            Jit::Off => 0,
+        });
         bytes
     }
 
@@ -69,10 +76,18 @@ impl Setup {
         let (host, rest) = bytes.split_first_chunk()?;
         let (heap_bytes, rest) = rest.split_first_chunk()?;
         let (data_bytes, rest) = rest.split_first_chunk()?;
-        let confinement = match rest {
-            [0] => Confinement::BestEffort,
-            [1] => Confinement::Strict,
-            [2] => Confinement::None,
+        let &[confinement, jit] = rest else {
+            return None;
+        };
+        let confinement = match confinement {
+            0 => Confinement::BestEffort,
+            1 => Confinement::Strict,
+            2 => Confinement::None,
+            _ => return None,
+        };
+        let jit = match jit {
+            0 => Jit::Off,
+            1 => Jit::On,
             _ => return None,
         };
         Some(Self {
@@ -80,6 +95,7 @@ impl Setup {
             heap_bytes: u64::from_le_bytes(*heap_bytes),
             data_bytes: u64::from_le_bytes(*data_bytes),
             confinement,
+            jit,
         })
     }
 }
@@ -128,16 +144,17 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        for confinement in [
-            Confinement::BestEffort,
-            Confinement::Strict,
-            Confinement::None,
+        for (confinement, jit) in [
+            (Confinement::BestEffort, Jit::On),
+            (Confinement::Strict, Jit::Off),
+            (Confinement::None, Jit::On),
         ] {
             let setup = Setup {
                 host: 7,
                 heap_bytes: 1 << 40,
                 data_bytes: 3,
                 confinement,
+                jit,
             };
             assert_eq!(Setup::decode(&setup.encode()), Some(setup));
         }

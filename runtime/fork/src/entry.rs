@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use crate::probe::{self, Probe};
 use crate::starter::{self, STARTER_NAME, ZYGOTE_NAME};
 use crate::zygote;
 
@@ -20,4 +21,11 @@ pub fn entry() {
     if name.as_bytes() == ZYGOTE_NAME.to_bytes() {
         zygote::main();
     }
+}
+
+/// As [`entry`], for tests of the confinement: the processes of cells answer some keys of `load` by
+/// native code of this program. A program that runs scripts of anybody else calls [`entry`].
+pub fn entry_with_probe(probe: Probe) {
+    probe::set(probe);
+    entry();
 }

@@ -24,9 +24,14 @@
 //! What a process says is not trusted: a message that is none, or one that is too long, is an error
 //! after which the process is to be killed. The confinement is in `confine.rs`.
 
+pub mod attempts;
+mod calls;
 mod cell;
 mod channel;
+mod check;
 mod confine;
+mod confine_host;
+mod contained;
 mod control;
 mod entry;
 mod huge_text;
@@ -34,6 +39,7 @@ mod life;
 mod link;
 mod memory;
 mod nursery;
+mod probe;
 mod starter;
 mod stream;
 mod warm_up;
@@ -41,8 +47,11 @@ mod watch;
 mod wire;
 mod zygote;
 
+pub use calls::KernelCall;
+pub use check::{Checked, Outcome, check_confinement};
+pub use confine_host::{HostNeeds, confine_host};
 pub use control::Confinement;
-pub use entry::entry;
+pub use entry::{entry, entry_with_probe};
 pub use life::{Exit, Process};
 pub use link::{Child, Link, LinkError, LinkReader};
 pub use memory::CellMemory;
@@ -50,5 +59,6 @@ pub use nursery::{
     ABNORMAL_DEATHS_OF_A_ZYGOTE, AGE_OF_A_ZYGOTE, BIRTH_DEADLINE, BIRTHS_OF_A_ZYGOTE, BirthError,
     FIRST_PAUSE, LONGEST_PAUSE, Nursery, NurseryConfig, ORDERED_BIRTHS, ZYGOTE_DEADLINE,
 };
-pub use starter::{Program, Starter};
+pub use probe::Probe;
+pub use starter::{Program, Region, Starter};
 pub use wire::{DeathNote, FromCell, Nonsense, OfferedTool, Run, ToCell};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use code_mode_engine::platform::Jit;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
@@ -56,6 +57,8 @@ pub struct NurseryConfig {
     pub ready: usize,
     /// How cells are confined.
     pub confinement: Confinement,
+    /// Whether V8 makes machine code of scripts.
+    pub jit: Jit,
 }
 
 /// Why there is no process for a cell.
@@ -284,6 +287,7 @@ impl Shared {
             heap_bytes: self.config.heap_bytes,
             data_bytes: self.config.data_bytes,
             confinement: self.config.confinement,
+            jit: self.config.jit,
         };
         channel::send(ours.as_fd(), &setup.encode(), &[])?;
         self.starter.order(theirs.as_fd())?;

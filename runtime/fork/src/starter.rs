@@ -11,12 +11,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, PidfdFlags};
 
 use crate::channel;
 use crate::control::{self, Report};
-use crate::life::{self, Forked};
+use crate::life::{self, Forked, Process};
 
 /// The names under which the program runs as something else than itself, its first argument.
 pub(crate) const STARTER_NAME: &str = "code_mode-starter";
@@ -28,7 +29,24 @@ pub(crate) const CONTROL: i32 = 3;
 const PROGRAM: i32 = 4;
 
 /// What scripts see of the environment: how times and numbers are written.
-const INHERITED: [&str; 4] = ["TZ", "LANG", "LC_ALL", "LC_TIME"];
+const INHERITED: [&str; 4] = [TIME_ZONE, "LANG", LOCALE, "LC_TIME"];
+
+/// The variables by which ICU knows the time zone and the locale.
+const TIME_ZONE: &str = "TZ";
+const LOCALE: &str = "LC_ALL";
+
+/// The same as they were asked for, for the zygote, which looks whether they are in force.
+pub(crate) const WANTED_TIME_ZONE: &str = "CODE_MODE_TIME_ZONE";
+pub(crate) const WANTED_LOCALE: &str = "CODE_MODE_LOCALE";
+
+/// Where scripts believe to be. What is not said is inherited.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Region {
+    /// The name of a time zone, as `Europe/Berlin`.
+    pub time_zone: Option<String>,
+    /// A locale in the way of BCP 47, as `de-DE`.
+    pub locale: Option<String>,
+}
 
 /// The program whose zygotes run the cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +65,8 @@ pub enum Program {
 pub struct Starter {
     /// `None` once it is being dropped.
     control: Option<OwnedFd>,
-    child: Mutex<Child>,
+    /// Known by a descriptor, so that a host that is confined can signal it.
+    process: Option<Process>,
 }
 
 impl Starter {
@@ -56,6 +75,15 @@ impl Starter {
     /// # Errors
     /// When the file cannot be opened or no process can be had.
     pub fn start(program: &Program) -> io::Result<Self> {
+        Self::start_in(program, &Region::default())
+    }
+
+    /// As [`start`](Self::start); the cells' scripts see this region. One that ICU does not know is found
+    /// out by the zygotes, which fail to start then.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_in(program: &Program, region: &Region) -> io::Result<Self> {
         let file = match program {
             Program::ThisOne => File::open("/proc/self/exe"),
             Program::At(path) => File::open(path),
@@ -74,6 +102,15 @@ impl Starter {
             )
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if let Some(time_zone) = &region.time_zone {
+            command.env(TIME_ZONE, time_zone);
+            command.env(WANTED_TIME_ZONE, time_zone);
+        }
+        if let Some(locale) = &region.locale {
+            // The C library's way to write it.
+            command.env(LOCALE, locale.replace('-', "_"));
+            command.env(WANTED_LOCALE, locale);
+        }
         let (control, program) = (theirs.as_raw_fd(), file.as_raw_fd());
         // SAFETY: the closure runs after the fork and before the exec, and only makes calls into the
         // kernel, with descriptors that the parent keeps open until the child has been started.
@@ -81,9 +118,11 @@ impl Starter {
             command.pre_exec(move || place_descriptors(control, program));
         }
         let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
         Ok(Self {
             control: Some(ours),
-            child: Mutex::new(child),
+            process: Some(Process::new(pid, descriptor)),
         })
     }
 
@@ -99,11 +138,7 @@ impl Drop for Starter {
     fn drop(&mut self) {
         // The starter ends when its channel does, or if it cannot, by force.
         drop(self.control.take());
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let ended = child.kill().and_then(|()| child.wait());
-        if let Err(error) = ended {
-            tracing::warn!(%error, "the starter of zygotes was not reaped");
-        }
+        drop(self.process.take());
     }
 }
 

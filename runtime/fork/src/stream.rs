@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -146,6 +148,12 @@ fn sleep(until: Instant) -> Result<bool, Gone> {
         _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => Ok(true),
         _ => Err(Gone),
     }
+}
+
+/// The stream as a socket, for a process that has no messages to say.
+pub(crate) fn as_socket() -> UnixStream {
+    // SAFETY: the descriptor is the stream's, and whoever calls this uses it in no other way.
+    unsafe { UnixStream::from_raw_fd(STREAM) }
 }
 
 /// Sends what `write` appends, and waits until all of it has been taken. A host that is gone ends the

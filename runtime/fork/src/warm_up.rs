@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{CellLimits, ContentItem, ToolDefinition, ToolKind, ToolName};
+use code_mode_api::{CellLimits, ContentItem, Globals, ToolDefinition, ToolKind, ToolName};
 use code_mode_engine::limits::{self, EffectiveLimits};
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
     Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
 };
@@ -43,6 +44,20 @@ await Promise.allSettled([Promise.reject(new Error('e'))]);
 function* g() { yield 1 } [...g()];
 "#;
 
+/// What the zygote does once in the context with the web's globals.
+const WEB: &str = r#"
+const url = new URL('../b?x=1#y', 'https://exämple.org/a/'); url.searchParams.append('z', 'ä');
+text(url.href); text(new URLSearchParams({ a: 1 }).toString());
+text(new TextDecoder().decode(new TextEncoder().encode('ä')));
+text(atob(btoa('a')) + crypto.randomUUID() + performance.now());
+text(structuredClone({ a: [1, new Date(0), new Map([[1, new Set([2])]])] }));
+const controller = new AbortController();
+await Promise.allSettled([tools.warm_up({}, { signal: controller.signal })]); controller.abort();
+await new Promise((done) => queueMicrotask(done)); clearInterval(setInterval(() => {}, 1));
+console.log('%s', 1, { a: 1 });
+delete tools.warm_up;
+"#;
+
 /// What each child does once: what nearly every script does.
 const CELL: &str = r#"
 const all = await Promise.all([1, 2].map(n => tools.warm_up({ n, a: [1] })));
@@ -50,6 +65,19 @@ for (const answer of all) text(`${answer}`);
 text({ a: [1, 2] }); store('k', [1]); load('k'); Math.random();
 text(all.map(x => x * 2).join() + JSON.stringify({ a: JSON.parse('[1]') }));
 delete tools.warm_up;
+"#;
+
+/// Whether scripts see the time zone that was asked for, which `wanted` holds.
+pub(crate) const TIME_ZONE_CHECK: &str = r#"
+const of = (zone) => new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone;
+if (of(wanted) !== of(undefined)) throw new RangeError(`the time zone is ${of(undefined)}, not ${wanted}`);
+"#;
+
+/// The same of the locale.
+pub(crate) const LOCALE_CHECK: &str = r#"
+const of = (locale) => new Intl.NumberFormat(locale).resolvedOptions().locale;
+if (!Intl.NumberFormat.supportedLocalesOf(wanted).length) throw new RangeError(`unknown locale ${wanted}`);
+if (of(wanted) !== of(undefined)) throw new RangeError(`the locale is ${of(undefined)}, not ${wanted}`);
 "#;
 
 /// The tool that it calls.
@@ -60,8 +88,16 @@ const CALLS: u64 = 2;
 
 /// Prepares the zygote's isolate.
 pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
-    run(isolate, ZYGOTE)?;
-    run(isolate, CELL)
+    run(isolate, Globals::Contract, ZYGOTE)?;
+    run(isolate, Globals::Contract, CELL)?;
+    isolate.prepare_web();
+    run(isolate, Globals::Web, WEB)?;
+    run(isolate, Globals::Web, CELL)
+}
+
+/// Runs one of the checks above.
+pub(crate) fn check(isolate: &mut ReadyIsolate, check: &str, wanted: &str) -> Result<(), String> {
+    run(isolate, &format!("const wanted = {wanted:?};{check}"))
 }
 
 /// Prepares a child's copy of it, in its own process: the child plays a cell's whole part.
@@ -70,6 +106,8 @@ pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
         source: CELL.to_owned(),
         limits: limits(),
         answer_spin: Duration::ZERO,
+        typescript: false,
+        globals: Globals::Contract,
         tools: vec![OfferedTool {
             name: TOOL.to_owned(),
             tool_name: tool_name(),
@@ -87,8 +125,9 @@ fn limits() -> EffectiveLimits {
     )
 }
 
-fn run(isolate: &mut ReadyIsolate, source: &str) -> Result<(), String> {
+fn run(isolate: &mut ReadyIsolate, globals: Globals, source: &str) -> Result<(), String> {
     let world = Nowhere {
+        globals,
         limits: limits(),
         calls: RefCell::default(),
         stored: RefCell::default(),
@@ -125,6 +164,7 @@ fn tools() -> Result<ToolTable, String> {
 
 /// A world that leads nowhere: calls are answered with `1` at once, output is dropped.
 struct Nowhere {
+    globals: Globals,
     limits: EffectiveLimits,
     calls: RefCell<VecDeque<ToolAnswer>>,
     stored: RefCell<Option<Arc<str>>>,
@@ -133,6 +173,20 @@ struct Nowhere {
 impl World for Nowhere {
     fn limits(&self) -> &EffectiveLimits {
         &self.limits
+    }
+
+    fn globals(&self) -> Globals {
+        self.globals
+    }
+
+    fn reads_typescript(&self) -> bool {
+        false
+    }
+
+    fn without_types(&self, _source: &str) -> Result<String, TypeScriptError> {
+        Err(TypeScriptError::Unreadable {
+            reason: "scripts of ours have no types".to_owned(),
+        })
     }
 
     fn stopper(&self) -> Arc<dyn Stop> {

@@ -4,7 +4,7 @@
 //! Both sides are of one build, so there are no versions. The host trusts nothing: whatever a process
 //! sends is checked here, and one that speaks nonsense is killed.
 
-use code_mode_api::{ContentItem, ImageDetail, ToolError, ToolName};
+use code_mode_api::{ContentItem, Globals, ImageDetail, ToolError, ToolName};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::{ToolAnswer, ToolCall};
 use std::time::Duration;
@@ -51,6 +51,10 @@ pub struct Run {
     pub limits: EffectiveLimits,
     /// How long the process waits awake for a tool's answer before it sleeps.
     pub answer_spin: Duration,
+    /// Which globals the script has.
+    pub globals: Globals,
+    /// Whether a source that is no JavaScript is tried as TypeScript.
+    pub typescript: bool,
     /// The tools.
     pub tools: Vec<OfferedTool>,
     /// The session's stored values, or `None` when they are many and each is to be asked for.
@@ -342,6 +346,8 @@ impl Run {
             writer.number(number);
         }
         writer.number(micros(self.answer_spin));
+        writer.number(self.typescript.into());
+        writer.number((self.globals == Globals::Web).into());
         writer.number(self.tools.len() as u64);
         for tool in &self.tools {
             writer.text(&tool.name).text(&tool.tool_name.name);
@@ -394,6 +400,11 @@ impl Run {
             stored_value_bytes: reader.number()?,
         };
         let answer_spin = Duration::from_micros(reader.number()?);
+        let typescript = reader.number()? != 0;
+        let globals = match reader.number()? {
+            0 => Globals::Contract,
+            _ => Globals::Web,
+        };
         let mut tools = Vec::new();
         for _ in 0..reader.number()? {
             tools.push(OfferedTool {
@@ -421,6 +432,8 @@ impl Run {
             source: reader.rest()?.to_owned(),
             limits,
             answer_spin,
+            typescript,
+            globals,
             tools,
             stored,
         })
@@ -516,9 +529,8 @@ pub(crate) mod tell {
 
 /// The message for a call that was forbidden, made without memory. A process that aborts sends itself a
 /// signal, which is forbidden as well, and says so.
-pub(crate) fn last_words(call: i64) -> [u8; HEADER_BYTES + 9] {
-    let aborted = [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill].contains(&call);
-    let kind = if aborted {
+pub(crate) fn last_words(call: i64, aborts: bool) -> [u8; HEADER_BYTES + 9] {
+    let kind = if aborts {
         kind::ABORTED
     } else {
         kind::FORBIDDEN

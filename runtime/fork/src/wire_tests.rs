@@ -25,6 +25,8 @@ fn run() -> Run {
         source: "text('ü')".to_owned(),
         limits: EffectiveLimits::of_operator(&CellLimits::default(), 1, 2),
         answer_spin: Duration::from_micros(7),
+        typescript: true,
+        globals: code_mode_api::Globals::Web,
         tools: vec![
             OfferedTool {
                 name: "a".to_owned(),
@@ -142,11 +144,16 @@ fn what_a_cell_says_is_heard() {
 
 #[test]
 fn last_words_that_need_no_memory_are_understood_as_others_are() {
-    for (call, expected) in [
-        (libc::SYS_openat, DeathNote::Forbidden(libc::SYS_openat)),
-        (libc::SYS_tgkill, DeathNote::Aborted),
+    for (call, aborts, expected) in [
+        (
+            libc::SYS_openat,
+            false,
+            DeathNote::Forbidden(libc::SYS_openat),
+        ),
+        (libc::SYS_kill, false, DeathNote::Forbidden(libc::SYS_kill)),
+        (libc::SYS_tgkill, true, DeathNote::Aborted),
     ] {
-        let heard = FromCell::decode(body(&last_words(call))).expect("a message");
+        let heard = FromCell::decode(body(&last_words(call, aborts))).expect("a message");
         assert_eq!(format!("{heard:?}"), format!("Note({expected:?})"));
     }
 }

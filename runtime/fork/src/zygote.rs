@@ -16,7 +16,7 @@ use crate::control::{self, Report, Setup};
 use crate::huge_text;
 use crate::life::{self, Forked};
 use crate::memory;
-use crate::starter::CONTROL;
+use crate::starter::{CONTROL, WANTED_LOCALE, WANTED_TIME_ZONE};
 use crate::warm_up;
 
 /// What the kernel's order of killing adds for a zygote, and for a cell, beside their host.
@@ -63,11 +63,19 @@ pub(crate) fn main() -> ! {
 fn prepare(setup: &Setup) -> Result<(ReadyIsolate, Cage), String> {
     memory::keep_what_is_freed();
     let cage = Cage::new(setup)?;
-    platform::set_up(Helpers::None)?;
+    platform::set_up(Helpers::None, setup.jit)?;
     platform::set_last_words(cell::leave_last_words);
     let mut isolate = ReadyIsolate::new(setup.heap_bytes);
     isolate.compile_ahead();
     warm_up::zygote(&mut isolate)?;
+    for (wanted, check) in [
+        (WANTED_TIME_ZONE, warm_up::TIME_ZONE_CHECK),
+        (WANTED_LOCALE, warm_up::LOCALE_CHECK),
+    ] {
+        if let Ok(wanted) = std::env::var(wanted) {
+            warm_up::check(&mut isolate, check, &wanted)?;
+        }
+    }
     let threads = std::fs::read_dir("/proc/self/task")
         .map_err(|error| format!("Failed to count the threads of the zygote: {error}"))?
         .count();
@@ -141,7 +149,7 @@ fn live(
         true => warm_up::cell(&mut isolate),
         false => Ok(()),
     });
-    let stream = match cell::keep_only(stream) {
+    let stream = match cell::keep_only(stream, cage) {
         Ok(stream) => stream,
         Err(_) => life::end(1),
     };

@@ -226,7 +226,8 @@ impl Cell {
             DelegateAnswer::Notification(result) => {
                 if let Err(error) = result {
                     tracing::warn!(
-                        session = %self.session_id, cell = %self.id, %error,
+                        session = %self.session_id, cell = %self.id,
+                        exec_call = self.exec_call_id, %error,
                         "a notification was not delivered"
                     );
                 }

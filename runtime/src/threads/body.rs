@@ -9,8 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use code_mode_api::{ContentItem, ToolDefinition};
+use code_mode_api::{ContentItem, Globals, ToolDefinition};
 use code_mode_engine::limits::EffectiveLimits;
+use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, World};
 
 use crate::cell::Cell;
@@ -21,6 +22,7 @@ use crate::reach::Reach;
 use crate::store::{Snapshot, Writes};
 use crate::threads::inbox::Inbox;
 use crate::threads::keeper::{self, Order};
+use crate::threads::typescript;
 use crate::timing;
 
 /// Makes an isolate, waits for its one job, runs it, disposes of it all.
@@ -159,6 +161,18 @@ struct ThreadWorld {
 impl World for ThreadWorld {
     fn limits(&self) -> &EffectiveLimits {
         &self.cell.limits
+    }
+
+    fn globals(&self) -> Globals {
+        self.cell.globals
+    }
+
+    fn reads_typescript(&self) -> bool {
+        self.cell.runtime.config.typescript
+    }
+
+    fn without_types(&self, source: &str) -> Result<String, TypeScriptError> {
+        typescript::read(source, || self.stop_cause().is_some())
     }
 
     fn stopper(&self) -> Arc<dyn Stop> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use code_mode_engine::panic_message;
-use code_mode_engine::platform::{self, Helpers};
+use code_mode_engine::platform::{self, Helpers, Jit};
 
 use crate::cell::Cell;
 
@@ -63,7 +63,7 @@ pub(crate) fn order(order: Order) {
 }
 
 fn keep(orders: &mpsc::Receiver<Order>) {
-    let result = V8.get_or_init(|| platform::set_up(Helpers::Thread));
+    let result = V8.get_or_init(|| platform::set_up(Helpers::Thread, Jit::On));
     drop(V8_READY.0.lock().unwrap_or_else(PoisonError::into_inner));
     V8_READY.1.notify_all();
     for order in orders {

@@ -5,3 +5,4 @@ mod body;
 pub(crate) mod inbox;
 pub(crate) mod keeper;
 pub(crate) mod pool;
+pub(crate) mod typescript;

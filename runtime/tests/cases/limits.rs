@@ -640,3 +640,45 @@ fn a_request_lowers_bounds_and_never_raises_them() {
     assert_eq!(effective.output_items, 1);
     assert_eq!(effective.output_bytes, limits::DEFAULT_OUTPUT_BYTES);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_too_much_for_the_parser_of_typescript_ends_its_cell_alone() {
+    let fixture = fixture(RuntimeConfig::default()).await;
+    let deep = format!("let a: T = {}", "[".repeat(100_000));
+    let (error, _) = run_limited(&fixture, &deep, |_| {}).await;
+    let expect = "SyntaxError: the source could not be read as TypeScript: it is nested too deeply";
+    assert_eq!(error, expect);
+
+    // Each of these is read both as arguments of a type and as comparisons, and so all that follows.
+    let slow = format!("let a: T; {}", "(a=f<".repeat(100));
+    let second = Duration::from_secs(1);
+    let (error, _) = run_limited(&fixture, &slow, |limits| limits.cpu_time = Some(second)).await;
+    if crate::FORKED {
+        assert_eq!(error, limit_text(LimitName::CpuTimeMs, 1_000));
+    } else {
+        let starts = "SyntaxError: the source could not be read as TypeScript: it takes ";
+        assert!(error.starts_with(starts), "{error}");
+    }
+
+    let (error, texts) = run_limited(&fixture, "const a: number = 1; text(a)", |_| {}).await;
+    assert_eq!((error.as_str(), texts), ("", vec!["1".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_may_have_sources_run_as_they_are() {
+    let fixture = fixture(RuntimeConfig {
+        typescript: false,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let (error, _) = run_limited(&fixture, "const a: number = 1", |_| {}).await;
+    assert!(
+        error.contains("Hint: the source looks like TypeScript"),
+        "{error}"
+    );
+    let (error, _) = run_limited(&fixture, "```js\ntext(1)\n```", |_| {}).await;
+    assert!(
+        error.contains("Hint: the source begins with a Markdown fence"),
+        "{error}"
+    );
+}

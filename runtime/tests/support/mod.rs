@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use code_mode_runtime::{
-    Cells, Confinement, Forked, Program, Runtime, RuntimeConfig, Starter, Supervisor,
+    Cells, Confinement, Forked, Jit, Program, Runtime, RuntimeConfig, Starter, Supervisor,
 };
 
 /// A runtime of this configuration, whose cells run where the test wants them. With processes of their
@@ -23,5 +23,6 @@ pub fn forked(confinement: Confinement) -> Cells {
     Cells::Forks(Forked {
         starter: Arc::new(starter),
         confinement,
+        jit: Jit::On,
     })
 }

@@ -1,6 +1,6 @@
 //! Who may use what: the invariants of ARCHITECTURE.md about packages, as far as a file's text shows them.
 
-use crate::{SourceFile, Violation};
+use crate::file::{SourceFile, Violation};
 
 /// A name that only some folders may use.
 struct Reserved {
@@ -17,7 +17,7 @@ struct Reserved {
 const RUST: [Reserved; 3] = [
     Reserved {
         needles: &["io::stdin(", "io::stdout(", "io::stderr("],
-        allowed: &["host/", "client/src/bin/", "client/cli/"],
+        allowed: &["host/", "client/overhead/", "client/cli/"],
         scope: &[],
         advice: "only the host and the command line touch standard streams; use `tracing`, or take a reader or writer",
     },
@@ -105,10 +105,11 @@ pub(crate) fn check_build(file: &SourceFile) -> Vec<Violation> {
 }
 
 /// The packages that ARCHITECTURE.md describes.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "client",
     "client/cli",
     "client/embed",
+    "client/mcp",
     "host",
     "protocol",
     "runtime",
@@ -138,7 +139,7 @@ pub(crate) fn check_documents(files: &[SourceFile]) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages;
+    use crate::file::messages;
 
     fn rust(path: &str, line: &str) -> usize {
         check_rust(&SourceFile::new(path, line)).len()
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(check_documents(&[]).len(), 2);
         let architecture = SourceFile::new(
             "ARCHITECTURE.md",
-            "`client` `client/cli` `client/embed` `host` `protocol` `runtime`\n",
+            "`client` `client/cli` `client/embed` `client/mcp` `host` `protocol` `runtime`\n",
         );
         let found = check_documents(&[SourceFile::new("README.md", ""), architecture]);
         assert_eq!(

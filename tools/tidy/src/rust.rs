@@ -1,6 +1,6 @@
 //! Rules for Rust sources that clippy has no lint for.
 
-use crate::{SourceFile, Violation};
+use crate::file::{SourceFile, Violation};
 
 /// The longest file, in lines.
 const MAX_LINES: usize = 800;
@@ -70,7 +70,7 @@ pub(crate) fn check(file: &SourceFile) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages;
+    use crate::file::messages;
 
     fn found(path: &str, text: &str) -> Vec<String> {
         messages(&check(&SourceFile::new(path, text)))

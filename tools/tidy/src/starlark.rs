@@ -1,6 +1,6 @@
 //! The part of buildifier's rules that our Starlark could break: layout, order, documentation.
 
-use crate::{SourceFile, Violation};
+use crate::file::{SourceFile, Violation};
 
 /// The longest BUILD file of a Rust package, in lines: what is common to all of them belongs into the macro.
 const MAX_BUILD_LINES: usize = 40;
@@ -174,7 +174,7 @@ fn order(file: &SourceFile) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages;
+    use crate::file::messages;
 
     fn found(path: &str, text: &str) -> Vec<String> {
         messages(&check(&SourceFile::new(path, text)))

@@ -1,6 +1,6 @@
 //! Rules for every text file.
 
-use crate::{SourceFile, Violation};
+use crate::file::{SourceFile, Violation};
 
 /// Marks of unfinished work. Written in halves, so that this file does not break its own rule.
 const UNFINISHED: [&str; 3] = [
@@ -52,7 +52,7 @@ pub(crate) fn check(file: &SourceFile) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages;
+    use crate::file::messages;
 
     fn found(path: &str, text: &str) -> Vec<String> {
         messages(&check(&SourceFile::new(path, text)))

@@ -4,10 +4,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::SourceFile;
+use crate::file::SourceFile;
 
 /// Folders that tools write and that are not checked in, wherever they are.
-const SKIPPED: [&str; 5] = [".git", ".cargo", "target", "node_modules", "dist"];
+const SKIPPED: [&str; 4] = [".git", ".cargo", "target", "node_modules"];
+
+/// The same in one place: what the compiler of TypeScript writes. Other folders of this name are ours.
+const SKIPPED_PATH: &str = "client/typescript/dist";
 
 /// The start of the names of Bazel's links in the root of the workspace.
 const BAZEL_LINK: &str = "bazel-";
@@ -31,7 +34,7 @@ fn visit(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> io::Result
         let kind = entry
             .file_type()
             .map_err(|error| naming(&entry.path(), &error))?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) && path != SKIPPED_PATH {
             visit(&entry.path(), &format!("{path}/"), files)?;
         } else if kind.is_file() && !path.starts_with(BAZEL_LINK) {
             let bytes = fs::read(entry.path()).map_err(|error| naming(&entry.path(), &error))?;
@@ -58,7 +61,14 @@ mod tests {
     fn folders_of_tools_links_and_binary_data_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for path in ["b/c.rs", "a.md", "target/x.rs", "b/.git/y.rs"] {
+        for path in [
+            "b/c.rs",
+            "a.md",
+            "target/x.rs",
+            "b/.git/y.rs",
+            "dist/d.md",
+            "client/typescript/dist/e.js",
+        ] {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), path).unwrap();
         }
@@ -69,7 +79,7 @@ mod tests {
             .into_iter()
             .map(|file| file.path)
             .collect();
-        assert_eq!(paths, ["a.md", "b/c.rs"]);
+        assert_eq!(paths, ["a.md", "b/c.rs", "dist/d.md"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! name another program under test than the one that was built with these tests.
 
 mod arguments;
+mod mcp;
 mod order;
 mod repl;
 mod run;

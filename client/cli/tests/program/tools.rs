@@ -19,6 +19,7 @@ fn a_healthy_host_passes_every_check() {
         "host program",
         "version",
         "sandbox",
+        "confinement",
         "handshake",
         "capabilities",
         "start-up",

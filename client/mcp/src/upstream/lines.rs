@@ -107,7 +107,7 @@ impl<R: AsyncRead + Unpin + Send> LineTransport<R> {
                         return None;
                     }
                 };
-                let end = available.iter().position(|&byte| byte == b'\n');
+                let end = memchr::memchr(b'\n', available);
                 let part = available
                     .get(..end.unwrap_or(available.len()))
                     .unwrap_or_default();
@@ -257,9 +257,18 @@ struct IdScanner {
 }
 
 impl IdScanner {
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+    fn add(&mut self, mut bytes: &[u8]) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            // A long text is passed over at once: only its end and what is escaped in it count.
+            if self.in_string && !self.escaped && self.depth > 1 {
+                let next = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+                if next > 0 {
+                    bytes = bytes.get(next..).unwrap_or_default();
+                    continue;
+                }
+            }
             self.step(byte);
+            bytes = rest;
         }
     }
 

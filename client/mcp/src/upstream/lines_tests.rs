@@ -14,12 +14,14 @@ fn leaked(text: String) -> &'static [u8] {
 
 #[track_caller]
 fn check_id(text: &str, expected: Option<NumberOrString>) {
-    let mut scanner = IdScanner::default();
-    // Byte by byte, since a line comes in parts of any length.
-    for byte in text.as_bytes() {
-        scanner.add(&[*byte]);
+    // A line comes in parts of any length.
+    for length in [1, 2, 3, 7, text.len()] {
+        let mut scanner = IdScanner::default();
+        for part in text.as_bytes().chunks(length) {
+            scanner.add(part);
+        }
+        assert_eq!(scanner.id(), expected, "{text} by {length}");
     }
-    assert_eq!(scanner.id(), expected, "{text}");
 }
 
 #[test]
@@ -34,6 +36,10 @@ fn the_id_of_an_answer_is_found_wherever_it_stands() {
         seven.clone(),
     );
     check_id(r#"{"result":"\"id\":8, } {","id":7}"#, seven);
+    check_id(
+        r#"{"result":["\\\\","\\\"}",{"id":8}],"id":7}"#,
+        Some(NumberOrString::Number(7)),
+    );
     let text = Some(NumberOrString::String("a\"b".into()));
     check_id(r#"{"id":"a\"b","result":1}"#, text);
     check_id(r#"{"result":{"id":8}}"#, None);

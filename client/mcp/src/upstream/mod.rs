@@ -20,6 +20,7 @@ use crate::config::ServerSpec;
 pub use connect::ProgressSink;
 pub use lines::{FLOOD_WINDOW, MAX_MESSAGE_BYTES, MAX_UNASKED_MESSAGES};
 pub use list::ServerTool;
+pub use process::shown;
 pub use server::{
     FIRST_PAUSE, MAX_CALLS, MAX_PAUSE, MAX_WAITED_PAUSE, STABLE_AFTER, Server, Snapshot, Status,
 };

@@ -182,10 +182,7 @@ async fn keep_lines(stream: impl AsyncRead + Unpin, words: &LastWords) {
         let mut limited = (&mut reader).take(KEPT_LINE_BYTES as u64 + 1);
         match limited.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => {
-                words.add(&line);
-                tracing::debug!(line = %String::from_utf8_lossy(&line).trim_end(), "an MCP server says");
-            }
+            Ok(_) => words.add(&line),
         }
     }
 }

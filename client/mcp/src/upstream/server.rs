@@ -408,8 +408,14 @@ impl Server {
                 _ = &mut over => lost = Some("its connection was closed".to_owned()),
                 () = self.shutdown.cancelled() => ended_by_us = true,
                 () = ears.tools_changed.notified() => {
-                    tokio::time::sleep(SETTLE).await;
-                    match self.list_until(&peer, Instant::now() + self.spec.start_timeout).await {
+                    let listed = tokio::select! {
+                        listed = self.list_again(&peer) => listed,
+                        () = self.shutdown.cancelled() => {
+                            ended_by_us = true;
+                            continue;
+                        }
+                    };
+                    match listed {
                         Ok(list) => {
                             self.set_tools(list);
                             self.changed.send_modify(|version| *version += 1);
@@ -483,6 +489,12 @@ impl Server {
             )),
             Err(_) => Err("it has not listed its tools in time".to_owned()),
         }
+    }
+
+    async fn list_again(&self, peer: &Peer<RoleClient>) -> Result<list::ToolList, String> {
+        tokio::time::sleep(SETTLE).await;
+        self.list_until(peer, Instant::now() + self.spec.start_timeout)
+            .await
     }
 
     fn explained(&self, cause: &str, words: Option<String>) -> String {

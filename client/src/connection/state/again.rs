@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Outcome, SessionPhase, State};
-use crate::error::HostError;
+use code_mode_protocol::WireError;
 
 /// The pause before the driver asks for the second time (100 ms); each further one doubles it.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ impl State {
         &mut self,
         session: &Arc<str>,
         cell: &Arc<str>,
-        error: &HostError,
+        error: &WireError,
         now: Instant,
     ) {
         let Some(entry) = self.cell_mut(session, cell) else {
@@ -77,10 +77,11 @@ impl State {
     pub(super) fn close_refused(
         &mut self,
         session: &Arc<str>,
-        error: &HostError,
+        error: &WireError,
         now: Instant,
     ) -> Outcome<()> {
-        if error.code.as_deref() == Some(SHUT_DOWN) {
+        let code = error.details.as_ref().map(|details| details.code.as_str());
+        if code == Some(SHUT_DOWN) {
             return self.forget_session(session);
         }
         let Some(entry) = self.sessions.get_mut(session) else {
@@ -96,7 +97,7 @@ impl State {
         Ok(())
     }
 
-    fn ask_again(&mut self, wanted: Wanted, tries: u32, error: &HostError, now: Instant) {
+    fn ask_again(&mut self, wanted: Wanted, tries: u32, error: &WireError, now: Instant) {
         if tries >= MAX_TRIES {
             tracing::warn!(?wanted, %error, "the host refuses again and again to end it");
             return;

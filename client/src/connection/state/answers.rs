@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use code_mode_protocol::WireError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -10,16 +11,16 @@ use super::{
 };
 use crate::connection::events::{Answer, Handover, Observed, Reply, RequestId, answer};
 use crate::connection::ticket::Ticket;
-use crate::convert;
-use crate::error::{CallError, HostError};
+use crate::error::CallError;
 use crate::generation::is_number;
+use crate::messages;
 use code_mode_api::CellResponse;
 
 impl State {
     pub(super) fn response(
         &mut self,
         id: RequestId,
-        result: Result<Answer, HostError>,
+        result: Result<Answer, WireError>,
         now: Instant,
     ) -> Outcome<()> {
         let Some(entry) = self.leave(id) else {
@@ -116,7 +117,7 @@ impl State {
     pub(super) fn initial_response(
         &mut self,
         id: RequestId,
-        result: Result<CellResponse, HostError>,
+        result: Result<CellResponse, WireError>,
         now: Instant,
     ) -> Outcome<()> {
         match self.leave(id).map(|entry| entry.call) {
@@ -202,7 +203,7 @@ impl State {
     }
 
     /// An observation has ended without a response.
-    fn unobserved(&mut self, observation: Observation, error: Option<HostError>, now: Instant) {
+    fn unobserved(&mut self, observation: Observation, error: Option<WireError>, now: Instant) {
         let Observation {
             session,
             cell,
@@ -338,7 +339,7 @@ impl State {
             session: Arc::clone(session),
             reply: None,
         };
-        self.send_own(call, |id| convert::shutdown_frame(id, session), now)
+        self.send_own(call, |id| messages::shutdown_frame(id, session), now)
     }
 }
 

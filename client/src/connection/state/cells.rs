@@ -12,8 +12,8 @@ use super::{
     closed, violation,
 };
 use crate::connection::events::{Effect, Observed, Reply, RequestId};
-use crate::convert;
 use crate::error::CallError;
+use crate::messages;
 
 /// Responses that are kept for a next observer because theirs had gone; past this the oldest is
 /// dropped, and a wait for its cell says that the cell has finished.
@@ -243,7 +243,7 @@ impl State {
             cell: Arc::clone(cell),
             reply: None,
         };
-        self.send_own(call, |id| convert::terminate_frame(id, session, cell), now)
+        self.send_own(call, |id| messages::terminate_frame(id, session, cell), now)
     }
 
     pub(super) fn session_gone(&mut self, session: &Arc<str>, now: Instant) -> Outcome<()> {

@@ -7,8 +7,8 @@ use code_mode_api::{CancellationSignal, Notification, ToolInvocation};
 
 use super::{Outcome, State, violation};
 use crate::connection::events::{Effect, NotifyRequest, ToolRequest};
-use crate::convert;
 use crate::generation::outer_cell_id;
+use crate::messages;
 
 /// What a script hears whose cell has no owner any more.
 pub(super) const NOBODY_WAITS: &str = "nobody waits for this cell any more";
@@ -270,7 +270,7 @@ impl State {
 
     /// Answers a delegate request with an error, without asking the delegate.
     pub(super) fn refuse(&mut self, id: i64, message: &str) -> Outcome<()> {
-        let bytes = convert::delegate_error_frame(id, message)?;
+        let bytes = messages::delegate_error_frame(id, message)?;
         self.push_own(bytes, None);
         Ok(())
     }

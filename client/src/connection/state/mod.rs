@@ -55,10 +55,10 @@ use super::events::{
     RequestId, answer,
 };
 use crate::config::{ConnectionLimits, Deadlines};
-use crate::convert;
 use crate::delegate::Delegate;
 use crate::error::{CallError, ConnectionFailure};
 use crate::generation::outer_cell_id;
+use crate::messages;
 use crate::process::Exit;
 use crate::provider::Place;
 use again::Again;
@@ -572,7 +572,7 @@ impl State {
     }
 
     fn send_cancel(&mut self, id: RequestId) -> Outcome<()> {
-        let bytes = convert::cancel_frame(id)?;
+        let bytes = messages::cancel_frame(id)?;
         self.push_own(bytes, None);
         Ok(())
     }

@@ -3,5 +3,6 @@
 mod bounds;
 mod calls;
 mod cells;
+mod extensions;
 mod sessions;
 mod support;

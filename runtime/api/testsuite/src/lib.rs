@@ -72,6 +72,8 @@ macro_rules! data_cases {
             notifications_arrive_before_the_result
             a_blank_notification_throws
             removed_globals_are_absent_and_helpers_present
+            typescript_runs_without_its_types
+            a_fence_around_the_source_is_taken_off
             intl_has_full_data
             one_cell_sees_nothing_of_anothers_globals
             helpers_work_after_every_global_is_overwritten
@@ -87,6 +89,7 @@ macro_rules! data_cases {
             thrown_strings_are_the_error_text_itself
             syntax_errors_show_line_and_caret
             common_mistakes_get_a_hint
+            typescript_that_cannot_be_run_says_why
             an_error_in_a_timer_ends_the_cell
             forgotten_rejections_are_reported
             handled_rejections_are_not_reported
@@ -94,6 +97,7 @@ macro_rules! data_cases {
             tools_get_their_own_name_and_json_input
             tool_results_arrive_as_values
             failed_tools_reject_with_an_error
+            structured_tool_errors_reach_the_script
             tool_calls_run_concurrently_and_are_numbered
             missing_tools_get_v8s_error_and_the_nearest_names
             all_tools_lists_normalised_names

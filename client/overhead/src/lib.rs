@@ -1,6 +1,18 @@
-//! Measures what an exec costs, for any hosts of the protocol, through the client library.
+//! What an exec costs through the client library, for any hosts of the protocol.
 //!
+//! # Purpose
+//! The program `exec_overhead`: the scenarios of `code_mode_benchsuite` over host processes. It is a
+//! package of its own, so that nobody who uses the client has the measuring with it.
 //! `docs/performance.md` says how to read the table, `--help` how to choose what is measured.
+//!
+//! # Life cycle
+//! [`main`] carries out one command line; each sample starts hosts of its own and ends them.
+//!
+//! # Threads
+//! Those of the suite and of the client.
+//!
+//! # Limits
+//! Those that the command line gives.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -67,7 +79,8 @@ fn default_host() -> Option<OsString> {
     })
 }
 
-fn main() -> ExitCode {
+/// Carries out the command line of this process, and gives its exit status.
+pub fn main() -> ExitCode {
     let program = Program::Hosts {
         default_host: default_host(),
     };

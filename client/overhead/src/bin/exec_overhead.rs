@@ -1,0 +1,7 @@
+//! The program `exec_overhead`; see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    code_mode_overhead::main()
+}

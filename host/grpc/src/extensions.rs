@@ -1,0 +1,112 @@
+//! The calls that our hosts offer beside the contract.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use code_mode_api::waist::{Answer, Ask};
+use code_mode_api::{CellLimits, RawJson};
+use code_mode_grpc::extensions as v1;
+use code_mode_grpc::extensions::code_mode_extensions_server::CodeModeExtensions;
+use code_mode_grpc::prost::Message;
+use code_mode_grpc::prost::bytes::Bytes;
+use code_mode_grpc::tonic::{Request, Response, Status};
+use code_mode_grpc::{CELL_LIMITS_METADATA, tonic};
+use tokio::sync::oneshot;
+
+use crate::asks::Asker;
+use crate::check;
+use crate::door::Door;
+use crate::session::{DoorSession, Effect};
+
+/// What this door has beside the contract, under the names of V1 frames.
+const CAPABILITIES: [&str; 3] = [
+    "code_mode/limits-v1",
+    "code_mode/store-v1",
+    "code_mode/errors-v1",
+];
+
+#[tonic::async_trait]
+impl CodeModeExtensions for Door {
+    async fn describe(
+        &self,
+        _: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeResponse>, Status> {
+        let capabilities = CAPABILITIES.map(ToOwned::to_owned).into();
+        Ok(Response::new(v1::DescribeResponse { capabilities }))
+    }
+
+    async fn export_store(
+        &self,
+        request: Request<v1::ExportStoreRequest>,
+    ) -> Result<Response<v1::ExportStoreResponse>, Status> {
+        let session = self.find(&request, &request.get_ref().session_id)?;
+        match ask(&session, Ask::ExportStore).await? {
+            Answer::Store(values) => {
+                let values = values.into_iter().map(stored).collect();
+                Ok(Response::new(v1::ExportStoreResponse { values }))
+            }
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn import_store(
+        &self,
+        request: Request<v1::ImportStoreRequest>,
+    ) -> Result<Response<v1::ImportStoreResponse>, Status> {
+        let session = self.find(&request, &request.get_ref().session_id)?;
+        let values = request
+            .into_inner()
+            .values
+            .into_iter()
+            .map(|value| Ok((value.key, check::json("stored value", &value.value_json)?)))
+            .collect::<Result<BTreeMap<String, RawJson>, Status>>()?;
+        match ask(&session, Ask::ImportStore(values)).await? {
+            Answer::Done => Ok(Response::new(v1::ImportStoreResponse {})),
+            _ => Err(wrong_answer()),
+        }
+    }
+}
+
+fn stored((key, value): (String, RawJson)) -> v1::StoredValue {
+    let json: Box<str> = value.into();
+    v1::StoredValue {
+        key,
+        value_json: Bytes::from(String::from(json).into_bytes()),
+    }
+}
+
+async fn ask(session: &DoorSession, asked: Ask) -> Result<Answer, Status> {
+    let (answer, answered) = oneshot::channel();
+    session.change(|state, effects| {
+        let ask = state.asks.begin(Asker::Store { answer })?;
+        effects.push(Effect::ask(ask, asked));
+        Ok::<_, Status>(())
+    })?;
+    let closed = || Status::aborted("code-mode session is closed");
+    answered.await.map_err(|_| closed())?
+}
+
+fn wrong_answer() -> Status {
+    Status::internal("the session gave an answer that was not asked for")
+}
+
+/// The bounds that an `Execute` asks for its cell; none where it carries none.
+pub(crate) fn cell_limits<T>(request: &Request<T>) -> Result<CellLimits, Status> {
+    let Some(value) = request.metadata().get_bin(CELL_LIMITS_METADATA) else {
+        return Ok(CellLimits::default());
+    };
+    let invalid = || Status::invalid_argument(format!("invalid metadata {CELL_LIMITS_METADATA}"));
+    let bytes = value.to_bytes().map_err(|_| invalid())?;
+    let limits = v1::CellLimits::decode(bytes).map_err(|_| invalid())?;
+    Ok(CellLimits {
+        heap_bytes: limits.heap_bytes,
+        external_bytes: limits.external_bytes,
+        cpu_time: limits.cpu_time_ms.map(Duration::from_millis),
+        wall_time: limits.wall_time_ms.map(Duration::from_millis),
+        output_bytes: limits.output_bytes,
+        output_items: limits.output_items,
+        open_tool_calls: limits.open_tool_calls,
+        total_tool_calls: limits.total_tool_calls,
+        timers: limits.timers,
+    })
+}

@@ -1,0 +1,137 @@
+//! What our hosts offer beside the contract.
+
+use std::time::Duration;
+
+use code_mode_api::waist::{Answer, Ask};
+use code_mode_api::{LimitName, SessionError};
+use code_mode_grpc::extensions as ours;
+use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
+use code_mode_grpc::prost::Message;
+use code_mode_grpc::tonic::metadata::MetadataValue;
+use code_mode_grpc::tonic::{Code, Request};
+use code_mode_grpc::{CELL_LIMITS_METADATA, ERROR_CODE_METADATA};
+
+use crate::support::{Fixture, refusal};
+
+fn stored(key: &str, json: &'static str) -> ours::StoredValue {
+    ours::StoredValue {
+        key: key.to_owned(),
+        value_json: json.as_bytes().into(),
+    }
+}
+
+#[tokio::test]
+async fn stored_values_go_out_and_in() {
+    let mut fixture = Fixture::new().await;
+    // A session is its connection's alone, so both services share one.
+    let channel = fixture.channel().await;
+    let mut client = crate::support::Client::new(channel.clone());
+    let mut extensions = CodeModeExtensionsClient::new(channel);
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+
+    let described = extensions.describe(ours::DescribeRequest {}).await;
+    let described = described.expect("it says what there is").into_inner();
+    assert!(
+        described
+            .capabilities
+            .contains(&"code_mode/store-v1".to_owned())
+    );
+
+    let import = ours::ImportStoreRequest {
+        session_id: lease.id.clone(),
+        values: vec![stored("a", "1"), stored("b", "\"two\"")],
+    };
+    let (imported, values) = tokio::join!(extensions.import_store(import), async {
+        let (ask, Ask::ImportStore(values)) = session.asked().await else {
+            panic!("it asks for something else");
+        };
+        session.answer(ask, Ok(Answer::Done));
+        values
+    });
+    imported.expect("it is stored");
+    assert_eq!(values["b"].get(), "\"two\"");
+
+    let export = ours::ExportStoreRequest {
+        session_id: lease.id.clone(),
+    };
+    let (exported, ()) = tokio::join!(extensions.export_store(export), async {
+        let (ask, Ask::ExportStore) = session.asked().await else {
+            panic!("it asks for something else");
+        };
+        session.answer(ask, Ok(Answer::Store(values)));
+    });
+    let exported = exported.expect("it is read").into_inner();
+    assert_eq!(
+        exported.values,
+        [stored("a", "1"), stored("b", "\"two\"")],
+        "in the order of their keys"
+    );
+
+    let no_json = ours::ImportStoreRequest {
+        session_id: lease.id.clone(),
+        values: vec![stored("a", "{")],
+    };
+    let (code, message) = refusal(extensions.import_store(no_json).await);
+    assert_eq!(code, Code::InvalidArgument, "{message}");
+    let unknown = ours::ExportStoreRequest {
+        session_id: "7b6a2d24-7f0f-4b7c-8f9c-1f1a5f6d3c11".to_owned(),
+    };
+    assert_eq!(
+        refusal(extensions.export_store(unknown).await).0,
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_well() {
+    let mut fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    let options = code_mode_grpc::v1::OpenSessionRequest {
+        cell_execution_limits: Some(code_mode_grpc::v1::CellExecutionLimits {
+            max_heap_size_bytes: Some(64 << 20),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let (lease, mut session) = fixture.open(&mut client, options).await;
+    for (asked, heap) in [(32 << 20, 32 << 20), (128 << 20, 64 << 20)] {
+        let limits = ours::CellLimits {
+            heap_bytes: Some(asked),
+            cpu_time_ms: Some(5),
+            ..Default::default()
+        };
+        let mut request = Request::new(lease.execute(&format!("e{asked}")));
+        let value = MetadataValue::from_bytes(&limits.encode_to_vec());
+        request
+            .metadata_mut()
+            .insert_bin(CELL_LIMITS_METADATA, value);
+        let (refused, ()) = tokio::join!(client.execute(request), async {
+            let (ask, Ask::Execute(execute)) = session.asked().await else {
+                panic!("it asks for something else");
+            };
+            assert_eq!(execute.limits.heap_bytes, Some(heap));
+            assert_eq!(execute.limits.cpu_time, Some(Duration::from_millis(5)));
+            let full = SessionError::Limit {
+                limit: LimitName::ActiveCells,
+                maximum: 1,
+                detail: String::new(),
+            };
+            session.answer(ask, Err(full));
+        });
+        let status = refused.expect_err("it is refused");
+        let code = status.metadata().get(ERROR_CODE_METADATA);
+        assert_eq!(
+            code.and_then(|code| code.to_str().ok()),
+            Some("limit/active-cells")
+        );
+    }
+    let mut request = Request::new(lease.execute("nonsense"));
+    let value = MetadataValue::from_bytes(&[0xff]);
+    request
+        .metadata_mut()
+        .insert_bin(CELL_LIMITS_METADATA, value);
+    assert_eq!(
+        refusal(client.execute(request).await).0,
+        Code::InvalidArgument
+    );
+}

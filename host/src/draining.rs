@@ -1,0 +1,174 @@
+//! The end of a host that was told to end: nothing new is begun, and what runs gets its time.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use code_mode_api::CancellationSignal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// When to stop, and how long cells that run then have.
+///
+/// Clones are one and the same.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    time: Duration,
+    begun: CancellationSignal,
+    hurried: CancellationSignal,
+}
+
+impl Drain {
+    /// Cells get this time once the drain has begun.
+    pub fn new(time: Duration) -> Self {
+        Self {
+            time,
+            begun: CancellationSignal::new(),
+            hurried: CancellationSignal::new(),
+        }
+    }
+
+    /// Nothing new is begun from now on, and what runs has its time.
+    pub fn begin(&self) {
+        self.begun.cancel();
+    }
+
+    /// The time is over.
+    pub fn hurry(&self) {
+        self.hurried.cancel();
+    }
+
+    /// Resolves when the drain has begun.
+    pub(crate) async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// Whether the drain has begun.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Resolves when `quiet` has, or when there is no time left; false in that case. The drain must have
+    /// begun.
+    pub(crate) async fn wait_for(&self, quiet: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = quiet => true,
+            () = self.hurried.cancelled() => false,
+            () = tokio::time::sleep(self.time) => false,
+        }
+    }
+
+    /// Begins on the first SIGTERM or SIGINT of this process, and hurries on the second. To be called
+    /// within a Tokio runtime.
+    ///
+    /// SIGINT comes to a whole group from a terminal: to the client as well, which may want to end its
+    /// cells in its own way.
+    ///
+    /// # Errors
+    /// When the signals cannot be heard.
+    pub(crate) fn on_signals(&self) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let drain = self.clone();
+        tokio::spawn(async move {
+            for step in [Self::begin, Self::hurry] {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                tracing::info!(signal = name, "the host drains");
+                step(&drain);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The cells of a connection that its client has not been told are closed, and whether it may have more.
+#[derive(Debug, Default)]
+pub(crate) struct OpenCells {
+    count: watch::Sender<usize>,
+    no_more: AtomicBool,
+}
+
+impl OpenCells {
+    /// A cell is about to start.
+    pub(crate) fn started(&self) {
+        self.count.send_modify(|count| *count += 1);
+    }
+
+    /// The client is told that a cell is closed.
+    pub(crate) fn closed(&self) {
+        self.count
+            .send_modify(|count| *count = count.saturating_sub(1));
+    }
+
+    /// Whether cells and sessions are refused.
+    pub(crate) fn no_more(&self) -> bool {
+        self.no_more.load(Ordering::Acquire)
+    }
+
+    /// Resolves when a drain is over; never without one.
+    pub(crate) async fn drained(&self, drain: Option<&Drain>) {
+        let Some(drain) = drain else {
+            return std::future::pending().await;
+        };
+        drain.begun().await;
+        self.no_more.store(true, Ordering::Release);
+        let mut count = self.count.subscribe();
+        let quiet = async move {
+            // The sender is this object's, so it is there.
+            let _ = count.wait_for(|count| *count == 0).await;
+        };
+        if !drain.wait_for(quiet).await {
+            tracing::warn!("cells still run, or keep a result; they are ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than a test takes.
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_cells_for_its_time_and_can_be_hurried() {
+        let cells = OpenCells::default();
+        cells.started();
+        cells.started();
+        let drain = Drain::new(LONG);
+        tokio::select! {
+            biased;
+            () = cells.drained(Some(&drain)) => panic!("it has not begun"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(!cells.no_more());
+        drain.begin();
+        let begun = tokio::time::Instant::now();
+        let closing = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            cells.closed();
+            cells.closed();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = cells.drained(Some(&drain)) => {}
+            () = closing => {}
+        }
+        assert!(cells.no_more());
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+
+        cells.started();
+        let begun = tokio::time::Instant::now();
+        cells.drained(Some(&drain)).await;
+        assert_eq!(begun.elapsed(), LONG);
+
+        drain.hurry();
+        let begun = tokio::time::Instant::now();
+        cells.drained(Some(&drain)).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,3 @@
+#!/bin/bash
+# Runs a test in Python: its file, then its arguments.
+exec /usr/bin/python3 -B "$@"

@@ -20,7 +20,7 @@ root_lock_file=${CODE_MODE_ROOT_LOCK:-$root_scripts/packages.lock}
 . "$root_scripts/collect.sh"
 
 # What an image of a root says about itself. On a machine that has this folder, the machine is the root.
-image_folder=/etc/code_mode_root
+image_folder=${CODE_MODE_ROOT_IMAGE_FOLDER:-/etc/code_mode_root}
 
 say() { printf 'code_mode: %s\n' "$*" >&2; }
 

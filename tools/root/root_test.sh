@@ -38,10 +38,10 @@ echo 'archive 20260202T000000Z'
 sed 's/$/ pool\/x.deb/' unpacked
 RESOLVER
   chmod +x maker resolver
+  # A machine that is an image runs these tests too.
+  export CODE_MODE_ROOT_IMAGE_FOLDER=$PWD/no-image
   # shellcheck source=tools/root/lib.sh
   . "$scripts/lib.sh"
-  # shellcheck disable=SC2034 # A machine that is an image runs these tests too.
-  image_folder=$PWD/no-image
   cache=$(cache_folder)
 }
 

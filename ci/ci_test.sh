@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Tests of ci/steps.sh and ci/compare. Each test is a function named test_...; it runs in a subshell with an empty folder
 # of its own as working folder, and fails when a command in it fails.
 set -uo pipefail

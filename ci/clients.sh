@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs the tests and type checks of the Python and TypeScript clients against a host program.
 # Usage: ci/clients.sh HOST
 # Prints one line for each language, "python: N passed, N failed, N skipped"; what is skipped holds for our own host

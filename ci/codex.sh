@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs our host under the Codex CLI: a scripted model (codex_model.py) has the CLI run cells and checks what it gets back.
 # For each version of the npm package @openai/codex, a copy of the package gets our host in the place of its own.
 # Usage: ci/codex.sh HOST [VERSION ...]   HOST may be `own`, for the host that each package brings along.

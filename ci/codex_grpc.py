@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plays a scripted model to the Codex CLI and checks what the CLI shows it; run by codex_grpc.sh.
 
 The model is an HTTP server of a few lines: each of the CLI's requests gets the next call of the script as a stream of

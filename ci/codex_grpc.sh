@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs the Codex CLI, unchanged, against a scripted model, with a host of ours in the place of its own, and checks what
 # the model is shown: exec, wait, notify, images, store, parallel tools, a terminated loop. The CLI speaks gRPC to it.
 # Usage: ci/codex_grpc.sh [HOST]

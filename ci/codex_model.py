@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A scripted model for the Codex CLI, and what is checked of its runs.
 
     codex_model.py CLI WORK-FOLDER

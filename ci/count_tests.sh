@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Counts the test cases of one `tools/bazel test --build_event_json_file=EVENTS ...`: each Rust #[test] and doc test as
 # one, each other Bazel test as one. Prints "N passed, N failed", with ", N skipped" when there are ignored cases.
 # Usage: ci/count_tests.sh EVENTS

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the packages as their users would and runs the example from each.
 # Usage: ci/dist.sh [FOLDER]   where the packages are; by default bazel-bin/dist, as built by
 #   tools/bazel build --config=release //dist:packages //dist:symbols
@@ -37,6 +38,7 @@ check() {
 
 # The one file that a pattern names.
 package() {
+  # shellcheck disable=SC2206 # The pattern is to become names.
   local found=("$packages"/$1)
   [ ${#found[@]} = 1 ] && [ -f "${found[0]}" ] || { echo "there is no single $1 in $packages" >&2 && return 1; }
   printf '%s\n' "${found[0]}"

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Shows that a build takes nothing from the host but the kernel. Usage: ci/hermetic_root.sh [TARGET...]
 #
 #  1. Every mount that Bazel's namespace has is the build root's, the workspace, the cache, or the kernel's.

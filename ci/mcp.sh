@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs `code_mode mcp` with MCP servers and clients of others, in pinned versions: three servers and the Inspector's
 # command-line mode from npm, and the client of the Python SDK.
 # Usage: ci/mcp.sh CODE_MODE HOST

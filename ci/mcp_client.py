@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The official Python SDK's client against `code_mode mcp`, over stdio and HTTP.
 
 Usage: mcp_client.py CODE_MODE CONFIG FOLDER. Prints one line for each check; status 1 when one failed.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Measures what a build costs and prints a table for docs/build.md: wall and CPU time of
 #   1. the build root, 2. V8's archive, 3. all tests, each from nothing, and 4. a test run with nothing to do.
 # Everything goes to a cache folder of its own, which is removed at the end; the usual cache is neither read nor changed.

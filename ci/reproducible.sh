@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds the packages twice, from two folders of different names, and compares every byte. Meant for every night.
 # Usage: ci/reproducible.sh [--above-v8] [REVISION]   the revision is HEAD unless it is named
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Steps of a run of CI, timed and written down as JSON for ci/compare. Sourced by ci/gate and its like, which name the
 # run: `begin gate`, then `step NAME COMMAND...` as often as need be, then `finish`.

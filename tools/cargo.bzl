@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cargo's manifests, made from the Bazel side. `//tools:cargo_sync` writes them into the source tree.
 
 Cargo is for editors and for resolving Cargo.lock; what the product is made of is said once, in the BUILD files and in
@@ -16,6 +17,7 @@ MEMBERS = {
     "client/mcp": "code_mode_mcp",
     "client/overhead": "code_mode_overhead",
     "host": "code_mode_host",
+    "host/frames": "code_mode_frames",
     "host/grpc": "code_mode_host_grpc",
     "host/instructions": "code_mode_instructions",
     "host/service": "code_mode_service",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Puts generated files into the source tree, and checks that those there are current."""
 
 load("@bazel_skylib//rules:write_file.bzl", "write_file")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lints of every Rust package, for Bazel's rules and for Cargo's manifests alike.
 
 All of them are warnings to the compiler, so that work in progress builds; the clippy test of each package fails on any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formatting and lints of Rust sources as tests."""
 
 load("@rules_rust//rust:defs.bzl", "rust_clippy_aspect")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one macro that makes a Rust package."""
 
 load("@rules_rust//cargo:defs.bzl", "cargo_build_script")

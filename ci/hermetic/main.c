@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prints a line by way of the sysroot's headers and libraries.
 #include <stdio.h>
 

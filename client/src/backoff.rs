@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The growing pause between restarts of a host that does not stay up.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How a provider runs its hosts: the program, its surroundings, its deadlines and the bounds of a
 //! connection.
 

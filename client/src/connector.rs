@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hosts that are reached by other means than a child process of this one.
 
 use std::io;

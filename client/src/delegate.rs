@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The embedder's delegate, as this crate holds it.
 
 use std::mem::ManuallyDrop;

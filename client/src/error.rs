@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a connection to a host failed, and how one call on it ended.
 
 use std::time::Duration;

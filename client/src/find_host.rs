@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Finds the host program on this machine.
 
 use std::ffi::OsString;

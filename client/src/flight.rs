@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Work that several callers wait for and that goes on when all of them have gone.
 
 use std::future::Future;

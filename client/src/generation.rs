@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Generations of a session: which host a cell lived in, told by its id.
 //!
 //! The host numbers the cells of a session from 1, so a fresh host gives old numbers again. Cells of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The hosts of a provider: started when needed, shared or not, replaced with growing pauses.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Code Mode sessions that run in a supervised host process.
 //!
 //! # Purpose

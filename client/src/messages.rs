@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The messages of the protocol that this client makes and takes, in one place.
 //!
 //! Nothing else in this package names a message of the protocol: a change of those is a change

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The provider of sessions that run in host processes.
 
 use std::collections::{HashSet, VecDeque};

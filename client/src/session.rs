@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sessions that outlive their hosts.
 //!
 //! # States
@@ -153,6 +154,14 @@ impl CodeModeSession for ProcessSession {
                 return Ok(BTreeMap::new());
             };
             let values = bound.connection.export_store(&bound.wire_id).await;
+            if let Ok(values) = &values
+                && self.0.hosts.config.keep_store
+            {
+                let mut state = self.0.lock();
+                if state.generation == bound.generation {
+                    state.copy.see(values.clone());
+                }
+            }
             values.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client's copy of a session's stored values, from which a fresh host gets them back.
 
 use std::collections::BTreeMap;
@@ -44,6 +45,11 @@ impl StoreCopy {
                 false
             }
         }
+    }
+
+    /// Takes values that somebody else has asked for; they are at least as new as those that are kept.
+    pub(crate) fn see(&mut self, values: BTreeMap<String, RawJson>) {
+        self.values = Some(values);
     }
 
     /// The values to put back, and what to say of them; `None` when there is no copy.

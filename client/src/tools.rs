@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of a session's last execute, encoded once if they are offered again.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The example of README.md compiles, runs, and is what README.md shows.
 
 mod support;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client over the real host.
 
 mod support;

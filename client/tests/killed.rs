@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The host is lost in every state of the protocol, and everybody learns the truth at once.
 //!
 //! The hosts are scripted (see `support/fake_host.rs`), so each dies exactly where the test says.

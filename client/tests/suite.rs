@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The suite that every provider of sessions must pass, over a real host process.
 
 mod support;

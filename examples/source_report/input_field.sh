@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Sourced by the tools: `input_field NAME` prints a string member of the JSON object on standard
 # input. Strings with escapes are refused rather than misread; paths rarely need them.
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Prints the paths of the working folder's files that end in the input's "suffix".
 set -eu
 . "${0%/*}/input_field.sh"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check of a host's instructions against the baseline, and what renews that."""
 
 load("//tools:cargo_sync.bzl", "sync_files")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line of `code_mode_host`.
 
 use std::time::Duration;
@@ -5,8 +6,8 @@ use std::time::Duration;
 use code_mode_api::Globals;
 use code_mode_runtime::{Confinement, Jit, Region, limits as runtime_limits};
 
-use crate::config::{self, HostConfig, V1Timings};
 use crate::listening::{self, Listening};
+use crate::{HostConfig, V1Timings};
 
 /// How diagnostics are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -403,7 +404,7 @@ const LIMITS: &[Limit] = &[
     limit(
         "requests",
         "requests",
-        count(config::DEFAULT_REQUESTS_IN_FLIGHT),
+        count(code_mode_frames::DEFAULT_REQUESTS_IN_FLIGHT),
         |config, value| {
             config.limits.requests_in_flight = size(value);
         },
@@ -411,7 +412,7 @@ const LIMITS: &[Limit] = &[
     limit(
         "delegate-calls",
         "calls",
-        count(config::DEFAULT_DELEGATE_CALLS),
+        count(code_mode_frames::DEFAULT_DELEGATE_CALLS),
         |config, value| {
             config.limits.delegate_calls = size(value);
         },
@@ -419,7 +420,7 @@ const LIMITS: &[Limit] = &[
     limit(
         "outgoing-frames",
         "frames",
-        count(config::DEFAULT_OUTGOING_FRAMES),
+        count(code_mode_frames::DEFAULT_OUTGOING_FRAMES),
         |config, value| {
             config.limits.outgoing_frames = size(value);
         },
@@ -427,7 +428,7 @@ const LIMITS: &[Limit] = &[
     limit(
         "outgoing-bytes",
         "bytes",
-        count(config::DEFAULT_OUTGOING_BYTES),
+        count(code_mode_frames::DEFAULT_OUTGOING_BYTES),
         |config, value| {
             config.limits.outgoing_bytes = size(value);
         },
@@ -435,8 +436,14 @@ const LIMITS: &[Limit] = &[
     limit(
         "outgoing-bytes-hard",
         "bytes",
-        count(config::DEFAULT_OUTGOING_BYTES_HARD),
+        count(code_mode_frames::DEFAULT_OUTGOING_BYTES_HARD),
         |config, value| config.limits.outgoing_bytes_hard = size(value),
+    ),
+    limit(
+        "outgoing-frames-hard",
+        "frames",
+        count(code_mode_frames::DEFAULT_OUTGOING_FRAMES_HARD),
+        |config, value| config.limits.outgoing_frames_hard = size(value),
     ),
     or_zero(limit(
         "kept-output",
@@ -447,7 +454,7 @@ const LIMITS: &[Limit] = &[
     limit(
         "stall",
         "ms",
-        millis(config::DEFAULT_STALL_DEADLINE),
+        millis(code_mode_frames::DEFAULT_STALL_DEADLINE),
         |config, value| {
             config.limits.stall_deadline = Duration::from_millis(value);
         },

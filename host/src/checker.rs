@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the programs that hold a host to a contract share: their command line, their table, their exit
 //! status.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the host's own process gives up, by how it listens; and the check of what cells give up.
 
 use std::fmt::Write;

@@ -1,11 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program with gRPC: any number of listeners over one runtime, and their end.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as ThreadHandle;
 
 use code_mode_api::CancellationSignal;
+use code_mode_api::waist::Sessions;
+use code_mode_frames::Alarm;
 use code_mode_host_grpc::limits::CLOSE_TIMEOUT;
 use code_mode_host_grpc::listen::{TcpOptions, Tls, serve_metrics, serve_tcp, serve_unix};
 use code_mode_host_grpc::{ConnectionOptions, Door, Owner, Served, Tokens, serve_connection};
@@ -19,7 +22,6 @@ use crate::process::{
     EXIT_FAILURE, EXIT_INTERNAL, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now,
     exit_status, hear_signals, keep_freed_memory,
 };
-use crate::serve::serve_directly;
 use crate::sockets::Sockets;
 use crate::stdio::{Ends, Stdio};
 use crate::{Drain, FailureHook, HostConfig, ServeError};
@@ -81,13 +83,18 @@ struct Ended {
 /// Tells of a failure of the runtime, which ends the process.
 struct Failing {
     hook: FailureHook,
+    /// The connection of V1, once it runs cells: it tells its client, and of the failure.
+    frames: OnceLock<Alarm>,
     failed: CancellationSignal,
 }
 
 impl Supervisor for Failing {
     fn failed(&self, failure: RuntimeFailure) {
-        if !self.failed.is_cancelled() {
-            (self.hook)(&ServeError::Runtime(failure));
+        let error = ServeError::Runtime(failure.into());
+        match self.frames.get() {
+            Some(alarm) => alarm.raise(error),
+            None if !self.failed.is_cancelled() => (self.hook)(&error),
+            None => {}
         }
         self.failed.cancel();
     }
@@ -109,13 +116,15 @@ async fn run(
     let end = CancellationSignal::new();
     let failing = Arc::new(Failing {
         hook: Arc::clone(&hook),
+        frames: OnceLock::new(),
         failed: CancellationSignal::new(),
     });
     let handle = tokio::runtime::Handle::current();
     let supervisor = Arc::clone(&failing) as Arc<dyn Supervisor>;
     let runtime = Runtime::new(config.runtime.clone(), handle, Some(supervisor))
         .map_err(|error| error.to_string())?;
-    let served = Served::new(Door::new(Arc::new(runtime))).await;
+    let runtime: Arc<dyn Sessions> = Arc::new(runtime);
+    let served = Served::new(Door::new(Arc::clone(&runtime))).await;
 
     let mut listeners = JoinSet::new();
     let ends = Ending {
@@ -131,7 +140,12 @@ async fn run(
                 on_failure: Some(hook),
                 ..config
             };
-            let serve = serve_stdio(spoken, ends, served.clone(), config, drain.clone());
+            let frames = FramesDoor {
+                config,
+                runtime,
+                failing: Arc::clone(&failing),
+            };
+            let serve = serve_stdio(spoken, ends, served.clone(), frames, drain.clone());
             (Some(tokio::spawn(serve)), output_thread)
         }
         _ => (None, None),
@@ -171,6 +185,13 @@ async fn run(
     })
 }
 
+/// What a connection of V1 beside sockets needs.
+struct FramesDoor {
+    config: HostConfig,
+    runtime: Arc<dyn Sessions>,
+    failing: Arc<Failing>,
+}
+
 /// Resolves when the connection on standard input and output has ended, with the exit status that it
 /// gives; never where there is none.
 async fn ended(stdio: &mut Option<JoinHandle<u8>>) -> u8 {
@@ -187,13 +208,26 @@ async fn serve_stdio(
     spoken: Spoken,
     ends: Ends,
     served: Served,
-    config: HostConfig,
+    frames: FramesDoor,
     drain: CancellationSignal,
 ) -> u8 {
     match spoken {
         // The reason of a failure is told when it comes up.
         Spoken::Frames => {
-            let served = serve_directly(ends.source, ends.sink, Some(ends.direct), config).await;
+            let FramesDoor {
+                config,
+                runtime,
+                failing,
+            } = frames;
+            let start = move |alarm| {
+                // There is one connection over standard input and output.
+                let _ = failing.frames.set(alarm);
+                Ok(runtime)
+            };
+            let config = config.of_connection();
+            let direct = Some(ends.direct);
+            let served = code_mode_frames::serve(ends.source, ends.sink, direct, config, start);
+            let served = served.await;
             served.map_or_else(|error| exit_status(&error), |()| EXIT_SUCCESS)
         }
         Spoken::Grpc => {

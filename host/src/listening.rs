@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the command line says about listening: where, for whom, and for how long after SIGTERM.
 
 use std::net::SocketAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Diagnostics on standard error. Standard output belongs to the frames.
 //!
 //! Whoever logs never waits: lines are handed to a thread of their own, which alone waits for whoever

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `code_mode_host`; see [`code_mode_host::process`].
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `code_mode_host`: one connection over standard input and output, or the listeners that
 //! its command line names.
 
@@ -5,13 +6,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use code_mode_protocol::ReadError;
 use code_mode_runtime::{Cells, Forked, Program, Runtime, RuntimeConfig, Starter};
 use tracing::Level;
 
 use crate::args::{self, Args, CellMode, Command};
 use crate::listening::DEFAULT_DRAIN;
 use crate::serve::serve_directly;
+use crate::signals::drain_on_signals;
 use crate::sockets::Sockets;
 use crate::stdio::Stdio;
 use crate::{
@@ -226,7 +227,7 @@ fn serve_stdio(mut config: HostConfig) -> ExitCode {
 /// Has signals begin the drain.
 pub(crate) fn hear_signals(drain: Option<&Drain>) -> Result<(), String> {
     drain
-        .map_or(Ok(()), Drain::on_signals)
+        .map_or(Ok(()), drain_on_signals)
         .map_err(|error| format!("Failed to hear signals: {error}"))
 }
 
@@ -267,8 +268,7 @@ pub(crate) fn exit_in_time() -> FailureHook {
 /// How the process ends after this failure.
 pub(crate) fn exit_status(error: &ServeError) -> u8 {
     match error {
-        ServeError::Violation(_)
-        | ServeError::Read(ReadError::Malformed(_) | ReadError::TooLong { .. }) => EXIT_VIOLATION,
+        error if error.is_violation() => EXIT_VIOLATION,
         ServeError::Read(_) | ServeError::Write(_) => EXIT_FAILURE,
         ServeError::Stalled { .. } => EXIT_STALLED,
         ServeError::OutgoingOverflow { .. } => EXIT_OVERFLOW,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The sockets that the host listens on, bound before it gives up the right to make any.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The process's standard streams as the two ends of a connection.
 //!
 //! Standard output is taken away from the rest of the process: it is duplicated for the frames, and
@@ -18,10 +19,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::thread::JoinHandle;
 
+use code_mode_frames::DirectOutput;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixStream, unix::pipe};
-
-use crate::direct::DirectOutput;
 
 /// Bytes that a pipe of the connection should hold: what an unprivileged process may ask for by
 /// default. The kernel's own choice, 64 KiB, costs a change of process for every 64 KiB of a large

@@ -1,24 +1,10 @@
-use std::io::{PipeReader, PipeWriter};
-
-use code_mode_api::{CellId, SessionId};
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame, HostMessage};
+// SPDX-License-Identifier: Apache-2.0
+use std::io::{IoSlice, PipeReader, PipeWriter};
 
 use super::*;
-use crate::frames::Frames;
 
 fn pipe() -> (PipeReader, PipeWriter) {
     io::pipe().unwrap()
-}
-
-/// Frames that no pipe holds as a whole.
-fn too_much() -> Frames {
-    let mut frames = Frames::default();
-    let message = HostMessage::CellClosed {
-        session_id: SessionId::new("x".repeat(8 << 20)).unwrap(),
-        cell_id: CellId::new("1"),
-    };
-    frames.push(EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap());
-    frames
 }
 
 fn file(descriptor: impl Into<OwnedFd>) -> File {
@@ -29,7 +15,8 @@ fn file(descriptor: impl Into<OwnedFd>) -> File {
 fn capacity(input: PipeWriter) -> usize {
     let (_sink, direct, thread) = sink(file(input)).unwrap();
     assert!(thread.is_none());
-    direct.write(&too_much()).unwrap()
+    let too_much = vec![0; 8 << 20];
+    direct.write(&[IoSlice::new(&too_much)]).unwrap()
 }
 
 #[tokio::test]
@@ -59,18 +46,13 @@ async fn a_file_for_output_gets_what_threads_write() {
     use std::io::{Read, Seek};
     let mut kept = tempfile::tempfile().unwrap();
     let (sink, direct, thread) = sink(kept.try_clone().unwrap()).unwrap();
-    let mut frames = Frames::default();
-    let message = HostMessage::CellClosed {
-        session_id: SessionId::new("s").unwrap(),
-        cell_id: CellId::new("1"),
-    };
-    let frame = EncodedFrame::encode(&message, &AgreedCapabilities::none()).unwrap();
-    frames.push(frame.clone());
-    assert_eq!(direct.write(&frames).unwrap(), frame.wire_bytes());
+    let frame = b"a frame";
+    let written = direct.write(&[IoSlice::new(frame)]).unwrap();
+    assert_eq!(written, frame.len());
     drop((sink, direct));
     thread.unwrap().join().unwrap().unwrap();
     let mut bytes = Vec::new();
     kept.rewind().unwrap();
     kept.read_to_end(&mut bytes).unwrap();
-    assert_eq!(bytes, frame.as_bytes());
+    assert_eq!(bytes, frame);
 }

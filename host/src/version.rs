@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which build of the host this is.
 
 use std::sync::OnceLock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How fast messages are encoded, decoded and read, for a small message and for results of 1 MiB
 //! and 32 MiB; run with `cargo bench -p code_mode_protocol`.
 //!

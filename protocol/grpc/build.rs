@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Compiles the `.proto` files without a `protoc`, into `OUT_DIR`.
 
 use std::error::Error;

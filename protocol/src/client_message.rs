@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Messages from a client to a host (wire contract, section *Client to host*).
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What cells put out, on the wire: content items, responses and timings.
 //!
 //! Shapes from the wire contract, section *Host to client*; timings from its *Tolerated* fields,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of an execute, which a client sends again and again.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Errors of sessions on the wire: a sentence for people, and with the extension
 //! [`Extension::Errors`](crate::Extension::Errors) a code for programs.
 

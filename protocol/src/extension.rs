@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Additions to V1 that both sides must have agreed to.
 //!
 //! `protocol/README.md` describes what each extension adds to the wire. The one door is here: a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The door: what passes with which agreement.
 
 use std::time::Duration;

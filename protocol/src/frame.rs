@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Frames: a message serialised once, with its length in front (wire contract, section *Frames*).
 
 use std::io::{self, Write};

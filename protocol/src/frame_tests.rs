@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Encoding: the header, the cap, and what a frame keeps in memory.
 
 use code_mode_api::{CellId, ExecuteRequest, RawJson, SessionId, ToolError};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which version and which capabilities a connection uses (wire contract, section *Handshake*).
 //!
 //! Everything here is a pure function of the two sides' lists.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Negotiation, as tables of what both sides list.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a client says first, and why a host may refuse it (wire contract, section *Handshake*).
 
 use std::collections::HashSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Messages from a host to a client (wire contract, section *Host to client*).
 
 use std::collections::BTreeMap;

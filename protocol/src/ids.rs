@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Versions, capabilities and the numbers of requests.
 //!
 //! Rules from the wire contract, section *Identifiers*. An invalid value can neither be built nor

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Construction of identifiers; what decoding refuses is in `tests/refusals.rs`.
 
 use super::*;

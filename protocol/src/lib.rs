@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The wire protocol V1 between a Code Mode client and a Code Mode host.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Numbers that a request for a cell may carry.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the messages of both directions have in common: the door that both encoding and decoding
 //! pass.
 

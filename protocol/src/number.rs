@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Numbers of a request that may be outside their range.
 //!
 //! A wrong argument inside a well-formed request is an error response and no violation (wire

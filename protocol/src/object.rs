@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How JSON objects and fixed strings are decoded: strictly, and in one pass.
 //!
 //! The derived `Deserialize` is not used for the contract's objects, for three reasons.

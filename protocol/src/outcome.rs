@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How an answer says success or failure: `{"status":"ok",…}` or `{"status":"error",…}`.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The peer's text in our errors.
 
 /// Longest part of the peer's text that an error repeats, in bytes.

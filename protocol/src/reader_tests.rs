@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reading: the outcomes, the memory held, and the number of reads.
 
 use std::future::Future;

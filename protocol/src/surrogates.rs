@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Lone surrogates in JSON text.
 //!
 //! JavaScript's strings may hold half of a surrogate pair, and its JSON writes it as an escape.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tools on the wire: their definitions, and calls of them.
 
 use code_mode_api::{CellId, SessionId, ToolDefinition, ToolInvocation, ToolKind, ToolName};

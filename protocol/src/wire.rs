@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values of the interface on the wire.
 //!
 //! What crosses the wire and means something beyond it is a type of [`code_mode_api`], which knows

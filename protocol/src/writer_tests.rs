@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writing: order, number of writes and flushes, and outputs that take little or fail.
 
 use std::pin::Pin;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The fuzz targets' oracles on a bounded number of inputs, the same ones every time.
 
 #[path = "support/goldens.rs"]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every message variant against the golden files, byte for byte and value for value.
 
 #[path = "support/goldens.rs"]

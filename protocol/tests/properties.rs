@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Properties of arbitrary messages and of arbitrary ways in which their bytes arrive.
 
 mod support;

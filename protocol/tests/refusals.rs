@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Each refusal that the wire contract names, and the strictness of every object in it.
 
 #[path = "support/goldens.rs"]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Measures what an exec costs in process, without a host and a client, in the scenarios of
 //! `code_mode_benchsuite`.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Runs hostile scripts, each in a process of its own, and prints what each gave as the Markdown
 //! table of `docs/limits.md`.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where cells run: on threads of this process, or in processes of their own.
 
 use std::sync::Arc;

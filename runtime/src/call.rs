@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The delegate's futures: polled anywhere, dropped at the very moment a cell cancels them.
 
 use std::future::Future;

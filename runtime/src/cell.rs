@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One cell as its callers and its V8 thread share it: state, output, observers, events.
 
 mod events;

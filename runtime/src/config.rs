@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What an operator decides about a runtime.
 
 use std::time::Duration;

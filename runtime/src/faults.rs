@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Faults that unit tests inject. Outside of them there is none, and no way to have one.
 
 use crate::config::RuntimeConfig;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Injected faults, with a supervisor and without one.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Cells as processes: one task for each, which does for its cell what the process says.
 //!
 //! The task trusts nothing: it checks and counts all that it is told before it acts on it, and a process

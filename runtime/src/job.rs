@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What there is to run for a cell that was admitted.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The runtime of Code Mode: sessions, and cells on threads of this process or in processes of their own.
 //!
 //! # Purpose
@@ -31,6 +32,7 @@ pub mod limits;
 mod phase;
 mod provider;
 mod reach;
+mod ringer;
 mod runtime;
 mod session;
 mod store;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bounds of the runtime: defaults, units, what happens when one is reached, and what it does
 //! not cover.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The states of a cell and the steps between them; the only place where a state changes.
 
 /// Where a cell stands.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The async traits of [`code_mode_api`] over the runtime's callbacks.
 
 use std::collections::BTreeMap;

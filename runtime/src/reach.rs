@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How a cell's script is reached from outside: stopped, answered, measured.
 
 use std::sync::{Arc, OnceLock};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The runtime: what all sessions share.
 
 use std::collections::HashSet;

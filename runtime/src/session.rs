@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sessions: admission of cells, their observation, the store, shutdown.
 
 use std::collections::{BTreeMap, HashMap};

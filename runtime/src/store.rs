@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The values that the cells of one session share.
 
 use std::collections::{BTreeMap, HashMap};

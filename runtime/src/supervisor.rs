@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Failures of the runtime itself, as opposed to failures of scripts.
 
 use code_mode_api::{CellId, SessionId};

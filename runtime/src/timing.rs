@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where the time of a cell goes: one `tracing` span for each step.
 //!
 //! All have the target [`TARGET`] and the level DEBUG. Nothing is measured unless a subscriber wants

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The waist over the runtime's callbacks: asks become calls of a session, and what its cells say
 //! becomes events.
 //!
@@ -10,7 +11,6 @@
 //! `Started` is put before a cell is started, so nothing about it can come before. `CellClosed` waits
 //! until the result has been handed out, or the session ends.
 
-use std::cell::Cell as ThreadCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,7 @@ use code_mode_api::{
 use tokio::sync::oneshot;
 
 use crate::cell::{ObservationId, Observer};
+use crate::ringer::{asking, ringer};
 use crate::runtime::Runtime;
 use crate::session::Session;
 
@@ -35,19 +36,6 @@ pub const CELL_OUTBOX_BYTES: usize = 4 << 20;
 /// Events of all cells of one session that nobody has passed on, in bytes, before threads that have
 /// some of them wait.
 pub const SESSION_EVENT_BYTES: usize = 64 << 20;
-
-thread_local! {
-    /// Whether this thread is a cell's own. Such a thread serves one cell and ends with it.
-    static IS_CELLS_OWN: ThreadCell<bool> = const { ThreadCell::new(false) };
-}
-
-fn ringer() -> Ringer {
-    if IS_CELLS_OWN.get() {
-        Ringer::Cell
-    } else {
-        Ringer::Helper
-    }
-}
 
 impl Sessions for Runtime {
     fn open(
@@ -123,6 +111,24 @@ struct Observation {
 
 impl code_mode_api::waist::Session for WaistSession {
     fn ask(&self, id: AskId, ask: Ask) {
+        asking(|| self.act(id, ask));
+    }
+
+    fn withdraw(&self, id: AskId) {
+        asking(|| self.with_observation(id, |observation| observation.withdrawn = true));
+    }
+
+    fn answer(&self, call: CallId, result: Result<RawJson, ToolError>) {
+        let waiting = self.link.lock().calls.remove(&call);
+        if let Some(waiting) = waiting {
+            // The call may have been cancelled at this moment.
+            let _ = asking(|| waiting.send(result));
+        }
+    }
+}
+
+impl WaistSession {
+    fn act(&self, id: AskId, ask: Ask) {
         let done = match ask {
             Ask::Execute(request) => self.execute(id, request),
             Ask::Wait(request) => self.wait(id, &request),
@@ -157,20 +163,6 @@ impl code_mode_api::waist::Session for WaistSession {
         }
     }
 
-    fn withdraw(&self, id: AskId) {
-        self.with_observation(id, |observation| observation.withdrawn = true);
-    }
-
-    fn answer(&self, call: CallId, result: Result<RawJson, ToolError>) {
-        let waiting = self.link.lock().calls.remove(&call);
-        if let Some(waiting) = waiting {
-            // The call may have been cancelled at this moment.
-            let _ = waiting.send(result);
-        }
-    }
-}
-
-impl WaistSession {
     fn execute(
         &self,
         ask: AskId,
@@ -377,7 +369,6 @@ struct Delegate(Arc<Link>);
 
 impl SessionDelegate for Delegate {
     fn make_room(&self, cell_id: &CellId, bytes: usize) {
-        IS_CELLS_OWN.set(true);
         if let Some(cell) = self.0.cell(cell_id) {
             // A cell that was stopped is not heard any more, for as long as it still runs.
             let _ = cell.outbox.wait_for_room(bytes);

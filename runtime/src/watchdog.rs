@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The one thread that enforces time on cells, whatever their scripts do.
 //!
 //! It sleeps until the earliest deadline of any cell, and costs nothing while there is none.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The synchronous interface that a host builds on, with cells on threads.
 
 #[path = "cases/callbacks.rs"]

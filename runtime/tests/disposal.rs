@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bound on threads of cells that have ended; alone in its process, since it counts V8 threads.
 
 mod support;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The library for authors of agents, over cells in process: it runs here as over a host process.
 
 mod support;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What only cells in processes of their own can promise.
 
 mod support;

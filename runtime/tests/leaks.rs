@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! After thousands of cells nothing is left: no thread, no isolate, no file descriptor.
 
 mod support;

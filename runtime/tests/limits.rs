@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every limit of a cell, a session and a runtime, with cells on threads.
 
 #[path = "cases/limits.rs"]

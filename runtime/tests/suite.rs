@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The behaviour that every provider shows, run against the runtime with cells on threads.
 
 mod support;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The waist over the runtime, with cells in processes of their own.
 
 #[path = "cases/waist.rs"]

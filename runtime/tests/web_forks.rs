@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The globals of the web, with cells in processes of their own.
 
 #[path = "cases/web.rs"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crates as Cargo keeps them: pinned by Cargo.lock, packed in the cache in CARGO_HOME."""
 
 def fail_without_cargo_home(what):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the graph of `cargo metadata` to BUILD files. Pure functions: they read and write nothing."""
 
 def _repository_name(package):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Third-party crates as Bazel repositories, straight from Cargo's own resolution.
 
 The module extension asks `cargo metadata` (of the build root, offline, `--locked`) for the resolved graph of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The direct third-party dependencies of the workspace, each with its reason. Cargo.toml is made from this table.
 
 To add or upgrade one:

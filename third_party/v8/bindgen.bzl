@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Rust declarations of V8's C binding, made by bindgen from the headers and defines of the build itself."""
 
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The switch of V8's sandbox, which the C++ build, the Rust crate and Cargo must agree on, set here alone."""
 
 # The in-process sandbox: a script that corrupts V8's heap still cannot reach the host's memory.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose the parts of V8's archive are: the crate that carries V8's source leaves the licence files out.
 
 The notices of //dist are made from this table. Its keys are what the build finds among the sources of the archive; a

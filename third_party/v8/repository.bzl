@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repositories made from the published crate `v8`, which carries V8's whole source.
 
 The version and the sha256 come from Cargo.lock, the only crate lock; the file comes from Cargo's

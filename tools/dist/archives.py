@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Archives whose bytes follow from their members alone: no clock, no user, no order of a folder.
 
 Every member has the time of the release, belongs to root, and stands where its path sorts it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is linked into programs: crates by rustc's own account, V8's parts by the files that they are compiled from."""
 
 load("@rules_rust//rust:rust_common.bzl", "CrateInfo", "DepInfo")

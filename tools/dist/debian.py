@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The package for Debian and its relatives."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The container image, in the layout of the Open Container Initiative: the programs, what they link to, no shell."""
 
 import argparse

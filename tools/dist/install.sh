@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the product below a prefix. Usage: tools/bazel run //dist:install -- [--prefix FOLDER]
 # The first argument, the tarball, comes from Bazel; the prefix is ~/.local unless it is named.
 set -euo pipefail

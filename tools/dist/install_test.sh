@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the product below a fresh prefix, twice, and runs the example there. Usage: install_test.sh INSTALL TARBALL
 set -euo pipefail
 install=$1

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """THIRD_PARTY_NOTICES and the SPDX document, from what is linked into the programs.
 
 Fails when something is linked of which it is not known who wrote it and under which licence it is.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packages for npm: a small one with the library, and one for each platform with the programs.
 
 npm installs of the small one's optional dependencies those that fit the machine.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packs one package. Usage: pack.py KIND --output FILE OPTION..., from Bazel's rules in packages.bzl."""
 
 import argparse

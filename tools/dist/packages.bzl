@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From programs to packages: what `dist/BUILD.bazel` is written in.
 
 Every file of a package is made by the programs of this folder, which take no time, user or order from where they run.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a release says about itself, beside its version in MODULE.bazel. docs/releasing.md tells when to change it."""
 
 # The name of the product, in file names and documents.

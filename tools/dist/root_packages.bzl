@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packages of the build root of which something ends up in what is shipped."""
 
 _SYSROOT = "/opt/sysroot"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tarball: everything in the layout of /usr, with checksums, in one folder; and the symbols, apart."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheels: one with both programs for Linux on x86-64, one without for all else, which says where they run."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Deletes roots and packages that nobody uses any more. lib.sh sources it.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Gets the packages of a lock into the cache, each under its sha256. make.sh sources it.
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Runs commands in the build root with bubblewrap, or as they are on a machine that is the root's image. Source it after
 # lib.sh.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # What the host must offer: bubblewrap, the programs that make a root, and leave to make user namespaces. lib.sh sources
 # it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Shared by tools/bazel and the scripts in tools/root: where things live, and what makes a root the right one.
 #

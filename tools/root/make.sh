@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Makes a build root of the packages that a lock names. Usage: make.sh FOLDER CACHE LOCK. Writes FOLDER/fs and
 # FOLDER/manifest; the caller sees to locks and names.
 #

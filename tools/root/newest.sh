@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Prints a lock of the archive's newest packages: what apt would install for the lists, with a state of its own, so that
 # nothing of this machine's packages counts. The archive's signature is checked; its expiry date is not, because mirrors
 # that change rarely carry a Release file of testing past its date.

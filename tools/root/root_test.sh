@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Tests of the build root's scripts, without network and without a real root: a stand-in maker (CODE_MODE_ROOT_MAKER)
 # makes the folders, and stand-ins of apt's and dpkg's programs serve the packages. Runs as it is and as a Bazel test.
 # Each test is a function named test_...; it runs in a subshell with an empty folder of its own as working folder, and fails when a command in it fails.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Fails when a program needs a newer glibc than the machines it is for have.
 # Usage: glibc_test.sh PROGRAM MAXIMUM   for example: glibc_test.sh host/code_mode_host 2.36
 set -euo pipefail

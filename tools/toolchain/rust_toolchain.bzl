@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Rust toolchain over Debian's packages."""
 
 load("@rules_rust//rust:toolchain.bzl", "rust_toolchain", "rustfmt_toolchain")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line, as clap reads it.
 //!
 //! One declaration gives the parser, its errors, `--help`, the completions and the man pages.
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use code_mode_api::Globals;
 
+use crate::host_args::HostArgs;
 use crate::limits::Limit;
 use crate::mcp::args::McpArgs;
 use crate::units::parse_duration;
@@ -117,14 +119,6 @@ fn globals(name: &str) -> Result<Globals, String> {
         "web" => Ok(Globals::Web),
         _ => Err("globals are contract or web".to_owned()),
     }
-}
-
-/// Which host to use.
-#[derive(Debug, Default, Args)]
-pub struct HostArgs {
-    /// The code_mode_host program (else CODE_MODE_HOST, else beside this program)
-    #[arg(long, value_name = "PATH|URL", value_hint = ValueHint::FilePath)]
-    pub host: Option<PathBuf>,
 }
 
 /// The arguments of `code_mode run`.

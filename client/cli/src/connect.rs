@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The one place that makes a provider of sessions.
 
 use std::path::{Path, PathBuf};
@@ -5,7 +6,8 @@ use std::sync::Arc;
 
 use code_mode_client::{HostSearch, ProcessSessionProvider, ProviderConfig};
 
-use crate::session::SetUpError;
+use crate::address::is_address;
+use crate::set_up_error::SetUpError;
 use crate::settings::Sourced;
 
 /// What the user said about the host.
@@ -36,17 +38,6 @@ pub fn find_host(choice: &HostChoice, folder: &Path) -> Result<PathBuf, SetUpErr
     search.find().map_err(SetUpError::new)
 }
 
-/// Whether this is an address such as `grpc://127.0.0.1:7000` and no path.
-pub fn is_address(host: &Path) -> bool {
-    let text = host.to_string_lossy();
-    text.split_once("://").is_some_and(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-    })
-}
-
 /// A provider over the host program at `host`, which is started on first use.
 pub fn provider(host: PathBuf) -> Arc<ProcessSessionProvider> {
     Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host)))
@@ -55,26 +46,6 @@ pub fn provider(host: PathBuf) -> Arc<ProcessSessionProvider> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_told_from_a_path() {
-        for address in [
-            "grpc://127.0.0.1:7000",
-            "http://[::1]:80",
-            "grpc+unix:///run/host",
-        ] {
-            assert!(is_address(Path::new(address)), "{address}");
-        }
-        for path in [
-            "code_mode_host",
-            "/opt/host",
-            "a b://c",
-            "://x",
-            "./grpc:/x",
-        ] {
-            assert!(!is_address(Path::new(path)), "{path}");
-        }
-    }
 
     #[test]
     fn an_address_is_refused_in_clear_words() {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Answers the tool calls of scripts with the commands of a tools file.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode doctor`: checks that the host works on this machine.
 
 use std::path::Path;
@@ -14,9 +15,9 @@ use tokio::time::timeout;
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use crate::Context;
 use crate::args::DoctorArgs;
 use crate::connect;
+use crate::context::Context;
 use crate::events::{ERROR, Reporter};
 use crate::guard::Guard;
 use crate::output::Stream;

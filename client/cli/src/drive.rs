@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Runs one cell to its end and shows its output as it comes.
 
 use std::future::Future;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use std::sync::Arc;
 
 use code_mode_api::{SessionOptions, SessionProvider};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A script with text put into it, and its errors told in places of the script as it was.
 //!
 //! The command line adds to what is run: the arguments of a script, the scope of the prompt. Nothing

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What happens while scripts run, and how it is shown: as text for people or as JSON lines.
 //!
 //! `docs/cli.md`, section *JSON events*, is the contract of the JSON form.

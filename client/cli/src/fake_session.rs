@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A session without a process or an engine, for the tests of the commands.
 //!
 //! Its scripts are lists of instructions, one per line:

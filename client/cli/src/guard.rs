@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A small process that ends tool commands when this program has gone, however that was.
 //!
 //! A program that is killed can end nobody. The kernel ends the processes that it has started itself

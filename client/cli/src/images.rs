@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Images that scripts put out: what they are, and keeping them as files.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line `code_mode`: scripts, tools and the host for people at a terminal and for scripts
 //! of a shell.
 //!
@@ -20,15 +21,18 @@
 //! `delegate::MAX_TOOL_PROCESSES`, `command_tool::MAX_TOOL_OUTPUT_BYTES`, `tools_file::MAX_FILE_BYTES`,
 //! `repl_scope::MAX_CARRIED_BYTES` and `repl_lines::MAX_HISTORY` bound what it holds.
 
+mod address;
 mod args;
 mod command_tool;
 mod connect;
+mod context;
 mod delegate;
 mod doctor;
 mod drive;
 mod edited;
 mod events;
 mod guard;
+mod host_args;
 mod images;
 mod interrupts;
 mod limits;
@@ -47,6 +51,7 @@ mod repl_scope;
 mod run;
 mod script_globals;
 mod session;
+mod set_up_error;
 mod settings;
 mod snippet;
 mod status;
@@ -58,7 +63,5 @@ mod units;
 
 #[cfg(test)]
 mod fake_session;
-
-use program::Context;
 
 pub use program::main;

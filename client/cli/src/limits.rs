@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `--limit NAME=VALUE`: bounds of each script, under the names that the host's own `--limit` has.
 
 use std::time::Duration;

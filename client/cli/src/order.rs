@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Keeps what a script puts out and what it asks for in order.
 //!
 //! Output comes when the driver of a cell asks for it, calls and notifications come by themselves. So

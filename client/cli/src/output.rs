@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The only place of this package that writes to standard output and standard error.
 //!
 //! One thread owns both streams, so that a slow reader never blocks the executor: writers wait in a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How the command line resolves the paths that it is given.
 
 use std::env;

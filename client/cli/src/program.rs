@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Carries out one command line.
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches};
 use code_mode_embed::describe;
 
 use crate::args::{Cli, ColorWhen, Command, CommonArgs};
+use crate::context::Context;
 use crate::events::{Colors, Loudness, Reporter, View};
 use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
@@ -20,16 +22,6 @@ use crate::{doctor, guard, mcp, output, paths, repl, run, session};
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
 const EXIT_DEADLINE: Duration = Duration::from_millis(500);
-
-/// What a command works with beside its arguments.
-pub struct Context {
-    /// Where relative paths start and tools run.
-    pub folder: PathBuf,
-    /// The defaults of the configuration.
-    pub settings: Settings,
-    /// The version of this program.
-    pub version: &'static str,
-}
 
 /// Carries out the command line `arguments`, which do not hold the program's own name, and gives
 /// the program's exit status (`docs/cli.md`, section *Exit status*).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The line that shows long work on a terminal: what runs, for how long, and which tools.
 
 use std::convert::Infallible;

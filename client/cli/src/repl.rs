@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode repl`: type scripts and see what they give.
 
 use std::time::{Duration, Instant};
@@ -5,9 +6,9 @@ use std::time::{Duration, Instant};
 use code_mode_api::{CellId, SessionError, script_name};
 use terminal_size::{Width, terminal_size};
 
-use crate::Context;
 use crate::args::ReplArgs;
 use crate::connect;
+use crate::context::Context;
 use crate::drive::{Driven, Driver, Patience};
 use crate::edited::Edited;
 use crate::events::{CellEnd, Event, Reporter, Termination};
@@ -18,7 +19,8 @@ use crate::repl_commands::{COMMANDS, help, table, tool_help, tools_table};
 use crate::repl_complete::Words;
 use crate::repl_lines::{Line, Lines, goes_on};
 use crate::repl_scope::Scope;
-use crate::session::{OpenSession, Plan, SetUpError, chosen, host_choice};
+use crate::session::{OpenSession, Plan, chosen, host_choice};
+use crate::set_up_error::SetUpError;
 use crate::status::Status;
 use crate::suggest::did_you_mean;
 

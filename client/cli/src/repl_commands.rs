@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The commands of the prompt: their help, and their tables.
 
 use code_mode_api::{ToolDefinition, script_name};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Completes names at the prompt.
 
 use std::sync::{Arc, Mutex, PoisonError};

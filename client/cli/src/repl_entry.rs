@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads what is typed at the prompt: whether it goes on, what it declares, and whether its last
 //! statement has a value to show.
 

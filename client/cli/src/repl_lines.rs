@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads lines at the prompt, with editing and history on a terminal.
 //!
 //! A thread of its own does the blocking reads. It is never joined: a read that nobody ends must

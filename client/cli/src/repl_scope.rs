@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What carries over from one entry of the prompt to the next.
 //!
 //! Every entry is a cell with globals of its own, so nothing carries over by itself. An entry is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode run`: scripts in one session, one after the other.
 
 use std::io;
@@ -7,9 +8,9 @@ use std::time::Duration;
 
 use code_mode_api::{RawJson, SessionProvider};
 
-use crate::Context;
 use crate::args::{RunArgs, Script};
 use crate::connect;
+use crate::context::Context;
 use crate::drive::{Driven, Driver, Patience};
 use crate::edited::Edited;
 use crate::events::{CellEnd, Event, Reporter, Termination};
@@ -17,7 +18,8 @@ use crate::interrupts::Interrupts;
 use crate::paths::resolve;
 use crate::progress;
 use crate::script_globals::Globals;
-use crate::session::{OpenSession, Plan, SetUpError, chosen, host_choice};
+use crate::session::{OpenSession, Plan, chosen, host_choice};
+use crate::set_up_error::SetUpError;
 use crate::snippet;
 use crate::status::Status;
 use crate::tools_file::{read_text, read_text_from};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use clap::Parser;
 use code_mode_api::{SessionError, SideEffects};
 use pretty_assertions::assert_eq;

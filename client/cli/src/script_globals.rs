@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How `args` and `input` reach a script.
 //!
 //! A script that mentions `args` or `input` gets a statement put in front of the first of its own,

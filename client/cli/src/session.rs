@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A session as the commands use it: with the tools of tools files and, if wanted, a store file.
 
 use std::path::PathBuf;
@@ -8,46 +9,18 @@ use code_mode_api::{
     SessionProvider, ToolDefinition,
 };
 
-use crate::Context;
 use crate::args::SessionArgs;
 use crate::connect::HostChoice;
+use crate::context::Context;
 use crate::delegate::CommandDelegate;
 use crate::events::{Event, Reporter};
 use crate::guard::Guard;
 use crate::limits::{Limit, cell_limits};
 use crate::paths::resolve;
+use crate::set_up_error::SetUpError;
 use crate::settings::Sourced;
-use crate::status::Status;
 use crate::store_file;
 use crate::tools_file::{self, FileTool};
-
-/// A failure to set a session up: words for people, and how the program ends.
-#[derive(Debug)]
-pub struct SetUpError {
-    /// What failed, why, and what to do.
-    pub message: String,
-    /// How the program ends.
-    pub status: Status,
-}
-
-impl SetUpError {
-    /// A failure that the user can repair.
-    pub fn new(message: impl ToString) -> Self {
-        Self {
-            message: message.to_string(),
-            status: Status::SetUp,
-        }
-    }
-}
-
-impl From<SessionError> for SetUpError {
-    fn from(error: SessionError) -> Self {
-        Self {
-            status: Status::of_error(&error),
-            message: error.to_string(),
-        }
-    }
-}
 
 /// What a session is opened with.
 pub struct Plan {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Defaults from configuration files, and where each came from.
 //!
 //! Two files are read: `code_mode.toml` in the caller's folder, and `code_mode/config.toml` in the
@@ -166,7 +167,7 @@ impl Settings {
         // An address is no path.
         let host = file
             .host
-            .map(|host| match crate::connect::is_address(&host) {
+            .map(|host| match crate::address::is_address(&host) {
                 true => host,
                 false => resolve(host),
             });

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Shows a mistake in a JSON text with its line and a mark below it.
 
 use annotate_snippets::renderer::DecorStyle;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Keeps a session's stored values in a file between runs: a JSON object, key to value.
 
 use std::collections::BTreeMap;

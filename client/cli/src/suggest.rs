@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The word that somebody probably meant.
 
 /// Longer words, in characters, are not compared: nobody mistypes those.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Keeps the terminal usable when the program ends in the middle of a prompt.
 
 use std::io;

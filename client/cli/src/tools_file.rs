@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads a tools file: which tools scripts may call, and the command that stands behind each.
 //!
 //! The file is a JSON list of tool definitions in the wire's shape, each with a `command`. The

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A running script, as its owner and others hold it.
 
 use std::fmt;

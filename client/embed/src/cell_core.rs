@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is known of one cell: written by its follower and the delegate, read by its handles.
 
 use std::collections::VecDeque;

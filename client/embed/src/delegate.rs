@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Answers what scripts ask of a session: decides about calls, runs tools, takes notifications.
 
 use std::panic::resume_unwind;

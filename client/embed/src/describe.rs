@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a model is told about `exec` and `wait`, and about the tools that its scripts can call.
 //!
 //! ```

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use code_mode_api::ToolName;
 use pretty_assertions::assert_eq;
 use serde_json::value::to_raw_value;

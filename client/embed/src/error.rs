@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a script gave no result, or a session could not be had.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What happens in a cell, and how it reaches those who follow.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One script to run, with what differs from the session's defaults.
 
 use std::time::Duration;

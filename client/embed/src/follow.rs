@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Follows one cell from its start to its end: the only one who observes and terminates it.
 //!
 //! A host hands output to one observer at a time, so one task takes it and hands it on. How closely

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Code Mode for the author of an agent: tools from closures, sessions, scripts as streams.
 //!
 //! # Purpose

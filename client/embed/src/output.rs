@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts put out: text, images and sound.
 
 use std::sync::Arc;

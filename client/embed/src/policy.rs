@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who decides about the calls that scripts make: a policy for every call, and people for some.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The cells of a session: those that run, and those whose result nobody has had.
 
 use std::collections::{HashMap, VecDeque};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes JSON schemas as TypeScript types, for models to read.
 //!
 //! Local references are written out in place. A reference to a schema that is being written out

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How a script failed, read from the text that its host gives.
 //!
 //! The text is what the script made of it: a script can throw whatever text it likes. What is read

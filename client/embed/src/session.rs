@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A session: scripts that share tools, defaults and stored values.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A session's copy of its stored values, which outlives the host.
 //!
 //! Scripts cannot take a stored value away, only replace it; so the copy only grows, and values that

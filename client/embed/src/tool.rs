@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One tool: what scripts see of it, and the code that answers its calls.
 
 use std::fmt::{self, Display};

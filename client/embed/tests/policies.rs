@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Policies, questions and cancellation, over a real host.
 
 mod support;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sessions, cells and their errors, over a real host.
 
 mod support;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What many tools cost: bytes of `tools/list` beside the plain list of all tools, and the time of a catalog
 //! and of a search. It prints a table and asserts nothing about time.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The audit log: one JSON object a line for each exec, each call within it, and each end.
 //!
 //! A line is written before the thing that it tells of has an effect (for an exec) or before its outcome

@@ -1,55 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
 //! All tools that scripts may call, under names that are told apart.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use code_mode_api::{RawJson, ToolDefinition, ToolKind, ToolName, script_name};
-use code_mode_embed::describe::declaration;
 
-use crate::policy::{Hints, Policy, Subject, Verdict};
+use crate::bounds::OWN_NAMESPACE_ON_WIRE;
+use crate::entry::Entry;
+use crate::policy::{Hints, Policy, Verdict};
 use crate::search::Index;
 use crate::upstream::Snapshot;
 
 /// What the names of the front end's own tools begin with in scripts.
 const OWN_PREFIX: &str = "code_mode";
 
-/// The namespace of the front end's own tools in calls. No server may have this name.
-pub const OWN_NAMESPACE_ON_WIRE: &str = "code_mode:own";
-
 /// Tools of servers that are down, or that the policy hides, to which one script can have names that
 /// reject with the reason.
 const MAX_ABSENT_TOOLS: usize = 64;
-
-/// One tool.
-pub struct Entry {
-    /// `SERVER__TOOL`, as scripts call it; told apart from all others.
-    pub identifier: String,
-    /// The server's name; empty for a tool of a tools file.
-    pub server: String,
-    /// The tool's own name.
-    pub tool: String,
-    /// What its server says about it.
-    pub hints: Hints,
-    /// What the model is told, schemas included.
-    pub definition: ToolDefinition,
-    declaration: OnceLock<String>,
-}
-
-impl Entry {
-    /// The TypeScript declaration, as a member of `Tools`.
-    pub fn declaration(&self) -> &str {
-        self.declaration
-            .get_or_init(|| declaration(&self.definition))
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        Subject {
-            server: &self.server,
-            tool: &self.tool,
-            hints: self.hints,
-        }
-    }
-}
 
 /// A server as the model is told of it.
 pub struct ServerEntry {
@@ -92,14 +60,12 @@ impl Catalog {
         // Tools of tools files come first: they keep their names whatever servers there are.
         for definition in local {
             names.taken.insert(script_name(&definition.name));
-            entries.push(Entry {
-                identifier: definition.name.clone(),
-                server: String::new(),
-                tool: definition.name.clone(),
-                hints: Hints::default(),
-                definition: definition.clone(),
-                declaration: OnceLock::new(),
-            });
+            entries.push(Entry::new(
+                "",
+                &definition.name,
+                Hints::default(),
+                definition.clone(),
+            ));
         }
         let mut prefixes = Names::default();
         prefixes.taken.insert(OWN_PREFIX.to_owned());
@@ -109,24 +75,18 @@ impl Catalog {
             for tool in &*source.snapshot.tools {
                 let identifier =
                     names.unique(format!("{prefix}__{}", script_name_within(&tool.name)));
-                entries.push(Entry {
-                    definition: ToolDefinition {
-                        name: identifier.clone(),
-                        tool_name: ToolName {
-                            name: tool.name.clone(),
-                            namespace: Some(source.name.to_owned()),
-                        },
-                        description: tool.description.clone(),
-                        kind: ToolKind::Function,
-                        input_schema: tool.input_schema.clone(),
-                        output_schema: tool.output_schema.clone(),
+                let definition = ToolDefinition {
+                    name: identifier,
+                    tool_name: ToolName {
+                        name: tool.name.clone(),
+                        namespace: Some(source.name.to_owned()),
                     },
-                    identifier,
-                    server: source.name.to_owned(),
-                    tool: tool.name.clone(),
-                    hints: tool.hints,
-                    declaration: OnceLock::new(),
-                });
+                    description: tool.description.clone(),
+                    kind: ToolKind::Function,
+                    input_schema: tool.input_schema.clone(),
+                    output_schema: tool.output_schema.clone(),
+                };
+                entries.push(Entry::new(source.name, &tool.name, tool.hints, definition));
             }
             let may_be_called =
                 |entry: &Entry| !matches!(policy.verdict(entry.subject()), Verdict::Denied(_));

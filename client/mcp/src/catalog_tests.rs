@@ -1,32 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::entry::tests::entry;
 use crate::policy::Pattern;
 use crate::upstream::{ServerTool, Status};
-
-/// A tool of a server, for tests.
-pub(crate) fn entry(server: &str, tool: &str, description: &str, schema: &str) -> Entry {
-    let definition = ToolDefinition {
-        name: format!("{server}__{tool}"),
-        tool_name: ToolName {
-            name: tool.to_owned(),
-            namespace: Some(server.to_owned()),
-        },
-        description: description.to_owned(),
-        kind: ToolKind::Function,
-        input_schema: Some(RawValue::from_string(schema.to_owned()).unwrap()),
-        output_schema: None,
-    };
-    Entry {
-        identifier: definition.name.clone(),
-        server: server.to_owned(),
-        tool: tool.to_owned(),
-        hints: Hints::default(),
-        definition,
-        declaration: OnceLock::new(),
-    }
-}
 
 /// A server with these tools, for tests.
 pub(crate) fn source<'a>(name: &'a str, tools: &[&str], problem: Option<&str>) -> Source<'a> {

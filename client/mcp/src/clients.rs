@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The MCP clients whose configuration is written for the user.
 
 use std::path::{Path, PathBuf};

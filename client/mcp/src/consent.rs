@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asks the user, through the client, whether one call may be made.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Changes configuration files of our own and of other programs, and leaves all else in them, comments and
 //! layout included, as it is.
 

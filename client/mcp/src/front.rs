@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all sessions of the front end share: the servers, the catalog, the policy and the log, and the
 //! way of one call from a script to a server.
 
@@ -5,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use code_mode_api::{
-    CancellationSignal, CellLimits, RawJson, SessionDelegate, SessionProvider, ToolDefinition,
-    ToolError, ToolInvocation,
+    BoxFuture, CancellationSignal, CellLimits, RawJson, SessionDelegate, SessionProvider,
+    ToolDefinition, ToolError, ToolInvocation,
 };
 
 use crate::audit::{self, Audit, Event, Outcome};
-use crate::catalog::{Catalog, OWN_NAMESPACE_ON_WIRE, Source};
+use crate::bounds::OWN_NAMESPACE_ON_WIRE;
+use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::own;
 use crate::policy::{Policy, Subject, Verdict};
-use crate::session::SessionState;
-use crate::upstream::Upstreams;
+use crate::upstream::{ProgressSink, Upstreams};
 
 /// How long the first list of tools, and a search, wait for servers that are being started (8 s). What
 /// comes later is told as a change of the list.
@@ -27,6 +28,24 @@ pub struct LocalTools {
     pub definitions: Vec<ToolDefinition>,
     /// Who carries their calls out.
     pub delegate: Arc<dyn SessionDelegate>,
+}
+
+/// Whose scripts call: a session, as the front end sees it.
+pub(crate) trait Caller: Send + Sync {
+    /// The session's id in the audit log.
+    fn id(&self) -> &str;
+
+    /// Who hears how far a call of this exec has come.
+    fn progress_of(self: Arc<Self>, exec: &str, server: &str) -> ProgressSink;
+
+    /// Asks the user whether a tool may be called with this input; an error says why not, in words for
+    /// scripts.
+    fn ask_consent<'a>(
+        &'a self,
+        server: &'a str,
+        tool: &'a str,
+        input: &'a RawJson,
+    ) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// What the front end is made from.
@@ -152,7 +171,7 @@ impl Front {
     /// In words for scripts.
     pub(crate) async fn call(
         self: &Arc<Self>,
-        session: &Arc<SessionState>,
+        session: Arc<dyn Caller>,
         invocation: ToolInvocation,
         cancel: CancellationSignal,
     ) -> Result<RawJson, ToolError> {
@@ -171,7 +190,7 @@ impl Front {
                 error: None,
             }),
         };
-        let result = self.carry_out(session, invocation, cancel).await;
+        let result = self.carry_out(&session, invocation, cancel).await;
         let (outcome, error) = match &result {
             Ok(_) => (Outcome::Ok, None),
             Err(Refusal {
@@ -186,7 +205,7 @@ impl Front {
 
     async fn carry_out(
         self: &Arc<Self>,
-        session: &Arc<SessionState>,
+        session: &Arc<dyn Caller>,
         invocation: ToolInvocation,
         cancel: CancellationSignal,
     ) -> Result<RawJson, Refusal> {
@@ -199,7 +218,9 @@ impl Front {
             return Ok(local.delegate.invoke_tool(invocation, cancel).await?);
         };
         if server == OWN_NAMESPACE_ON_WIRE {
-            return Ok(own::call(self, &tool, &invocation.input).await?);
+            let catalog = self.settled_catalog().await;
+            let called = own::call(&self.upstreams, &catalog, &tool, &invocation.input);
+            return Ok(called.await?);
         }
         let Some(upstream) = self.upstreams.server(&server) else {
             return Err(Refusal::error(format!("there is no MCP server {server}")));
@@ -212,7 +233,7 @@ impl Front {
         let tool = self.own_name(&server, &tool)?;
         self.permit(session, &server, &tool, &invocation.input)
             .await?;
-        let progress = session.progress_of(&invocation.exec_call_id, &server);
+        let progress = Arc::clone(session).progress_of(&invocation.exec_call_id, &server);
         Ok(upstream.call(&tool, &invocation.input, progress).await?)
     }
 
@@ -242,7 +263,7 @@ impl Front {
     /// Asks the policy, and the user if it says so.
     async fn permit(
         &self,
-        session: &Arc<SessionState>,
+        session: &Arc<dyn Caller>,
         server: &str,
         tool: &str,
         input: &RawJson,

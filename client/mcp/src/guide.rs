@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the model reads: the tools `exec`, `wait` and `search`, and in `exec`'s description whatever of
 //! the catalog fits.
 
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::json;
 
+use crate::bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
 use crate::catalog::Catalog;
-use crate::session::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
 
 /// Bytes of declarations that `exec`'s description holds, unless told otherwise.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The MCP server: `exec`, `wait` and `search` for one client.
 
 // The SDK marks MCP's log messages as deprecated; the clients of today show them.

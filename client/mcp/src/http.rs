@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Serves MCP clients over streamable HTTP, with a token, on loopback unless told otherwise.
 
 use std::convert::Infallible;

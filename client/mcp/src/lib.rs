@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The MCP front end: MCP servers as tools of scripts, and scripts as tools of an MCP server.
 //!
 //! # Purpose
@@ -19,11 +20,13 @@
 //! model gets, [`own`] those of a search.
 
 pub mod audit;
+mod bounds;
 pub mod catalog;
 pub mod clients;
 pub mod config;
 mod consent;
 pub mod edit;
+pub mod entry;
 mod front;
 pub mod guide;
 mod handler;
@@ -39,6 +42,7 @@ mod serve;
 pub mod session;
 pub mod upstream;
 
+pub use bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
 pub use consent::CONSENT_TIMEOUT;
 pub use front::{Front, LIST_PATIENCE, LocalTools, Parts};
 pub use guide::DEFAULT_CATALOG_BYTES;

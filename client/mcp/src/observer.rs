@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whoever has asked for something and hears meanwhile what a script says: the client, by progress of its
 //! request and by log messages.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a cell puts out, as content of an MCP result: cut to a budget, and kept so that what was cut can
 //! be read.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of the front end itself, as scripts call them: search, resources and prompts.
 
 use std::fmt::Write;
@@ -13,10 +14,10 @@ use serde::Deserialize;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, Entry};
-use crate::front::Front;
+use crate::catalog::Catalog;
+use crate::entry::Entry;
 use crate::guide;
-use crate::upstream::Server;
+use crate::upstream::{Server, Upstreams};
 
 /// Tools that one search gives, unless told otherwise.
 pub const DEFAULT_FOUND: usize = 10;
@@ -165,17 +166,22 @@ struct Named {
     arguments: Option<JsonObject>,
 }
 
-/// Carries out a call of one of these tools.
+/// Carries out a call of one of these tools; `catalog` is that of the moment at which all servers had some
+/// time to start.
 ///
 /// # Errors
 /// In words for scripts.
-pub async fn call(front: &Arc<Front>, tool: &str, input: &RawJson) -> Result<RawJson, ToolError> {
+pub async fn call(
+    upstreams: &Upstreams,
+    catalog: &Catalog,
+    tool: &str,
+    input: &RawJson,
+) -> Result<RawJson, ToolError> {
     let wrong =
         |error: serde_json::Error| ToolError::new(format!("{tool} cannot take this: {error}"));
     if tool == "search" {
         let wanted: Search = serde_json::from_str(input.get()).map_err(wrong)?;
-        let catalog = front.settled_catalog().await;
-        let found = search(&catalog, &wanted).map_err(ToolError::new)?;
+        let found = search(catalog, &wanted).map_err(ToolError::new)?;
         let tools: Vec<Value> = found
             .tools
             .iter()
@@ -199,18 +205,20 @@ pub async fn call(front: &Arc<Front>, tool: &str, input: &RawJson) -> Result<Raw
     }
     let named: Named = serde_json::from_str(input.get()).map_err(wrong)?;
     match tool {
-        "resources_list" => list(front, named.server.as_deref(), Kind::Resources).await,
-        "prompts_list" => list(front, named.server.as_deref(), Kind::Prompts).await,
+        "resources_list" => {
+            list(upstreams, catalog, named.server.as_deref(), Kind::Resources).await
+        }
+        "prompts_list" => list(upstreams, catalog, named.server.as_deref(), Kind::Prompts).await,
         "resources_read" => {
             let params = ReadResourceRequestParams::new(named.uri);
             let request = ClientRequest::ReadResourceRequest(ReadResourceRequest::new(params));
-            ask(front, named.server.as_deref(), request).await
+            ask(upstreams, catalog, named.server.as_deref(), request).await
         }
         "prompts_get" => {
             let mut params = GetPromptRequestParams::new(named.name);
             params.arguments = named.arguments;
             let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(params));
-            ask(front, named.server.as_deref(), request).await
+            ask(upstreams, catalog, named.server.as_deref(), request).await
         }
         _ => Err(ToolError::new(format!(
             "there is no tool code_mode__{tool}"
@@ -223,12 +231,13 @@ fn raw(value: &Value) -> Result<RawJson, ToolError> {
 }
 
 async fn ask(
-    front: &Front,
+    upstreams: &Upstreams,
+    catalog: &Catalog,
     server: Option<&str>,
     request: ClientRequest,
 ) -> Result<RawJson, ToolError> {
     let name = server.ok_or_else(|| ToolError::new("name the server first: read(server, uri)"))?;
-    let server = find(front, name)?;
+    let server = find(upstreams, catalog, name)?;
     let mut value = match server.ask(request, None).await? {
         ServerResult::ReadResourceResult(result) => serde_json::to_value(result),
         ServerResult::GetPromptResult(result) => serde_json::to_value(result),
@@ -248,13 +257,16 @@ async fn ask(
     raw(&value)
 }
 
-fn find<'a>(front: &'a Front, name: &str) -> Result<&'a Arc<Server>, ToolError> {
-    let catalog = front.catalog();
+fn find<'a>(
+    upstreams: &'a Upstreams,
+    catalog: &Catalog,
+    name: &str,
+) -> Result<&'a Arc<Server>, ToolError> {
     let own = catalog
         .servers()
         .iter()
         .find(|s| s.name == name || s.prefix == name);
-    own.and_then(|server| front.upstreams().server(&server.name))
+    own.and_then(|server| upstreams.server(&server.name))
         .ok_or_else(|| ToolError::new(format!("there is no MCP server {name}")))
 }
 
@@ -265,13 +277,17 @@ enum Kind {
 }
 
 /// What one server offers, or all: those that are down or offer nothing of the kind are passed over.
-async fn list(front: &Front, server: Option<&str>, kind: Kind) -> Result<RawJson, ToolError> {
+async fn list(
+    upstreams: &Upstreams,
+    catalog: &Catalog,
+    server: Option<&str>,
+    kind: Kind,
+) -> Result<RawJson, ToolError> {
     let mut listed = Vec::new();
     if let Some(name) = server {
-        list_of(find(front, name)?, kind, &mut listed).await?;
+        list_of(find(upstreams, catalog, name)?, kind, &mut listed).await?;
     } else {
-        front.settled_catalog().await;
-        for server in front.upstreams().servers() {
+        for server in upstreams.servers() {
             if let Err(error) = list_of(server, kind, &mut listed).await {
                 tracing::debug!(server = server.spec().name, %error, "lists nothing of the kind");
             }

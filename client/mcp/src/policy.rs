@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which tools scripts may call, by patterns over servers, tools and what servers say about their tools.
 //!
 //! What a server says about a tool (`readOnlyHint`, `destructiveHint`) is its own word, which the

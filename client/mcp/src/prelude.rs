@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is put in front of a script: `searchTools`, `resources` and `prompts`, where it mentions them.
 //!
 //! It stands on the script's first line, so that no line gets another number, and errors are told in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a script gets for the answer of an MCP server.
 
 use code_mode_api::RawJson;

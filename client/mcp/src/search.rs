@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Finds tools by words: BM25 over their names, descriptions and parameters.
 
 use bm25::{Document, SearchEngine, SearchEngineBuilder, Tokenizer};
 use serde_json::Value;
 
-use crate::catalog::Entry;
+use crate::entry::Entry;
 
 /// How often the words of a name count beside those of a description.
 const NAME_WEIGHT: usize = 3;
@@ -160,7 +161,7 @@ mod tests {
     use pretty_assertions::assert_eq;
 
     use super::*;
-    use crate::catalog::tests::entry;
+    use crate::entry::tests::entry;
 
     fn entries() -> Vec<Entry> {
         let schema = r#"{"properties": {"path": {"description": "Where the invoice lies"}}}"#;

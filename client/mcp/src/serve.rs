@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Serves MCP clients: one over a pair of streams, such as standard input and output.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One code-mode session for one MCP session: its cells, who hears from them, and what they put out.
 //!
 //! This is the only module that runs scripts; it knows the host through `code_mode_api` alone.
@@ -17,21 +18,13 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Event, Outcome};
+use crate::bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
 use crate::consent::{self, Decision};
-use crate::front::Front;
+use crate::front::{Caller, Front};
 use crate::observer::{self, Observer};
 use crate::output::{self, Kept};
 use crate::prelude::{self, Prelude};
 use crate::upstream::ProgressSink;
-
-/// Bytes of text that a result holds, unless the model asks for more (about 10,000 tokens).
-pub const DEFAULT_OUTPUT_BYTES: usize = 40_000;
-
-/// Bytes of text that a result holds at most.
-pub const MAX_OUTPUT_BYTES: usize = 1_000_000;
-
-/// How long exec and wait may take before they return, whatever the model asks for (10 min).
-pub const MAX_YIELD_TIME: Duration = Duration::from_secs(600);
 
 /// Texts for the client that no request is there to take; the oldest goes first.
 const MAX_PENDING_NOTES: usize = 100;
@@ -453,11 +446,6 @@ impl SessionState {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session's id in the audit log.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Lets `observer` hear from the exec's cell until what this gives is dropped.
     fn observe(self: &Arc<Self>, exec: &str, observer: Observer) -> Heard {
         let mut inner = self.lock();
@@ -518,18 +506,6 @@ impl SessionState {
             .map(|(_, observer)| observer.clone())
     }
 
-    /// Who hears how far a call of this exec has come.
-    pub(crate) fn progress_of(self: &Arc<Self>, exec: &str, server: &str) -> ProgressSink {
-        let state = Arc::downgrade(self);
-        let (exec, server) = (exec.to_owned(), server.to_owned());
-        Arc::new(move |text| {
-            let observer = state.upgrade().and_then(|state| state.observer_of(&exec));
-            if let Some(observer) = observer {
-                observer.progress_soon(format!("{server}: {text}"));
-            }
-        })
-    }
-
     /// Tells the client what a script says; keeps it for the next request about its cell when there is
     /// none now.
     async fn notify(&self, exec: &str, text: String) {
@@ -558,34 +534,49 @@ impl SessionState {
             observer.say(text).await;
         }
     }
+}
 
-    /// Asks the user whether a tool may be called with this input.
-    ///
-    /// # Errors
-    /// When the user or the client says no, in words for scripts.
-    pub(crate) async fn ask_consent(
-        &self,
-        server: &str,
-        tool: &str,
-        input: &RawJson,
-    ) -> Result<(), String> {
-        let key = (server.to_owned(), tool.to_owned());
-        let observer = {
-            let inner = self.lock();
-            if inner.consented.contains(&key) {
-                return Ok(());
+impl Caller for SessionState {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn progress_of(self: Arc<Self>, exec: &str, server: &str) -> ProgressSink {
+        let state = Arc::downgrade(&self);
+        let (exec, server) = (exec.to_owned(), server.to_owned());
+        Arc::new(move |text| {
+            let observer = state.upgrade().and_then(|state| state.observer_of(&exec));
+            if let Some(observer) = observer {
+                observer.progress_soon(format!("{server}: {text}"));
             }
-            inner.latest.clone()
-        };
-        let observer = observer.ok_or("there is nobody to ask")?;
-        match consent::ask(&observer, server, tool, input).await? {
-            Decision::Once => Ok(()),
-            Decision::Session => {
-                self.lock().consented.insert(key);
-                Ok(())
+        })
+    }
+
+    fn ask_consent<'a>(
+        &'a self,
+        server: &'a str,
+        tool: &'a str,
+        input: &'a RawJson,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let key = (server.to_owned(), tool.to_owned());
+            let observer = {
+                let inner = self.lock();
+                if inner.consented.contains(&key) {
+                    return Ok(());
+                }
+                inner.latest.clone()
+            };
+            let observer = observer.ok_or("there is nobody to ask")?;
+            match consent::ask(&observer, server, tool, input).await? {
+                Decision::Once => Ok(()),
+                Decision::Session => {
+                    self.lock().consented.insert(key);
+                    Ok(())
+                }
+                Decision::No => Err("the user did not agree".to_owned()),
             }
-            Decision::No => Err("the user did not agree".to_owned()),
-        }
+        })
     }
 }
 
@@ -627,7 +618,7 @@ impl SessionDelegate for Delegate {
             let front = front.upgrade();
             let front =
                 front.ok_or_else(|| ToolError::new("the MCP front end is shutting down"))?;
-            front.call(&state, invocation, cancel).await
+            front.call(state, invocation, cancel).await
         })
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What an exec costs through the client library, for any hosts of the protocol.
 //!
 //! # Purpose

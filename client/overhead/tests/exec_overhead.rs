@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `exec_overhead` over the real host process; nothing here looks at a time.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bounds that are reached by using a session."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host dies, or the client does: who waits learns of it, and nothing is left behind.
 
 The figures go to standard error. The project's aim is 100 ms; a test fails only at the guard, since a machine may

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command `code_mode` of an installed package."""
 
 from __future__ import annotations

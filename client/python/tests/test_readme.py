@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The README's first example, run as it stands."""
 
 from __future__ import annotations

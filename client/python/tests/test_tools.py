@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tools from functions, their schemas, and the policy before them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When the driver waits for the host awake.
 
 use std::time::Duration;

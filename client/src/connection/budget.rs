@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Bounds on bytes that wait in a queue.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which cell ids a session's host has given, in memory that does not grow with the cells.
 
 use std::collections::BTreeMap;

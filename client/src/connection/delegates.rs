@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Running the embedder's delegates for the driver.
 //!
 //! Delegates are code of the embedder: they may be slow, never answer, or panic. None of that

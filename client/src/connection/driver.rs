@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The task that alone owns the state of a connection.
 
 use std::future::{pending, poll_fn};

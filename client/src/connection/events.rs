@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What reaches the driver, and what it does in return.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One connection to one host: handles for callers, and the tasks behind them.
 //!
 //! # Tasks

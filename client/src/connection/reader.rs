@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What comes from the host: frames, decoded and in this crate's terms.
 
 use std::pin::pin;

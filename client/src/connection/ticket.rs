@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A caller's claim to an answer, safe to drop at any moment.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What goes to the host: batches of frames, written as far as the host takes them.
 
 use std::collections::VecDeque;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use std::future::poll_fn;
 
 use code_mode_protocol::FrameReader;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The environment of a host, and where its program lies.
 
 use std::ffi::OsStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A host inherits no file descriptor but its three standard ones.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The host as a process: started confined, watched, killed and reaped.
 //!
 //! # Caveats

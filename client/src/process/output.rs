@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a host says, as it comes out of its pipe.
 
 use std::fs::File;

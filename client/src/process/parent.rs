@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A child ends with the thread that has forked it.
 
 use std::io;

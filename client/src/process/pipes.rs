@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Room in the pipes to a host.
 
 use std::os::fd::{AsFd, AsRawFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waiting for a host process to end, killing it, and leaving no zombie.
 
 use std::fmt;

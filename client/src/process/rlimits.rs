@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Operating-system limits of a host process.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a host says on its standard error: handed to `tracing`, and its end kept for errors.
 
 use std::collections::VecDeque;

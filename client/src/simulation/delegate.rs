@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A delegate that acts as its seed says and notices what must not happen.
 
 use std::collections::HashSet;

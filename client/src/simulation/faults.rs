@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The ways in which a simulated host breaks the contract.
 
 use std::future::pending;

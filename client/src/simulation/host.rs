@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A host that exists only in memory and acts as its seed says: by the contract, until it is told
 //! to break it in one way.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A simulated host and simulated callers play against the whole client, from the provider down to
 //! the frames: in memory, in virtual time, and the same way each time for one seed.
 //!

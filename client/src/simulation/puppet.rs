@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A host in memory that the test itself plays, message by message, in virtual time.
 
 use std::os::unix::process::ExitStatusExt;

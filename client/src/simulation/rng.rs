@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A small seeded generator, so that every run of a seed is the same.
 
 /// SplitMix64.

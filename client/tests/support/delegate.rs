@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A delegate whose tools are closures.
 
 use std::collections::BTreeMap;

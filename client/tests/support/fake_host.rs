@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hosts that are a few lines of shell: they read what the client writes, say what was put into
 //! their mouths, and end as they are told. A real process with real pipes, and no more.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where the host program under test is.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the tests over real processes share.
 
 // Each test file uses its own part of this.

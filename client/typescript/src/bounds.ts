@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * Every bound of a session, with its unit, and the deadlines that a host has to keep.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Cells: scripts that run. */
 
 import { DEFAULT_YIELD_MS, MAX_CELL_EVENTS, MAX_CELL_EVENT_BYTES } from "./bounds.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** What the iterator of a cell gives. */
 
 import type { LimitError, ScriptError } from "./errors.js";

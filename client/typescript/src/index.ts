@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * Code Mode: run JavaScript with tools of your own in a host process.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Where the host program is. */
 
 import { accessSync, constants, statSync } from "node:fs";

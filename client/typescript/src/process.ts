@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** The process of a host: started in a session of its own, watched, killed with all it has started, reaped. */
 
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
 /** The command `code_mode` of an installed package: runs the program for this platform as a child. */
 
 import { spawn } from "node:child_process";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** What cells put out, and how they stand. */
 
 import type { LimitError, ScriptError } from "./errors.js";

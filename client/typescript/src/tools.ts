@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Tools: functions that scripts can call. */
 
 import type { Json } from "./wire.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * Messages of the protocol V1: what the client sends, and the strict reading of what a host says.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** The bounds that are reached by using a session. */
 
 import assert from "node:assert/strict";

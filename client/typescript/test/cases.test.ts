@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** The cases of runtime/api/testsuite/cases, played on a real host. Their README describes the format. */
 
 import assert from "node:assert/strict";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** A host that misbehaves in one way. Usage: fake_host.js MODE */
 
 import { closeSync, readSync, writeSync } from "node:fs";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Hosts that break the protocol, hang or never were hosts. */
 
 import assert from "node:assert/strict";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * The host dies, or the client does: who waits learns of it, and nothing is left behind.
  *

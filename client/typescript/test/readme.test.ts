@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** The README's first example, run as it stands. */
 
 import assert from "node:assert/strict";

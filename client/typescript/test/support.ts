@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** What several tests need. */
 
 import assert from "node:assert/strict";

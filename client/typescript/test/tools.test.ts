@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Tools, their schemas, and the policy before them. */
 
 import assert from "node:assert/strict";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Frames and messages: the golden files of the protocol, and what is refused. */
 
 import assert from "node:assert/strict";

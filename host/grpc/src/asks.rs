@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who waits for what a session was asked.
 
 use std::collections::HashMap;

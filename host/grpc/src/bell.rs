@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How a session's events find their door.
 
 use std::collections::BTreeMap;

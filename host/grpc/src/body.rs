@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Request bodies, counted.
 
 use std::pin::Pin;

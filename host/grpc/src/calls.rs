@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tool calls and notifications of one session: who gets them, and which are unanswered.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a request must have before anything is asked of a session.
 
 use std::sync::Arc;

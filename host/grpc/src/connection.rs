@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One connection: HTTP/2 over any stream, with its bounds, and what every request must show.
 
 use std::future::Future;

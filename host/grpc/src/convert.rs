@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What sessions say, as messages.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The calls that our hosts offer beside the contract.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The gRPC door of a code-mode host: serves `codex.code_mode.v1` over any stream.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bounds of the door: what a client can make it hold, beside what sessions and cells bound.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Messages on their way into one response stream.
 
 use std::collections::VecDeque;

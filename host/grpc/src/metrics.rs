@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Counters of the door, in the text format of Prometheus.
 
 use std::fmt::Write;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who asks.
 
 use std::sync::atomic::{AtomicU64, Ordering};

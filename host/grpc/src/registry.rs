@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The sessions of a host, over all its gRPC connections.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ids that were used, as far back as a bound reaches.
 
 use std::collections::{HashSet, VecDeque};

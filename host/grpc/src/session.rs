@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One open session: what its client has asked, and what becomes of its events.
 
 use std::collections::{HashMap, VecDeque};

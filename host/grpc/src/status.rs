@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Errors in the terms of gRPC.
 
 use code_mode_api::SessionError;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A stream that remembers whether its peer has gone.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Figures as text, and how far they may be from the baseline.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the host costs in instructions, counted by valgrind and held against a baseline.
 //!
 //! # Purpose

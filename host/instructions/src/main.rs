@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `count_instructions`: measures a host program, or compares what was measured with the baseline.
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use std::pin::pin;
 use std::process::{Child, Command};
 use std::task::{Context, Poll, Waker};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Output put together again, with a notice wherever text is missing.
 
 use code_mode_api::ContentItem;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bound on the text of one response: its start and its end are kept, and a notice stands
 //! where something is missing.
 

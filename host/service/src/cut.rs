@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Taking the middle out of a text.
 
 use crate::truncation::BYTES_PER_TOKEN;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Text that was cut out of responses, for as long as its session lives.
 
 use std::collections::VecDeque;

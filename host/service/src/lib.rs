@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the doors of a host have in common, in terms of `runtime/api` alone.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Output cut to the tokens that a request allows, byte for byte as the public host does it.
 //!
 //! The rules were observed on that host; `testdata/truncation.json` holds what it gave, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The public host's own output, and what holds for any output.
 
 use proptest::prelude::*;

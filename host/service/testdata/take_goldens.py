@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Takes truncated output of the public host, as golden cases for `truncation`.
 
     take_goldens.py PATH-OF-codex-code-mode-host > truncation.json

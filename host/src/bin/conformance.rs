@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Holds any V1 host to the wire contract and prints a table.
 //!
 //! `conformance --host PATH [--rule PREFIX] [-- HOST-ARGUMENT …]`

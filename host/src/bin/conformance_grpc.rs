@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Holds any host to the gRPC contract and prints a table.
 //!
 //! `conformance_grpc --host PATH [--rule PREFIX] [-- HOST-ARGUMENT …]`

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Transcripts of the wire contract, and a player that holds a host to them.
 //!
 //! A transcript is what a client sends and what the host must answer; the player runs it against

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! JSON with wildcards: what a transcript sends and expects.
 //!
 //! A string in a transcript that begins with `$` stands for something else:

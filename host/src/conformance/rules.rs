@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The rules of the contract, one transcript each.
 
 use super::{SyntaxError, Transcript};

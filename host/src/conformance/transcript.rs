@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The text form of transcripts.
 
 use serde_json::{Value, json};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a host says, as lines of a transcript.
 
 use code_mode_grpc::tonic::Status;

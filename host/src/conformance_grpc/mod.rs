@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Transcripts of the gRPC contract, and a player that holds a host to them.
 //!
 //! As with the [frames](crate::conformance), the same transcripts check our host in a test and hosts of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Plays a transcript against a host.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A host as a child that speaks gRPC on its standard input and output, as the Codex CLI starts it.
 
 use std::io;

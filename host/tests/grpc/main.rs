@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The built program with its gRPC listeners, as its clients and operators have it.
 
 use std::io::{BufRead, BufReader, Read, Write};

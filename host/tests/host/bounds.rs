@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every bound, reached.
 
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use code_mode_runtime::RuntimeConfig;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Client, PIPE_BYTES, check, execute, frame, run};
+use crate::support::{Client, PIPE_BYTES, check, execute, frame, run, within};
 
 fn limits(set: impl FnOnce(&mut ConnectionLimits)) -> HostConfig {
     let mut config = HostConfig::default();
@@ -92,8 +93,11 @@ fn a_cell_past_those_active_is_refused_and_the_holders_are_named() {
         started 1 1
         execute 2 s1 await new Promise(() => {})
         started 2 2
-        execute 3 other text(3)
+        execute 3 s1 text(3)
         < {"type":"operation/response","id":3,"result":{"status":"error","message":"$contains:the limit of 2 active cells is reached: held by session s1: 1, 2;"}}
+        # The cells of another session are nobody's business.
+        execute 4 other text(4)
+        < {"type":"operation/response","id":4,"result":{"status":"error","message":"$contains:the limit of 2 active cells is reached: held by other sessions;"}}
         "#,
     );
 }
@@ -428,10 +432,9 @@ fn a_client_that_stops_reading_fails_the_connection_after_a_bounded_wait() {
 }
 
 #[test]
-fn a_client_that_stops_reading_is_not_read_from() {
+fn a_client_that_asks_on_and_reads_nothing_fails_the_connection_at_once() {
     run(async {
-        let (config, stream_bytes) =
-            narrow(|limits| limits.stall_deadline = Duration::from_millis(300));
+        let (config, stream_bytes) = narrow(|limits| limits.outgoing_frames_hard = 20);
         let mut client = Client::new(config, stream_bytes);
         client.ready().await;
         // Every request of an unknown session is answered with an error, none of which is read.
@@ -439,16 +442,56 @@ fn a_client_that_stops_reading_is_not_read_from() {
         loop {
             let request = json!({"method": "session/shutdown", "sessionId": "nobody"});
             let message = json!({"type": "operation/request", "id": id, "request": request});
-            // The write waits for as long as the host reads nothing, and fails once it has ended.
+            // The write fails once the host has ended.
             if client.stream.write_all(&frame(&message)).await.is_err() {
                 break;
             }
             id += 1;
         }
         let error = client.end().await.unwrap_err();
-        assert!(matches!(error, ServeError::Stalled { .. }), "{error}");
-        // What the streams and the queue hold, and the one that was being read.
-        assert!(id < 20, "{id} requests were taken");
+        assert!(
+            matches!(error, ServeError::OutgoingOverflow { frames: 21, .. }),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_client_is_heard_while_its_output_waits() {
+    run(async {
+        let (config, stream_bytes) = narrow(|_| {});
+        let mut client = Client::new(config, stream_bytes);
+        client.ready().await;
+        client
+            .execute(1, &["t"], "for (let i = 0; ; i++) await tools.t(i)")
+            .await;
+        assert_eq!(
+            client.next().await.unwrap()["result"]["value"]["cellId"],
+            "1"
+        );
+        // From here on nothing is read, and the queue is full of refusals.
+        for id in 10..20 {
+            let request = json!({"method": "session/shutdown", "sessionId": "nobody"});
+            client.request(id, request).await;
+        }
+        // Many times what the streams hold is taken from the client.
+        for _ in 0..100 {
+            let message = json!({"type": "operation/cancel", "id": 77});
+            within(client.send(&message)).await;
+        }
+        let request = json!({"method": "session/terminate", "sessionId": "s1", "cellId": "1"});
+        within(client.request(2, request)).await;
+        let mut kinds = Vec::new();
+        while kinds.last() != Some(&json!("cell/closed")) {
+            let message = within(client.next()).await.unwrap();
+            if message["id"] != json!(2) || message["type"] != "operation/response" {
+                kinds.push(message["type"].clone());
+            }
+        }
+        assert!(
+            kinds.contains(&json!("execute/initialResponse")),
+            "{kinds:?}"
+        );
     });
 }
 

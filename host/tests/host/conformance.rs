@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every rule of the contract, against our host in this process and against the built program.
 
 use std::process::Command;

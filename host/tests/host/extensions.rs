@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What both sides must have listed, and what a start-up flag adds.
 
 use code_mode_host::{HostConfig, PROMISED_DELEGATE_CALLS, V1Timings};

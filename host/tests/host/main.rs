@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The host as its clients see it: frames in, frames out, and the way it ends.
 
 mod bounds;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The order of each cell's events while hundreds of cells run beside each other.
 
 use std::collections::{HashMap, HashSet, VecDeque};

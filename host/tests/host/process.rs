@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The built program: its streams, its arguments, and how it ends.
 
 use std::fs::File;

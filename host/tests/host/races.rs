@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Cancellations and endings that meet what they are about at every point.
 
 use code_mode_host::HostConfig;

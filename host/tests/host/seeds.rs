@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Seeded clients that send anything at any time: no task of the host panics, and whatever it sends
 //! keeps to the contract.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What fails, fails the connection, in time and with its reason.
 //!
 //! Cells run on threads here: in processes of their own they cannot fail the runtime.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hosts in this process and clients that speak frames only.
 
 use std::future::Future;

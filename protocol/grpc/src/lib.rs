@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The second contract of a code-mode host, `codex.code_mode.v1`, over gRPC.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The golden files: every message variant, written by hand from the wire contract.
 
 /// One golden file.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Inputs and runtimes for tests of frames.
 
 #![allow(dead_code, reason = "each test binary uses a part")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What must hold for any bytes at all, for the fuzz targets and for the seeded run.
 //!
 //! An oracle takes bytes, panics when the code under test is wrong, and otherwise says how the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a session asks of its embedder while scripts run.
 
 use crate::{BoxFuture, CancellationSignal, CellId, RawJson, SessionId, ToolKind, ToolName};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a session could not do what it was asked.
 
 use std::fmt;

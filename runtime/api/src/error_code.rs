@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The stable names of errors, for programs. They are the same behind each door.
 
 use crate::{LimitName, SessionError};

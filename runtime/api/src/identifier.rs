@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The names under which scripts see tools.
 
 /// The identifier that stands for a tool's name in scripts: each character that cannot stand in an

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The interface of Code Mode sessions, without an implementation.
 //!
 //! # Purpose

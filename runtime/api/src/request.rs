@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What an embedder asks of a session.
 
 use std::sync::Arc;

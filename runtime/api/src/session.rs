@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The traits that the in-process runtime and the process client both implement.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! JSON of values that hold bigints.
 //!
 //! JSON has integers of any size, and a tool's ids are often larger than a number can be; but

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The memory of ArrayBuffers, bounded per cell.
 //!
 //! With V8's sandbox on, this memory has to lie inside the sandbox, so only V8's own allocator can

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The frame around every native function that a script can call: no panic crosses V8's frames, a
 //! stopped script gets nothing more done, and Rust errors become exceptions.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The helper `content`: blocks as MCP tools give them.
 
 use std::rc::Rc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The helpers that steer the cell: `exit`, `yield_control`, `setTimeout`, `clearTimeout`.
 
 use code_mode_api::LimitName;

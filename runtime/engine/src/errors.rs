@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Error texts: what went wrong, where, and what to do.
 
 use code_mode_api::LimitName;

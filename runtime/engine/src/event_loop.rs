@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One script from its first statement to its end.
 //!
 //! The order of everything that a script can see, turn by turn:

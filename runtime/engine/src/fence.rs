@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Markdown fence that models put around a source.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every context has before any script runs.
 
 use code_mode_api::Globals;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What to do about an error that models often make.
 
 use code_mode_api::script_name;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Isolates: made in one place, used for one script, with the guards of their memory.
 
 use std::ffi::c_void;

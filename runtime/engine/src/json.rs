@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values between V8 and JSON text, with bounds. V8's API offers nothing but text.
 
 use code_mode_api::LimitName;

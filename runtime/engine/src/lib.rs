@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Isolates and scripts: everything of Code Mode that touches V8.
 //!
 //! # Purpose

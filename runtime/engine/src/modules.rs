@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The modules that a script can import: `tools.js` and `@openai/code_mode`.
 
 use std::rc::Rc;

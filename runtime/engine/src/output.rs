@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The helpers that make output: `text`, `image`, `generatedImage`, `notify`.
 //!
 //! Messages of misuse are those of `javascript-surface.md`, section *Output*.

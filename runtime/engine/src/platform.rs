@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! V8 as a whole: set up once in a process, and what it does when it cannot go on.
 
 use std::ffi::{CStr, c_char};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values as `text` and `notify` show them.
 
 use crate::callback::{Thrown, string};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Promises that were rejected and that nobody handles.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the helpers of one running script share. Lives in a slot of the isolate.
 
 use crate::rejections::Rejections;

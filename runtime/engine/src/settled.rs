@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The helpers `as_settled` and `stream_settled`: promises in the order in which they settle.
 //!
 //! They are JavaScript of our own (`settled.js`), since an async generator is what scripts get.

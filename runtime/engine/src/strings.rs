@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Strings between V8 and Rust.
 //!
 //! V8's own way out reads flat strings only, and flattens those that a script has put together of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The timers of one cell: one clock, no thread, nothing to do while idle.
 
 use std::collections::{BTreeMap, HashMap};

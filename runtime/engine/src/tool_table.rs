@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of one cell, under the names that its script uses.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `tools` and `ALL_TOOLS`: made when a script looks, so that their number costs nothing.
 
 use std::rc::Rc;

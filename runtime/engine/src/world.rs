@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a script reaches outside of its isolate, as one interface.
 
 use std::collections::VecDeque;

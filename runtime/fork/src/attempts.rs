@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What native code in a confined process might try, one row for each attempt.
 //!
 //! The escape suite (`tests/escape.rs`) has each of them tried in the process of a cell, once with the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The names of calls into the kernel, for logs and errors.
 
 use std::fmt;

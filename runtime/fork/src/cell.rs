@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The process of one cell: one script, one thread, one stream to the host.
 //!
 //! Whatever a helper has told the host has left this process when the helper returns; so it is kept,

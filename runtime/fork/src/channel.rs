@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The control channel between a host and its zygote, and between a host and its starter: small
 //! messages, each whole or not at all, with descriptors.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A check of the confinement on the machine at hand, without a script: processes are confined as cells
 //! are, and each tries one thing that it must not.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The confinement of a cell's process: what it may no longer do before it sees a client's byte.
 //!
 //! All of it is given up for good, and inherited by whatever the process could still make; so native

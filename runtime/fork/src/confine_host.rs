@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The confinement of the host's own process, which reads what clients and cells send.
 //!
 //! It is in force before the first byte of either is read, on the main thread before there is another,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Work within a cell's process that may overflow its stack or find no memory: reading a source as
 //! TypeScript. Nothing is repaired; the process says why and ends, as it would at a bound.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What host, starter and zygote say to each other over their control channels.
 
 use code_mode_engine::platform::Jit;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a program turns into a starter or a zygote.
 
 use std::os::unix::ffi::OsStrExt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program's own code and constants on huge pages.
 //!
 //! A cell touches some 130 pages of the program's file, and each costs it a fault and a part of its end.

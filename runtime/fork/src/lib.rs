@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Cells as processes: forks of a zygote, each with an isolate that is ready, confined and alone.
 //!
 //! # Purpose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The life of a process that belongs to a host: how it is told to go with it, how it is known, ended
 //! and reaped.
 

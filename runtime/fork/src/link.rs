@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The host's end of a cell's stream, and the process behind it.
 
 use std::collections::VecDeque;

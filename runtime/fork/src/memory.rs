@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a cell's process may have of memory that is its own.
 
 /// Memory that a process has for itself before any script runs, and that no script can fill: V8 sets 64

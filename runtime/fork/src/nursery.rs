@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The nursery: has zygotes started and replaced, and children born ahead of need and at need.
 
 use std::collections::VecDeque;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The way in which tests have the process of a cell do what only native code can.
 //!
 //! A script cannot make calls into the kernel, and one that could would not tell how. So the program of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The starter: a process that does nothing but start zygotes, from the very program file that the host
 //! was started from.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A cell's end of its stream to the host.
 
 use std::cell::Cell;

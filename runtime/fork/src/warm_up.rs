@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Scripts of ours that have V8, ICU and the allocator do once what most scripts need.
 //!
 //! The zygote runs one before its first fork: what it makes is shared by all cells, and a confined cell
@@ -97,7 +98,11 @@ pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {
 
 /// Runs one of the checks above.
 pub(crate) fn check(isolate: &mut ReadyIsolate, check: &str, wanted: &str) -> Result<(), String> {
-    run(isolate, &format!("const wanted = {wanted:?};{check}"))
+    run(
+        isolate,
+        Globals::Contract,
+        &format!("const wanted = {wanted:?};{check}"),
+    )
 }
 
 /// Prepares a child's copy of it, in its own process: the child plays a cell's whole part.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Descriptors that a Tokio runtime watches.
 
 use std::io;

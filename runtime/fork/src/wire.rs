@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The bytes between the host and a cell's process: messages of our own making, each with its length
 //! in front.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use code_mode_api::{CellLimits, LimitName};
 use code_mode_engine::limit_text;
 use pretty_assertions::assert_eq;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The zygote: a process with one thread and one isolate ready, which is forked for each cell.
 //!
 //! No client's script ever runs in it. What it has in memory when it is forked is shared by all its

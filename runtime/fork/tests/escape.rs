@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The escape suite: what native code in a confined cell tries does not succeed, and harms nobody else.
 //!
 //! Each attempt is made twice in a process of its own: in a confined cell, where it must fail or end that

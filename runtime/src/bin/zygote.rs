@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The smallest program whose file can run cells: for embedders whose own program cannot call
 //! [`code_mode_runtime::entry`] first of all, and for tests.
 

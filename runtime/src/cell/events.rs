@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A cell's steps, its responses, and the calls of the embedder in the order of events.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What time brings to a cell; called by the watchdog.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Isolates for cells that found none ready: a few are made at one time, the cells take turns.
 //!
 //! An isolate takes about half a millisecond of a processor to make and is of no use before it is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The body of a cell's thread: one isolate, one script.
 
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use crate::faults::Fault;
 use crate::job::Job;
 use crate::limits::WATCHDOG_TICK;
 use crate::reach::Reach;
+use crate::ringer;
 use crate::store::{Snapshot, Writes};
 use crate::threads::inbox::Inbox;
 use crate::threads::keeper::{self, Order};
@@ -53,6 +55,7 @@ pub(crate) fn thread_main(
     let Ok((job, thread)) = job else {
         return;
     };
+    ringer::is_a_cells_own();
     let _join = JoinOnDrop {
         thread: Some(thread),
         cell: Arc::clone(&job.cell),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What other threads tell a cell's V8 thread.
 
 use std::collections::VecDeque;

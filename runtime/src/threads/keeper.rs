@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What belongs to the whole process: V8, and the thread that makes and joins V8 threads.
 //!
 //! V8 guards its tables with a memory protection key, and a thread inherits access to it from the

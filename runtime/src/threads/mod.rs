@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Cells as threads of this process: one V8 thread for each, made by one keeper, a few ready ahead.
 
 pub(crate) mod births;

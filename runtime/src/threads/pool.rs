@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! V8 threads: made by the keeper, ready ahead of need, used once each.
 //!
 //! At most one isolate is made ahead of need at a time, so that making them never takes more than

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reading a source as TypeScript, for cells that are threads: in a process that is made for it.
 //!
 //! The parser may overflow its stack or take for ever, and nothing can stop it within this process. The

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The synchronous interface that a host builds on: admission, observers, their order.
 
 use std::sync::{Arc, Mutex};

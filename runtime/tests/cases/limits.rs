@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every limit is reached here; see `code_mode_runtime::limits`.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The runtime below the waist: the order of events, and who waits for a door that does not take them.
 
 use std::collections::VecDeque;

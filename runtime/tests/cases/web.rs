@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The globals of the web: the cases of web-platform-tests in our words, and the bounds of a cell on them.
 
 use std::sync::Arc;

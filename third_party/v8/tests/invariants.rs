@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What must stay true of the V8 that we build, whatever is upgraded: asked of V8 itself, and seen.
 
 use std::sync::Once;

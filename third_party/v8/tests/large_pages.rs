@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What our patch 0009 of V8 does: a large page that an isolate leaves behind is used by the next
 //! one, within a bound. One test, since the pool belongs to the whole process.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What our patches of V8 do to a process's memory map: address space that isolates leave to each
 //! other, and holes that stay unmapped. One test, since it counts what the whole process has mapped.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Archives follow from their members alone, and other programs can read them."""
 
 import sys

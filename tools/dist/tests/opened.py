@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens packages for the tests, by Python's own readers and not by what wrote them."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in the packages: the same programs in each, and all that each kind of package has to say."""
 
 import base64

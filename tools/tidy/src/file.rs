@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A file of the source tree, and what can be wrong with it.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which module of a crate uses which, read from the text of its sources.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who may use what: the invariants of ARCHITECTURE.md about packages, as far as a file's text shows them.
 
 use crate::file::{SourceFile, Violation};

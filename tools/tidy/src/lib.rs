@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The rules of this repository that no compiler checks, as functions over the text of a file.
 //!
 //! # Purpose
@@ -22,6 +23,7 @@ mod edges;
 mod file;
 mod imports;
 mod layering;
+mod licence;
 mod rust;
 mod starlark;
 mod text;
@@ -32,6 +34,7 @@ pub use file::{SourceFile, Violation};
 /// All violations of one file, in the order of the rules.
 pub fn check(file: &SourceFile) -> Vec<Violation> {
     let mut found = text::check(file);
+    found.extend(licence::check(file));
     if file.path.ends_with(".rs") {
         found.extend(rust::check(file));
         found.extend(layering::check_rust(file));

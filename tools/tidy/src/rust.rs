@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rules for Rust sources that clippy has no lint for.
 
 use crate::file::{SourceFile, Violation};
+use crate::licence::without_header;
 
 /// The longest file, in lines.
 const MAX_LINES: usize = 800;
@@ -25,7 +27,8 @@ const FORBIDDEN_ATTRIBUTES: [(&str, &str); 2] = [
 
 pub(crate) fn check(file: &SourceFile) -> Vec<Violation> {
     let mut found = Vec::new();
-    let lines = file.text.lines().count();
+    let text = without_header(&file.text);
+    let lines = text.lines().count();
     if lines > MAX_LINES {
         found.push(file.violation(
             0,
@@ -33,7 +36,7 @@ pub(crate) fn check(file: &SourceFile) -> Vec<Violation> {
         ));
     }
     // A sibling file of tests is documented by the module that it tests.
-    if !file.path.ends_with("_tests.rs") && !file.text.starts_with("//! ") {
+    if !file.path.ends_with("_tests.rs") && !text.starts_with("//! ") {
         found.push(file.violation(
             1,
             "open the module with a `//!` sentence that says what it is for",

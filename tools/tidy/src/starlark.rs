@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The part of buildifier's rules that our Starlark could break: layout, order, documentation.
 
 use crate::file::{SourceFile, Violation};
+use crate::licence::without_header;
 
 /// The longest BUILD file of a Rust package, in lines: what is common to all of them belongs into the macro.
 const MAX_BUILD_LINES: usize = 40;
@@ -66,7 +68,7 @@ fn layout(file: &SourceFile) -> Vec<Violation> {
 }
 
 fn size(file: &SourceFile) -> Vec<Violation> {
-    let lines = file.text.lines().count();
+    let lines = without_header(&file.text).lines().count();
     let most = match file.name() {
         "MODULE.bazel" => MAX_MODULE_LINES,
         "BUILD.bazel" if file.text.contains("\nrust_crate(") => MAX_BUILD_LINES,
@@ -83,7 +85,7 @@ fn size(file: &SourceFile) -> Vec<Violation> {
 
 fn documentation(file: &SourceFile) -> Vec<Violation> {
     let mut found = Vec::new();
-    if !file.text.starts_with("\"\"\"") {
+    if !without_header(&file.text).starts_with("\"\"\"") {
         found.push(file.violation(1, "open the file with a docstring that says what it is for"));
     }
     let lines: Vec<&str> = file.text.lines().collect();

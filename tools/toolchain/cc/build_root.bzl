@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the build root is, for Bazel: a key that changes when its compilers change.
 
 Compilers are called by their absolute path inside the build root, which every action sees.

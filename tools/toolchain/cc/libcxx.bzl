@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How V8's own libc++ is found and configured, for the compiler and for bindgen alike."""
 
 def libcxx_flags(v8):

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `code_mode`; everything is in [`code_mode_cli`].
 
 use std::process::ExitCode;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line of `code_mode mcp`.
 
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use code_mode_mcp::DEFAULT_CATALOG_BYTES;
 use code_mode_mcp::clients::Client;
 
-use crate::args::HostArgs;
+use crate::host_args::HostArgs;
 use crate::limits::Limit;
 
 /// The arguments of `code_mode mcp`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of tools files behind the MCP front end.
 
 use std::collections::HashMap;

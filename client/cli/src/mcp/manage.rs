@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode mcp add`, `list`, `remove`, `test`, `log`, `install` and `uninstall`.
 
 use std::env;
@@ -12,10 +13,10 @@ use code_mode_mcp::upstream::{Upstreams, shown};
 use serde_json::{Value, json};
 
 use super::args::{AddArgs, ClientName, ConfigArgs, InstallArgs};
-use super::{files, load, notice, own_file, print};
-use crate::Context;
+use super::files::{files, load, notice, own_file, print};
+use crate::context::Context;
 use crate::events::Reporter;
-use crate::session::SetUpError;
+use crate::set_up_error::SetUpError;
 use crate::status::Status;
 
 /// The object that holds the servers in a file of ours.

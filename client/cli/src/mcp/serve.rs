@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Serves MCP clients, over standard input and output or over HTTP.
 
 use std::env;
@@ -11,15 +12,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::args::ServeArgs;
+use super::files::{load, notice};
 use super::local::local_tools;
-use super::{load, notice};
-use crate::Context;
 use crate::connect;
+use crate::context::Context;
 use crate::events::Reporter;
 use crate::interrupts::Interrupts;
 use crate::limits::{Limit, cell_limits};
 use crate::paths::resolve;
-use crate::session::{SetUpError, host_choice};
+use crate::session::host_choice;
+use crate::set_up_error::SetUpError;
 use crate::status::Status;
 use crate::tools_file::{self, read_text};
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What `code_mode run` gives a script, and what it takes from the command line and configuration.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `code_mode` over the real host process.
 //!
 //! `CODE_MODE_HOST` may name the host, otherwise it is the one that Cargo has built; `CODE_MODE` may

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `code_mode mcp`, as an MCP client starts it and as a person manages it.
 
 use std::fs;

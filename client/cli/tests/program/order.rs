@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Output, calls and notifications come in the order in which the script makes them.
 
 use pretty_assertions::assert_eq;

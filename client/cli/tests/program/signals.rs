@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How signals end `code_mode`, its scripts and their tools.
 
 use std::fs::{self, File};

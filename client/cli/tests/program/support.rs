@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Runs the real `code_mode` against the real host.
 
 use std::env;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An agent's loop: a model that writes scripts, and waits for those that take long.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hello: one tool, one script.
 
 use std::{error::Error, path::Path, sync::Arc};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Images: what a tool gives as bytes, a script passes on, and the agent has as bytes again.
 
 use code_mode_embed::{Tool, ToolSet};

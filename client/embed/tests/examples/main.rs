@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The examples of README.md: each is a module that compiles, runs, and is tested at its end.
 
 mod agent_loop;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Many sessions: one provider, one host, a session for each user; what they store stays apart.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One tool with typed input and output, an error that the script can catch, and a namespace.
 
 use code_mode_embed::{Tool, ToolSet};

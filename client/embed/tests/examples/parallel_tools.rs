@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tools that run side by side: a script starts many calls, and each meets the others.
 
 use std::sync::Arc;

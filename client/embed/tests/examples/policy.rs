@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A policy: reading is free, writing is asked about, everything else is refused.
 
 use code_mode_embed::{Decision, PolicyCall, Question, Session, SessionProvider, Tool, ToolSet};

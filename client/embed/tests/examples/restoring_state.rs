@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Restoring state: what scripts have stored is saved with the conversation, and is there again in
 //! another session, on another day.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Streaming to a web socket: a browser sees what a script puts out and calls while it runs, and
 //! ends the script by going away.
 

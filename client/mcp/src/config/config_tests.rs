@@ -1,3 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use pretty_assertions::assert_eq;
 
 use super::*;

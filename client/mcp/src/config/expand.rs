@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Variables in configured texts: `${NAME}`, `${NAME:-default}` and, as one client writes it, `${env:NAME}`.
 
 /// A text cannot be had because a variable that it names is missing or badly written.

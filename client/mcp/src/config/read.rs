@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One configuration file, read by hand so that a mistake is told by the name of its member.
 
 use std::collections::BTreeMap;
@@ -6,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{
+use super::expand::expand;
+use super::spec::{
     ConfigError, DEFAULT_CALL_TIMEOUT, DEFAULT_START_TIMEOUT, Secrets, ServerSpec, TransportSpec,
-    expand,
 };
-use crate::catalog::OWN_NAMESPACE_ON_WIRE;
+use crate::bounds::OWN_NAMESPACE_ON_WIRE;
 use crate::policy::{Pattern, Policy};
 
 /// Where the servers stand: as most clients write it, as Codex does in TOML, and as one editor does.

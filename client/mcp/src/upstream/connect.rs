@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Makes a connection to a server: starts its process or finds its address, and greets it.
 
 use std::collections::HashMap;

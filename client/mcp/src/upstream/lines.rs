@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One JSON message a line, over the standard streams of a server, within bounds.
 //!
 //! The SDK has a transport like this. It drops a line that is too long, so that whoever waits for the

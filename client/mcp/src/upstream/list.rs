@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a server offers: its tools, asked for page by page and taken with all their mistakes.
 //!
 //! One tool that is not what the protocol says makes the SDK refuse the whole list. Here it costs that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The MCP servers whose tools scripts may call.
 //!
 //! They are started when something of them is first needed, all at the same time, and each keeps its own

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The process of a server: what it starts with, what it says on standard error, and how it ends.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One server: it is started when somebody needs it, kept, and started again when it is lost.
 //!
 //! A task of its own keeps each server (the keeper). Everybody else sees its state through a watch

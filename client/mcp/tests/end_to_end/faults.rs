@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Servers that misbehave: each costs its own tools and nobody else's.
 
 use pretty_assertions::assert_eq;

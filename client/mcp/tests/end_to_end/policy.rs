@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What scripts may call, and what they get to see.
 
 use pretty_assertions::assert_eq;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A client of the SDK, the front end, the real host, and servers as processes.
 
 // The SDK marks MCP's log messages as deprecated; the clients of today show them.

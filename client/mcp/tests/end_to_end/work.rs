@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What it is for.
 
 use pretty_assertions::assert_eq;

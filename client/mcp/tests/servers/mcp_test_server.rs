@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! MCP servers for tests: `mcp_test_server KIND`. Those with the SDK behave; those by hand do not.
 //!
 //! A server that is to meet others connects to the Unix socket `MEETING`, writes its name and waits for a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `exec_overhead`; see the library.
 
 use std::process::ExitCode;

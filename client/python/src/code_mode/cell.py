@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cells: scripts that run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection to one host, which serves one session.
 
 Fail-stop: the first failure is the last. Every pending call is answered with its cause and with whether

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can go wrong, one class per cause.
 
 Every error says in `side_effects` whether the script may already have acted: after `"none"` asking

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bound that callers wait at, in the order in which they came."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process of a host: started in a session of its own, watched, killed with all it has started, reaped.
 
 Everything runs in the event loop. The kernel tells of the process's end through a pidfd; where there is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON schemas from annotations, and Python values from JSON by the same annotations."""
 
 from __future__ import annotations

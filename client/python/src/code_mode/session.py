@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions: what an embedder works with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the driver wants of its own accord and the host has refused: it is asked again.
 //!
 //! A host may refuse to end a cell or a session because it has too much to do at the moment. No caller

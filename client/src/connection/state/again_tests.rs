@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the host refuses to end, and when it is asked again.
 
 use code_mode_api::SideEffects;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The cells of a connection: who observes them, and what becomes of output that nobody took.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tool calls and notifications that the host has asked for.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

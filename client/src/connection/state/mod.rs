@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The state of one connection: what every event does to it, without tasks, pipes or clocks.
 //!
 //! The driver owns the only [`State`], feeds it events and carries out what it leaves in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The table of calls and the bounds of a connection, one event at a time.
 
 use code_mode_api::{CellId, CellStatus, CellTimings, ContentItem, ToolKind, ToolName};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The page of metrics, for Prometheus.
 
 use std::convert::Infallible;

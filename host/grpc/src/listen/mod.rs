@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where clients come from: sockets.
 //!
 //! Each listener runs until its host drains, and then until the last of its connections has ended.

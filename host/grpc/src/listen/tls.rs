@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The host's certificate and key, from files that may change.
 
 use std::path::PathBuf;

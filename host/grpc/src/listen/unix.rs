@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Unix sockets: only users that are let in.
 
 use std::fs::{self, Permissions};

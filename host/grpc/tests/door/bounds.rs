@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a client can make the door hold.
 
 use std::task::{Context, Waker};

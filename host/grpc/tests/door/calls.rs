@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tool calls, notifications, and the order that sequences tell.
 
 use code_mode_api::ToolError;

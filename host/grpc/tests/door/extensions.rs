@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What our hosts offer beside the contract.
 
 use std::time::Duration;

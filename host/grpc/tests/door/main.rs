@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The door as a client sees it: a real client over an in-memory connection, sessions that a test plays.
 
 mod bounds;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Leases, owners, and the end of sessions.
 
 use code_mode_api::SessionError;

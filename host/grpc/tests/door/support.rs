@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sessions that a test plays, and a client of the door.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The listeners: who gets in over TCP, TLS and Unix sockets, and how they end.
 
 #[path = "../door/support.rs"]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tools of the benchmark: `park` waits until it is released, any other gives its input back.
 
 use std::sync::Arc;

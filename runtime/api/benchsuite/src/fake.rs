@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A subject without a process or an engine, which knows the scenarios' scripts by their words.
 
 use std::collections::{BTreeMap, HashMap};

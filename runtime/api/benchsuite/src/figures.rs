@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Figures of a series of samples.
 
 use std::time::Duration;

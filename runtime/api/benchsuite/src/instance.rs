@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a program gives to be measured.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reports and rounds as JSON.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What an exec costs, as scenarios that measure any provider of sessions.
 //!
 //! # Purpose

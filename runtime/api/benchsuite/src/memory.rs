@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Resident memory of a process, read when the process has come to rest.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The options of the programs that measure.
 
 use std::ffi::{OsStr, OsString};

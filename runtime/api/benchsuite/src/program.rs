@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the programs that measure have in common: from the command line to the printed table.
 
 use std::ffi::OsString;

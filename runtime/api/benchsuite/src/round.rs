@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One round of one scenario in one process.
 
 use std::ffi::OsString;

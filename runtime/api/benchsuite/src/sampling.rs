@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How each scenario takes its samples.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The scenarios: what is measured, by name.
 
 /// Tool calls in one sample of the tool-call scenarios.

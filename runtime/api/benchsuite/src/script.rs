@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The requests that the scenarios execute.
 
 use std::sync::Arc;

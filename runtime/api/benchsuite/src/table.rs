@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A report as a Markdown table that is readable as it is.
 
 use crate::report::{Measured, Report, Row, label};

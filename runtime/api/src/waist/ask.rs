@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a door asks of a session, and what a session answers.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,10 @@ pub type Values = BTreeMap<String, RawJson>;
 /// ask's id, except where it says otherwise.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an ask is moved once to whoever carries it out, and most are to execute"
+)]
 pub enum Ask {
     /// Run a script: `Started`, then `Observed` when the new cell yields or ends; `Answered` with the
     /// error when it is refused.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Bytes that a session may hold for its client.
 
 use std::collections::BTreeMap;

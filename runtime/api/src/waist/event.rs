@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a session tells its door.
 
 use std::mem::size_of;

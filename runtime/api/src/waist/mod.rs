@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The waist: asks go down and events come up through one interface without a future in it.
 //!
 //! What runs cells implements [`Sessions`]; whatever carries them to a client, a door, consumes it.

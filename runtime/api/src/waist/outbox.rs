@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where events wait for their door.
 
 use std::collections::VecDeque;
@@ -62,6 +63,8 @@ pub struct Outbox {
 #[derive(Default)]
 struct State {
     events: VecDeque<(Event, usize, Held)>,
+    /// What these count for.
+    bytes: usize,
     taking: bool,
 }
 
@@ -107,11 +110,17 @@ impl Outbox {
         let taking = {
             let mut state = self.lock();
             state.events.push_back((event, bytes, held));
+            state.bytes += bytes;
             state.taking
         };
         if !taking {
             self.bell.ring(self, by);
         }
+    }
+
+    /// What the events count for that nobody has taken, in bytes.
+    pub fn untaken_bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     /// Waits until an event of so many bytes has room, or the cell is stopped. Only for a cell's own
@@ -226,7 +235,12 @@ impl Iterator for Taking {
     type Item = Taken;
 
     fn next(&mut self) -> Option<Taken> {
-        let (event, bytes, held) = self.outbox.lock().events.pop_front()?;
+        let (event, bytes, held) = {
+            let mut state = self.outbox.lock();
+            let next = state.events.pop_front()?;
+            state.bytes -= next.1;
+            next
+        };
         Some(Taken {
             event,
             credit: Credit {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::task::Waker;
@@ -143,4 +144,16 @@ fn a_thread_that_waits_for_room_goes_on_when_there_is_some_or_it_is_stopped() {
         }
         waiter.join().expect("it does not panic").expect("is heard");
     }
+}
+
+#[test]
+fn bytes_wait_until_their_event_is_taken_and_count_until_it_is_passed_on() {
+    let fixture = Fixture::new(1 << 20, 1 << 20);
+    fixture.outbox.put(closed(), Ringer::Cell);
+    assert_eq!(fixture.outbox.untaken_bytes(), MINIMUM_EVENT_BYTES);
+    let taken = fixture.outbox.take().and_then(|mut taking| taking.next());
+    assert_eq!(fixture.outbox.untaken_bytes(), 0);
+    assert_eq!(fixture.budget.held(), MINIMUM_EVENT_BYTES);
+    drop(taken);
+    assert_eq!(fixture.budget.held(), 0);
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The cases that are data: the files of `cases/`, which the clients of other languages play too.
 //!
 //! `cases/README.md` describes the format. Everything here refuses what it does not know, so that a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Of error texts, what has to be counted; the rest is data (`cases/errors.json`).
 
 use crate::fixture::{Fixture, MakeProvider};

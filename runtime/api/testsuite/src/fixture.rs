@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A session with a delegate that records, and short ways to run scripts in it.
 
 use std::collections::BTreeMap;

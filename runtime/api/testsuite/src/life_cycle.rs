@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Of the life of cells and sessions, what only the traits of Rust can say; the rest is data
 //! (`cases/life_cycle.json`).
 

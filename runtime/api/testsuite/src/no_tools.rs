@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The delegate of tests that are not about tools.
 
 use code_mode_api::{

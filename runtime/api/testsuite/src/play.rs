@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Plays a case that is data through the traits.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the public host's scripts have as well: sound, content blocks and settled promises; and values
 //! that it cannot show.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A source in which ranges become blanks, without a line or a column changing.
 
 use std::ops::Range;

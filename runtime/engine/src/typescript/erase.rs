@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which parts of a program are TypeScript's alone, and what has to stand in their place.
 //!
 //! Blanks alone would now and then join two statements, or part what must stand on one line; a `;` or a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use super::{MoreThanType, TypeScriptError, without_types};
 
 /// What is left of a source, with runs of blanks as one, so that tests can be read.

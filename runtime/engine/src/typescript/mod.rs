@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! TypeScript: a source whose types are taken out in place, so that every line and column stays.
 //!
 //! Only what has no effect when the script runs can be taken out. The parser recurses as deeply as the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Text and bytes for `TextEncoder` and `TextDecoder`, as the crate `encoding_rs` reads them.
 
 use std::collections::HashMap;

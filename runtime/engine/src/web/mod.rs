@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The globals that the web has and the contract has not: `URL`, `TextEncoder`, `AbortController`,
 //! `structuredClone`, `console` and their like.
 //!

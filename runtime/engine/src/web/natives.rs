@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What `web.js` has only Rust do.
 
 use super::{encoding, text_of, url};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! URLs and queries for `URL` and `URLSearchParams`, as the crate `url` reads them.
 
 use url::{Url, form_urlencoded, quirks};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A program whose cells try what they must not when their script asks for it: for the escape suite.
 //!
 //! A script that loads the key `attempt: NAME: SURROUNDINGS` has its process try that attempt, and gets

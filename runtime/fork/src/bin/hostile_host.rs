@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A program that is confined as a host is and then tries what a host must not: for the escape suite.
 //!
 //! `hostile_host none|best-effort stdio|sockets ATTEMPT SURROUNDINGS` prints what came of it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What packing a release needs and Python's own library lacks.
 //!
 //! # Purpose

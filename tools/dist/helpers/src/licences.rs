@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Licences by their SPDX expressions: which ones an expression names, and their standard texts.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! JavaScript and declarations from TypeScript, file by file.
 //!
 //! Types are taken away, not checked: `ci/clients.sh` checks them with the compiler of TypeScript itself. Declarations

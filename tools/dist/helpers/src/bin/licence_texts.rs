@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes what SPDX knows about licence expressions. Usage: `licence_texts EXPRESSIONS OUTPUT`: both are JSON, a list of
 //! expressions and [what they come to](code_mode_dist_helpers::licences::licences).
 

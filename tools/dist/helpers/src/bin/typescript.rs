@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Compiles modules of TypeScript. Usage: `typescript FOLDER FILE.ts...`: writes `FILE.js` and `FILE.d.ts` of each into
 //! the folder.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use std::io::{PipeReader, Read};
 
 use code_mode_api::{CellId, SessionId};
@@ -37,7 +38,7 @@ fn note_written(queue: &Outgoing, frames: usize) {
 async fn batch(queue: &Outgoing) -> usize {
     match queue.next_batch().await {
         Batch::Frames(frames) => frames.slices().len(),
-        other => panic!("frames are queued, not {other:?}"),
+        Batch::Failed(_) | Batch::Overflow(_) | Batch::End => panic!("frames are queued"),
     }
 }
 
@@ -52,7 +53,7 @@ fn is_ready(future: impl Future) -> bool {
 async fn frames_that_are_ready_together_come_together() {
     let queue = queue(8, 1 << 20, 1 << 20);
     for _ in 0..3 {
-        queue.push(frame()).unwrap();
+        queue.push(frame(), None).unwrap();
     }
     assert_eq!(batch(&queue).await, 3);
     assert!(!is_ready(queue.next_batch()));
@@ -63,9 +64,9 @@ async fn frames_that_are_ready_together_come_together() {
 #[tokio::test]
 async fn the_queue_is_full_until_frames_are_written_not_merely_taken() {
     let queue = queue(2, 1 << 20, 1 << 20);
-    queue.push(frame()).unwrap();
+    queue.push(frame(), None).unwrap();
     assert!(is_ready(queue.room()));
-    queue.push(frame()).unwrap();
+    queue.push(frame(), None).unwrap();
     assert!(!is_ready(queue.room()));
     assert_eq!(batch(&queue).await, 2);
     assert!(!is_ready(queue.room()));
@@ -76,9 +77,9 @@ async fn the_queue_is_full_until_frames_are_written_not_merely_taken() {
 #[tokio::test]
 async fn the_queue_is_full_by_bytes_as_well() {
     let queue = queue(100, frame().wire_bytes() * 2, 1 << 20);
-    queue.push(frame()).unwrap();
+    queue.push(frame(), None).unwrap();
     assert!(is_ready(queue.room()));
-    queue.push(frame()).unwrap();
+    queue.push(frame(), None).unwrap();
     assert!(!is_ready(queue.room()));
 }
 
@@ -86,7 +87,7 @@ async fn the_queue_is_full_by_bytes_as_well() {
 async fn an_answer_never_waits_for_room() {
     let queue = queue(1, 1 << 20, 1 << 20);
     for _ in 0..10 {
-        queue.push(frame()).unwrap();
+        queue.push(frame(), None).unwrap();
     }
     assert_eq!(batch(&queue).await, 10);
 }
@@ -95,47 +96,50 @@ async fn an_answer_never_waits_for_room() {
 async fn passing_the_hard_bound_ends_the_queue_at_once() {
     let bytes = frame().wire_bytes();
     let queue = queue(1, 1, bytes * 2);
-    queue.push(frame()).unwrap();
-    queue.push(frame()).unwrap();
-    assert_eq!(queue.push(frame()), Err(QueueClosed));
+    queue.push(frame(), None).unwrap();
+    queue.push(frame(), None).unwrap();
+    assert_eq!(queue.push(frame(), None), Err(QueueClosed));
     match queue.next_batch().await {
-        Batch::Overflow(held) => assert_eq!(held, bytes * 3),
-        other => panic!("the queue has overflowed, not {other:?}"),
+        Batch::Overflow(held) => assert_eq!((held.frames, held.bytes), (3, bytes * 3)),
+        Batch::Frames(_) | Batch::Failed(_) | Batch::End => panic!("the queue has overflowed"),
     }
 }
 
-#[test]
-fn a_thread_that_waits_for_room_goes_on_when_there_is_some() {
-    let queue = queue(1, 1 << 20, 1 << 20);
-    queue.push(frame()).unwrap();
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| queue.push_waiting(frame()));
-        note_written(&queue, 1);
-        assert_eq!(waiting.join().unwrap(), Ok(()));
-    });
+#[tokio::test]
+async fn passing_the_hard_bound_of_frames_ends_the_queue_at_once() {
+    let limits = ConnectionLimits {
+        outgoing_frames_hard: 2,
+        ..limits(1, 1 << 20, 1 << 20)
+    };
+    let queue = Outgoing::new(&limits, None);
+    queue.push(frame(), None).unwrap();
+    queue.push(frame(), None).unwrap();
+    assert_eq!(queue.push(frame(), None), Err(QueueClosed));
+    match queue.next_batch().await {
+        Batch::Overflow(held) => assert_eq!(held.frames, 3),
+        Batch::Frames(_) | Batch::Failed(_) | Batch::End => panic!("the queue has overflowed"),
+    }
 }
 
-#[test]
-fn threads_that_wait_for_room_are_let_go_when_the_queue_is_closed() {
-    let queue = queue(1, 1 << 20, 1 << 20);
-    queue.push(frame()).unwrap();
-    std::thread::scope(|scope| {
-        let waiting = [(); 4].map(|()| scope.spawn(|| queue.push_waiting(frame())));
-        queue.close();
-        for thread in waiting {
-            assert_eq!(thread.join().unwrap(), Err(QueueClosed));
-        }
-    });
-    assert!(is_ready(queue.room()));
-}
-
-#[test]
-fn nobody_waits_any_more_once_waiting_is_over() {
-    let queue = queue(1, 1 << 20, 1 << 20);
-    queue.push(frame()).unwrap();
-    queue.stop_waiting();
-    assert_eq!(queue.push_waiting(frame()), Ok(()));
-    assert!(is_ready(queue.room()));
+#[tokio::test]
+async fn whoever_waits_for_room_goes_on_when_there_is_some_and_when_there_never_will_be() {
+    for end in [
+        |queue: &Outgoing| note_written(queue, 1),
+        Outgoing::close,
+        Outgoing::stop_waiting,
+    ] {
+        let queue = Arc::new(queue(1, 1 << 20, 1 << 20));
+        queue.push(frame(), None).unwrap();
+        assert!(!queue.has_room());
+        let waiting = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.room().await }
+        });
+        tokio::task::yield_now().await;
+        end(&queue);
+        waiting.await.unwrap();
+        assert!(queue.has_room());
+    }
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn a_stall_is_counted_from_the_last_progress_while_the_queue_is_full() {
     let deadline = Duration::from_secs(5);
     let start = Instant::now();
     assert_eq!(queue.stalls_at(start, deadline), None);
-    queue.push(frame()).unwrap();
+    queue.push(frame(), None).unwrap();
     let later = Instant::now() + Duration::from_secs(60);
     assert!(
         queue
@@ -193,19 +197,19 @@ async fn a_thread_writes_its_frame_by_itself_while_the_client_reads() {
     // Nothing but the pushes could write: there is no writer task.
     let (queue, mut client, _sender) = piped(&limits(8, 1 << 20, 1 << 20));
     for number in 0..100 {
-        queue.push_waiting(numbered(0, number, 1)).unwrap();
+        queue.push(numbered(0, number, 1), None).unwrap();
         let frame = payload(&mut client).unwrap();
         assert_eq!(frame["cellId"], format!("0/{number}"));
     }
-    queue.queue(numbered(0, 100, 1)).unwrap();
+    drop(queue.put(queue.lock(), numbered(0, 100, 1), None).unwrap());
     assert_eq!(queue.lock().unwritten_frames, 1);
-    queue.push(numbered(0, 101, 1)).unwrap();
+    queue.push(numbered(0, 101, 1), None).unwrap();
     assert_eq!(payload(&mut client).unwrap()["cellId"], "0/100");
     assert_eq!(payload(&mut client).unwrap()["cellId"], "0/101");
     assert!(is_ready(queue.room()) && !is_ready(queue.next_batch()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn frames_of_many_threads_come_whole_and_in_the_order_of_each_thread() {
     const THREADS: usize = 8;
     const FRAMES: usize = 500;
@@ -221,12 +225,11 @@ async fn frames_of_many_threads_come_whole_and_in_the_order_of_each_thread() {
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
             let queue = Arc::clone(&queue);
-            tokio::task::spawn_blocking(move || {
+            tokio::spawn(async move {
                 for number in 0..FRAMES {
                     let length = [1, 100, 4_096, 70_000][(thread + number) % 4];
-                    queue
-                        .push_waiting(numbered(thread, number, length))
-                        .unwrap();
+                    queue.room().await;
+                    queue.push(numbered(thread, number, length), None).unwrap();
                 }
             })
         })
@@ -256,12 +259,12 @@ async fn frames_of_many_threads_come_whole_and_in_the_order_of_each_thread() {
 async fn a_client_that_stops_reading_within_a_frame_gets_the_rest_from_the_writer_task() {
     const LENGTH: usize = 4 << 20;
     let (queue, mut client, sender) = piped(&limits(2, 16 << 20, 1 << 30));
-    queue.push(numbered(0, 0, LENGTH)).unwrap();
+    queue.push(numbered(0, 0, LENGTH), None).unwrap();
     // The pipe is full, and the thread went on.
     assert_eq!(queue.lock().turn, Turn::Task);
     client.read_exact(&mut [0; 4]).unwrap();
     // Later frames go behind the rest although there is room for them.
-    queue.push(numbered(0, 1, 1)).unwrap();
+    queue.push(numbered(0, 1, 1), None).unwrap();
     assert!(!is_ready(queue.room()));
     let rest = std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -285,7 +288,7 @@ async fn a_client_that_stops_reading_within_a_frame_gets_the_rest_from_the_write
 #[tokio::test]
 async fn a_client_that_never_reads_the_rest_of_a_frame_stalls_the_connection() {
     let (queue, _client, sender) = piped(&limits(1, 1 << 20, 1 << 30));
-    queue.push(numbered(0, 0, 4 << 20)).unwrap();
+    queue.push(numbered(0, 0, 4 << 20), None).unwrap();
     let deadline = Duration::from_millis(20);
     let writing = write_frames(sender, &queue, deadline);
     let error = tokio::time::timeout(GUARD, writing)
@@ -299,8 +302,8 @@ async fn a_client_that_never_reads_the_rest_of_a_frame_stalls_the_connection() {
 async fn a_thread_that_finds_the_client_gone_fails_the_connection_as_the_writer_task_would() {
     let (queue, client, sender) = piped(&limits(8, 1 << 20, 1 << 20));
     drop(client);
-    queue.push(numbered(0, 0, 1)).unwrap();
-    assert_eq!(queue.push(numbered(0, 1, 1)), Err(QueueClosed));
+    queue.push(numbered(0, 0, 1), None).unwrap();
+    assert_eq!(queue.push(numbered(0, 1, 1), None), Err(QueueClosed));
     let writing = write_frames(sender, &queue, GUARD);
     let error = tokio::time::timeout(GUARD, writing)
         .await
@@ -315,7 +318,7 @@ async fn a_thread_that_finds_the_client_gone_fails_the_connection_as_the_writer_
 #[tokio::test]
 async fn a_closed_queue_keeps_no_descriptor_of_the_output() {
     let (queue, mut client, sender) = piped(&limits(8, 1 << 20, 1 << 20));
-    queue.push(numbered(0, 0, 1)).unwrap();
+    queue.push(numbered(0, 0, 1), None).unwrap();
     queue.close();
     write_frames(sender, &queue, GUARD).await.unwrap();
     assert!(payload(&mut client).is_some());
@@ -325,16 +328,50 @@ async fn a_closed_queue_keeps_no_descriptor_of_the_output() {
 #[tokio::test]
 async fn a_thread_leaves_the_rest_to_the_writer_task_when_others_queue_more_and_more() {
     let queue = queue(100, 1 << 20, 1 << 20);
-    queue.queue(frame()).unwrap();
+    drop(queue.put(queue.lock(), frame(), None).unwrap());
     let mut writes = 0;
     queue.write_by(queue.lock(), |frames| {
         writes += 1;
         // Others push meanwhile; none of them writes, since they do not have the turn.
-        queue.push(frame()).unwrap();
-        queue.push(frame()).unwrap();
+        queue.push(frame(), None).unwrap();
+        queue.push(frame(), None).unwrap();
         Ok(frames.slices().iter().map(|slice| slice.len()).sum())
     });
     assert_eq!(writes, WRITES_IN_A_ROW);
     assert_eq!(queue.lock().unwritten_frames, 2);
     assert_eq!(batch(&queue).await, 2);
+}
+
+#[tokio::test]
+async fn a_hard_bound_that_is_passed_while_a_write_waits_fails_the_connection_at_once() {
+    let (queue, _client, sender) = piped(&limits(1, 1 << 20, 8 << 20));
+    let queue = Arc::new(queue);
+    queue.push(numbered(0, 0, 4 << 20), None).unwrap();
+    let writing = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { write_frames(sender, &queue, GUARD).await }
+    });
+    // The writer is stuck in the middle of the frame.
+    tokio::task::yield_now().await;
+    let refused = queue.push(numbered(0, 1, 4 << 20), None);
+    assert_eq!(refused, Err(QueueClosed));
+    let start = Instant::now();
+    let error = writing.await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, ServeError::OutgoingOverflow { frames: 2, .. }),
+        "{error}"
+    );
+    assert!(start.elapsed() < GUARD);
+}
+
+#[tokio::test]
+async fn what_waits_for_room_elsewhere_counts_towards_the_hard_bound_of_a_full_queue() {
+    let queue = queue(1, 1 << 20, 1_000);
+    queue.bound(2_000);
+    queue.push(frame(), None).unwrap();
+    queue.bound(500);
+    assert!(!is_ready(queue.overflowed()));
+    queue.bound(1_000);
+    assert_eq!(queue.overflowed().await.frames, 1);
+    assert_eq!(queue.push(frame(), None), Err(QueueClosed));
 }

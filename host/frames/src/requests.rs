@@ -1,15 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client's requests: which are in flight, and which were answered.
 //!
 //! Taking a request out of this table is the right to answer it, so each is answered once, whoever
 //! comes first: its cell, its cancellation or the failure of the connection.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use code_mode_api::CellId;
+use code_mode_api::waist::AskId;
 use code_mode_protocol::RequestId;
-use code_mode_runtime::{ObservationId, Session};
 
 use crate::tombstones::Tombstones;
 
@@ -32,22 +32,31 @@ pub(crate) enum BeginError {
 pub(crate) enum InFlight {
     /// It will be answered with an `operation/response`, and nothing can be undone.
     Operation,
-    /// It observes a cell; a cancellation detaches it.
-    Wait(Observed),
+    /// It observes a cell; a cancellation takes it back.
+    Wait(Asked),
+    /// An execute that is not answered.
+    Execute(Asked),
     /// An execute that has been answered with `execution/started` and owes an
-    /// `execute/initialResponse`. It observes its cell as soon as that runs.
-    Started(Option<Observed>),
+    /// `execute/initialResponse`.
+    Started(Asked),
 }
 
-/// The observation of a cell that a request stands for.
+/// What a session was asked for a request.
 #[derive(Clone)]
-pub(crate) struct Observed {
-    /// The session of the cell.
-    pub(crate) session: Session,
-    /// The cell.
-    pub(crate) cell_id: CellId,
-    /// The observation.
-    pub(crate) observation: ObservationId,
+pub(crate) struct Asked {
+    /// The session.
+    pub(crate) session: Arc<dyn Observing>,
+    /// The ask's name there.
+    pub(crate) ask: AskId,
+}
+
+/// Whose cells requests observe.
+pub(crate) trait Observing: Send + Sync {
+    /// Takes a wait back.
+    fn withdraw(&self, ask: AskId);
+
+    /// Has an observation answered now.
+    fn yield_observation(&self, ask: AskId);
 }
 
 struct Entry {
@@ -106,6 +115,15 @@ impl Requests {
     pub(crate) fn update(&self, id: RequestId, request: InFlight) {
         if let Some(entry) = self.lock().in_flight.get_mut(&id) {
             entry.request = request;
+        }
+    }
+
+    /// An execute was answered with `execution/started`.
+    pub(crate) fn started(&self, id: RequestId) {
+        if let Some(entry) = self.lock().in_flight.get_mut(&id)
+            && let InFlight::Execute(asked) = &entry.request
+        {
+            entry.request = InFlight::Started(asked.clone());
         }
     }
 

@@ -1,10 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a connection failed.
 
 use std::io;
 use std::time::Duration;
 
 use code_mode_protocol::{EncodeError, ReadError};
-use code_mode_runtime::{RuntimeFailure, RuntimeStartError};
+
+/// An error of what runs cells.
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a connection failed. Each of them ends the connection and the process; none is repaired.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +29,10 @@ pub enum ServeError {
         deadline: Duration,
     },
     /// The outgoing queue reached its hard bound.
-    #[error("the client reads too slowly: {bytes} bytes were waiting for it")]
+    #[error("the client reads too slowly: {frames} frames of {bytes} bytes were waiting for it")]
     OutgoingOverflow {
+        /// What was to be held, in frames.
+        frames: usize,
         /// What was to be held, in bytes.
         bytes: usize,
     },
@@ -36,10 +41,10 @@ pub enum ServeError {
     Encode(#[source] EncodeError),
     /// The runtime could not be started.
     #[error("Failed to start the runtime: {0}")]
-    RuntimeStart(#[from] RuntimeStartError),
+    RuntimeStart(#[source] BoxedError),
     /// The runtime failed.
     #[error("the runtime failed: {0}")]
-    Runtime(#[from] RuntimeFailure),
+    Runtime(#[source] BoxedError),
     /// A task ended that should not have.
     #[error("the {task} ended: {reason}")]
     Task {
@@ -57,6 +62,14 @@ pub enum ServeError {
 }
 
 impl ServeError {
+    /// Whether the client has sent what the contract forbids.
+    pub fn is_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::Violation(_) | Self::Read(ReadError::Malformed(_) | ReadError::TooLong { .. })
+        )
+    }
+
     /// Whether the client broke the protocol, after which it gets no more answers.
     pub(crate) fn is_by_client(&self) -> bool {
         matches!(self, Self::Violation(_) | Self::Read(_))

@@ -1,11 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The end of a host that was told to end: nothing new is begun, and what runs gets its time.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use code_mode_api::CancellationSignal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// When to stop, and how long cells that run then have.
@@ -39,49 +38,24 @@ impl Drain {
     }
 
     /// Resolves when the drain has begun.
-    pub(crate) async fn begun(&self) {
+    pub async fn begun(&self) {
         self.begun.cancelled().await;
     }
 
     /// Whether the drain has begun.
-    pub(crate) fn is_begun(&self) -> bool {
+    pub fn is_begun(&self) -> bool {
         self.begun.is_cancelled()
     }
 
     /// Resolves when `quiet` has, or when there is no time left; false in that case. The drain must have
     /// begun.
-    pub(crate) async fn wait_for(&self, quiet: impl Future<Output = ()>) -> bool {
+    pub async fn wait_for(&self, quiet: impl Future<Output = ()>) -> bool {
         tokio::select! {
             biased;
             () = quiet => true,
             () = self.hurried.cancelled() => false,
             () = tokio::time::sleep(self.time) => false,
         }
-    }
-
-    /// Begins on the first SIGTERM or SIGINT of this process, and hurries on the second. To be called
-    /// within a Tokio runtime.
-    ///
-    /// SIGINT comes to a whole group from a terminal: to the client as well, which may want to end its
-    /// cells in its own way.
-    ///
-    /// # Errors
-    /// When the signals cannot be heard.
-    pub(crate) fn on_signals(&self) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let drain = self.clone();
-        tokio::spawn(async move {
-            for step in [Self::begin, Self::hurry] {
-                let name = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                };
-                tracing::info!(signal = name, "the host drains");
-                step(&drain);
-            }
-        });
-        Ok(())
     }
 }
 

@@ -1,23 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the tasks and threads of one connection share.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use code_mode_api::{CellId, CellResponse, SessionError, SideEffects};
+use code_mode_api::waist::Credit;
+use code_mode_api::{CellId, CellResponse};
 use code_mode_protocol::{
-    AgreedCapabilities, EncodeError, EncodedFrame, ErrorCode, Extension, HostMessage,
-    OperationValue, RequestId, WireError,
+    AgreedCapabilities, EncodeError, EncodedFrame, Extension, HostMessage, OperationValue,
+    RequestId, WireError,
 };
-use code_mode_runtime::{RuntimeFailure, Supervisor};
 use tokio::sync::Notify;
 use tracing::field::Empty;
 
 use crate::ServeError;
 use crate::calls::Calls;
-use crate::config::{ConnectionLimits, FailureHook, HostConfig, V1Timings};
+use crate::config::{Config, ConnectionLimits, FailureHook, V1Timings};
 use crate::direct::DirectOutput;
 use crate::draining::OpenCells;
 use crate::outgoing::{Outgoing, QueueClosed};
+use crate::refusal::Refusal;
 use crate::requests::{InFlight, Requests};
+use crate::word::Word;
 
 /// The target of the spans that say where the time of a cell goes, the runtime's included.
 const TIMING: &str = "code_mode::timing";
@@ -28,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Outgoing,
     pub(crate) requests: Requests,
     pub(crate) calls: Calls,
+    /// The outboxes that hold events which nobody passes on.
+    pub(crate) word: Word,
     /// The cells of all sessions, for the end in order.
     pub(crate) open_cells: OpenCells,
     /// What the operator says about timings.
@@ -48,46 +53,14 @@ struct Failure {
     error: Option<ServeError>,
 }
 
-/// Why a request is answered with an error.
-#[derive(Debug)]
-pub(crate) struct Refusal(WireError);
-
-impl Refusal {
-    /// A refusal of which nothing has run.
-    pub(crate) fn new(code: &str, message: String) -> Self {
-        let error = WireError::new(message);
-        Self(match ErrorCode::new(code) {
-            Ok(code) => error.with_details(code, SideEffects::None),
-            // Every code is a constant of this crate; a malformed one costs the client its details.
-            Err(invalid) => {
-                tracing::error!(%invalid, "an error has no code");
-                error
-            }
-        })
-    }
-
-    /// The same, after which the script may have acted.
-    pub(crate) fn after_side_effects(mut self) -> Self {
-        if let Some(details) = &mut self.0.details {
-            details.side_effects = SideEffects::Possible;
-        }
-        self
-    }
-}
-
-impl From<SessionError> for Refusal {
-    fn from(error: SessionError) -> Self {
-        Self(WireError::from(&error))
-    }
-}
-
 impl Connection {
-    pub(crate) fn new(config: &HostConfig, direct: Option<DirectOutput>) -> Self {
+    pub(crate) fn new(config: &Config, direct: Option<DirectOutput>) -> Self {
         let limits: &ConnectionLimits = &config.limits;
         Self {
             outgoing: Outgoing::new(limits, direct),
             requests: Requests::new(limits.requests_in_flight, limits.remembered_requests),
             calls: Calls::new(limits.delegate_calls, limits.remembered_calls),
+            word: Word::default(),
             open_cells: OpenCells::default(),
             timings: config.timings,
             agreed: OnceLock::new(),
@@ -177,50 +150,54 @@ impl Connection {
         Ok(frame)
     }
 
-    /// Sends a message that cannot exceed the frame cap.
-    pub(crate) fn send(&self, message: &HostMessage) {
+    /// Sends a message that cannot exceed the frame cap; `credit` is that of its event.
+    pub(crate) fn send(&self, message: &HostMessage, credit: Option<Credit>) {
         match self.encode(message) {
-            Ok(frame) => self.push(frame),
+            Ok(frame) => self.push(frame, credit),
             Err(error) => self.fail(ServeError::Encode(error)),
         }
     }
 
     /// Answers a request, unless it has been answered.
-    pub(crate) fn answer(&self, id: RequestId, result: Result<OperationValue, Refusal>) {
+    pub(crate) fn answer(
+        &self,
+        id: RequestId,
+        result: Result<OperationValue, Refusal>,
+        credit: Option<Credit>,
+    ) {
         if self.requests.finish(id).is_none() {
             return;
         }
-        self.send_answer(id, result, |id, result| HostMessage::OperationResponse {
-            id,
-            result,
-        });
+        let message = |id, result| HostMessage::OperationResponse { id, result };
+        self.send_answer(id, result, message, credit);
     }
 
-    /// Answers an execute with `execution/started`; it goes on to owe an initial response. The frame
-    /// is queued only: [`Outgoing::flush`] is to follow.
-    pub(crate) fn start(&self, id: RequestId, cell_id: CellId) {
-        self.requests.update(id, InFlight::Started(None));
+    /// Answers an execute with `execution/started`; it goes on to owe an initial response.
+    pub(crate) fn start(&self, id: RequestId, cell_id: CellId, credit: Credit) {
+        self.requests.started(id);
         let result = Ok(OperationValue::ExecutionStarted { cell_id });
-        match self.encode(&HostMessage::OperationResponse { id, result }) {
-            Ok(frame) => dropped(self.outgoing.queue(frame)),
-            Err(error) => self.fail(ServeError::Encode(error)),
-        }
+        let message = HostMessage::OperationResponse { id, result };
+        self.send(&message, Some(credit));
     }
 
     /// Gives an execute its initial response, unless it had one.
-    pub(crate) fn answer_initial(&self, id: RequestId, result: Result<CellResponse, Refusal>) {
+    pub(crate) fn answer_initial(
+        &self,
+        id: RequestId,
+        result: Result<CellResponse, Refusal>,
+        credit: Option<Credit>,
+    ) {
         if self.requests.finish(id).is_none() {
             return;
         }
-        self.send_answer(id, result, |id, result| {
-            HostMessage::ExecuteInitialResponse { id, result }
-        });
+        let message = |id, result| HostMessage::ExecuteInitialResponse { id, result };
+        self.send_answer(id, result, message, credit);
     }
 
     /// Answers a request that is not in the table, because the bound of the table is reached.
     pub(crate) fn refuse(&self, id: RequestId, refusal: Refusal) {
         let result = Err(self.wire_error(refusal));
-        self.send(&HostMessage::OperationResponse { id, result });
+        self.send(&HostMessage::OperationResponse { id, result }, None);
     }
 
     /// Answers every request in flight with this failure.
@@ -232,16 +209,19 @@ impl Connection {
             )
             .after_side_effects();
             let error = self.wire_error(refusal);
-            self.send(&match request {
+            let message = match request {
                 InFlight::Started(_) => HostMessage::ExecuteInitialResponse {
                     id,
                     result: Err(error),
                 },
-                InFlight::Operation | InFlight::Wait(_) => HostMessage::OperationResponse {
-                    id,
-                    result: Err(error),
-                },
-            });
+                InFlight::Operation | InFlight::Wait(_) | InFlight::Execute(_) => {
+                    HostMessage::OperationResponse {
+                        id,
+                        result: Err(error),
+                    }
+                }
+            };
+            self.send(&message, None);
         }
     }
 
@@ -251,10 +231,11 @@ impl Connection {
         id: RequestId,
         result: Result<T, Refusal>,
         message: impl Fn(RequestId, Result<T, WireError>) -> HostMessage,
+        credit: Option<Credit>,
     ) {
         let answer = message(id, result.map_err(|refusal| self.wire_error(refusal)));
         match self.encode(&answer) {
-            Ok(frame) => self.push(frame),
+            Ok(frame) => self.push(frame, credit),
             Err(EncodeError::TooLong { maximum, .. }) => {
                 let bytes = encoded_bytes(&answer);
                 let refusal = Refusal::new(
@@ -265,32 +246,21 @@ impl Connection {
                     ),
                 );
                 let error = self.wire_error(refusal.after_side_effects());
-                self.send(&message(id, Err(error)));
+                self.send(&message(id, Err(error)), credit);
             }
             Err(error) => self.fail(ServeError::Encode(error)),
         }
     }
 
-    fn push(&self, frame: EncodedFrame) {
-        dropped(self.outgoing.push(frame));
+    fn push(&self, frame: EncodedFrame, credit: Option<Credit>) {
+        if self.outgoing.push(frame, credit) == Err(QueueClosed) {
+            tracing::trace!("a frame was dropped because the connection is closing");
+        }
     }
 
     fn wire_error(&self, refusal: Refusal) -> WireError {
         let none = AgreedCapabilities::none();
-        refusal.0.as_agreed(self.agreed.get().unwrap_or(&none))
-    }
-}
-
-impl Supervisor for Connection {
-    fn failed(&self, failure: RuntimeFailure) {
-        self.fail(ServeError::Runtime(failure));
-    }
-}
-
-/// Takes note of a frame that may have been dropped.
-fn dropped(queued: Result<(), QueueClosed>) {
-    if queued == Err(QueueClosed) {
-        tracing::trace!("a frame was dropped because the connection is closing");
+        refusal.into_agreed(self.agreed.get().unwrap_or(&none))
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The writer's duty: what is queued goes out, in order, ready frames together in one write.
 
 use std::future::poll_fn;
@@ -8,14 +9,14 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::ServeError;
-use crate::frames::Frames;
+use crate::frames::{Frames, Written};
 use crate::outgoing::{Batch, Outgoing};
 
 /// Writes until the queue is closed and empty.
 ///
 /// # Errors
 /// When a write fails, whoever made it; when the client takes nothing for `stall_deadline` while the
-/// queue is full; and when the queue passes its hard bound.
+/// queue is full; and when the queue passes a hard bound, at once.
 pub(crate) async fn write_frames<W: AsyncWrite + Unpin>(
     mut writer: W,
     queue: &Outgoing,
@@ -26,7 +27,7 @@ pub(crate) async fn write_frames<W: AsyncWrite + Unpin>(
             Batch::Frames(frames) => {
                 write_batch(&mut writer, queue, frames, stall_deadline).await?;
             }
-            Batch::Overflow(bytes) => return Err(ServeError::OutgoingOverflow { bytes }),
+            Batch::Overflow(held) => return Err(overflow(held)),
             Batch::Failed(error) => return Err(ServeError::Write(error)),
             Batch::End => return writer.shutdown().await.map_err(ServeError::Write),
         }
@@ -43,6 +44,7 @@ async fn write_batch<W: AsyncWrite + Unpin>(
     while !frames.is_empty() {
         let count = tokio::select! {
             biased;
+            held = queue.overflowed() => return Err(overflow(held)),
             count = write_some(writer, &frames) => count.map_err(ServeError::Write)?,
             () = stalled(queue, progress, stall_deadline) => {
                 return Err(ServeError::Stalled { deadline: stall_deadline });
@@ -55,6 +57,13 @@ async fn write_batch<W: AsyncWrite + Unpin>(
         queue.written(frames.advance(count));
     }
     writer.flush().await.map_err(ServeError::Write)
+}
+
+fn overflow(held: Written) -> ServeError {
+    ServeError::OutgoingOverflow {
+        frames: held.frames,
+        bytes: held.bytes,
+    }
 }
 
 /// One write of as many frames as the operating system takes.

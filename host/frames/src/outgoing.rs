@@ -1,21 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The queue of frames that wait to be written, bounded in frames and in bytes.
 //!
 //! # Who waits, and why nothing can deadlock
 //! The queue is *full* when it holds its bound of frames or bytes. Room is made by one event only,
-//! the client's reading, which never depends on this host; so every wait here ends with the client
-//! reading, or with the stall deadline, after which the writer fails the connection.
+//! the client's reading, which never depends on this host.
 //!
-//! - A cell's thread waits for room before it hands over a tool call or a notification
-//!   ([`Outgoing::push_waiting`]). It holds no lock meanwhile.
-//! - The task of a cell's process waits for room before it hears what the process says next
-//!   ([`Outgoing::room`]); so the process waits, once its stream is full.
-//! - The reader waits for room before it takes the next frame from the client
-//!   ([`Outgoing::room`]). A client that does not read is not served.
-//! - Answers, `delegate/cancel` and `cell/closed` do not wait ([`Outgoing::push`]): they come up on
-//!   threads that must not block, and a cell could not end without them. Their number is bounded by
-//!   the requests in flight, open calls and active cells that they end, none of which can grow
-//!   while reader and cells wait; their bytes by the hard bound, past which the connection fails
-//!   at once.
+//! Nobody waits for room here. While the queue is full the door takes no events
+//! ([`Outgoing::has_room`]), so these stay in the outboxes of their cells, which are bounded: a cell
+//! waits before it calls or notifies once its outbox, or the budget of its session, is full. The
+//! reader goes on: what the client sends is heard, a terminate above all.
+//! What the door itself says, the refusal of a request for instance, is queued whatever room there
+//! is, up to the hard bounds, past which the connection fails at once. Full without progress for too
+//! long, it fails as well.
 //!
 //! # Who writes
 //! Where the output allows it ([`DirectOutput`]), whoever queues a frame writes it, so that it needs
@@ -25,9 +21,10 @@
 //! to the writer task, which alone can wait.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use code_mode_api::waist::Credit;
 use code_mode_protocol::EncodedFrame;
 use tokio::sync::Notify;
 
@@ -44,21 +41,21 @@ const WRITES_IN_A_ROW: usize = 4;
 pub(crate) struct QueueClosed;
 
 /// Frames on their way to the client, in the order in which they will be written.
-#[derive(Debug)]
 pub(crate) struct Outgoing {
     state: Mutex<State>,
-    /// Wakes cell threads when there is room or no hope of it.
-    room_for_threads: Condvar,
-    /// Wakes the reader for the same reasons.
-    room_for_reader: Notify,
+    /// Wakes the courier when there is room or no hope of it.
+    room: Notify,
+    /// Wakes the writer, whatever it is at, when a hard bound was passed.
+    overflowed: Notify,
     /// Wakes the writer when there is a frame, or when none will come any more.
     ready: Notify,
     max_frames: usize,
     max_bytes: usize,
     max_bytes_hard: usize,
+    max_frames_hard: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     frames: Frames,
     turn: Turn,
@@ -70,10 +67,10 @@ struct State {
     unwritten_bytes: usize,
     full_since: Option<Instant>,
     closed: bool,
-    /// Nobody waits for room any more, because the connection is coming to its end.
+    /// There is always room, because the connection is coming to its end.
     waiting_is_over: bool,
-    /// The hard bound was passed: the number of bytes that were to be held.
-    overflow: Option<usize>,
+    /// A hard bound was passed: what was to be held.
+    overflow: Option<Written>,
     /// A thread's write has failed; the writer task tells of it.
     failed: Option<io::Error>,
 }
@@ -91,14 +88,13 @@ enum Turn {
 }
 
 /// What the writer finds when it looks for work.
-#[derive(Debug)]
 pub(crate) enum Batch {
     /// Frames to write, at least one.
     Frames(Frames),
     /// A thread's write has failed.
     Failed(io::Error),
-    /// The hard bound was passed; this many bytes were to be held.
-    Overflow(usize),
+    /// A hard bound was passed; this much was to be held.
+    Overflow(Written),
     /// The queue is closed and everything is handed out.
     End,
 }
@@ -113,46 +109,29 @@ impl Outgoing {
         };
         Self {
             state: Mutex::new(state),
-            room_for_threads: Condvar::new(),
-            room_for_reader: Notify::new(),
+            room: Notify::new(),
+            overflowed: Notify::new(),
             ready: Notify::new(),
             max_frames: limits.outgoing_frames,
             max_bytes: limits.outgoing_bytes,
             max_bytes_hard: limits.outgoing_bytes_hard,
+            max_frames_hard: limits.outgoing_frames_hard,
         }
     }
 
-    /// Queues a frame without waiting for room, and sees to its writing.
-    pub(crate) fn push(&self, frame: EncodedFrame) -> Result<(), QueueClosed> {
-        let state = self.put(self.lock(), frame)?;
+    /// Queues a frame, and sees to its writing. What its event counts for is given back once it is
+    /// written.
+    pub(crate) fn push(
+        &self,
+        frame: EncodedFrame,
+        credit: Option<Credit>,
+    ) -> Result<(), QueueClosed> {
+        let state = self.put(self.lock(), frame, credit)?;
         self.write(state);
         Ok(())
     }
 
-    /// Queues a frame once there is room, and sees to its writing; blocks the thread until there is.
-    /// Only for cell threads.
-    pub(crate) fn push_waiting(&self, frame: EncodedFrame) -> Result<(), QueueClosed> {
-        let state = self
-            .room_for_threads
-            .wait_while(self.lock(), |state| self.must_wait(state))
-            .unwrap_or_else(PoisonError::into_inner);
-        let state = self.put(state, frame)?;
-        self.write(state);
-        Ok(())
-    }
-
-    /// Queues a frame that is to go out with another one, or after something more urgent than its
-    /// writing. [`flush`](Self::flush) must follow on the same thread, before anything that waits.
-    pub(crate) fn queue(&self, frame: EncodedFrame) -> Result<(), QueueClosed> {
-        self.put(self.lock(), frame).map(drop)
-    }
-
-    /// Sees to the writing of what is queued.
-    pub(crate) fn flush(&self) {
-        self.write(self.lock());
-    }
-
-    /// Whether nobody has to wait for room.
+    /// Whether events may be taken for this queue.
     pub(crate) fn has_room(&self) -> bool {
         !self.must_wait(&self.lock())
     }
@@ -160,7 +139,7 @@ impl Outgoing {
     /// Resolves when there is room, or when the queue is closed.
     pub(crate) async fn room(&self) {
         loop {
-            let notified = self.room_for_reader.notified();
+            let notified = self.room.notified();
             {
                 let state = self.lock();
                 if !self.must_wait(&state) {
@@ -171,6 +150,36 @@ impl Outgoing {
         }
     }
 
+    /// Fails the connection if its hard bound of bytes is passed together with those that wait
+    /// elsewhere for room in this queue.
+    pub(crate) fn bound(&self, waiting_bytes: usize) {
+        let state = self.lock();
+        let bytes = state.unwritten_bytes.saturating_add(waiting_bytes);
+        if bytes <= self.max_bytes_hard || !self.is_full(&state) || state.closed {
+            return;
+        }
+        let frames = state.unwritten_frames;
+        self.overflow(state, Written { frames, bytes });
+    }
+
+    /// Resolves when a hard bound was passed, with what was to be held. Only for the writer.
+    pub(crate) async fn overflowed(&self) -> Written {
+        loop {
+            let notified = self.overflowed.notified();
+            if let Some(held) = self.lock().overflow {
+                return held;
+            }
+            notified.await;
+        }
+    }
+
+    fn overflow(&self, mut state: MutexGuard<'_, State>, held: Written) {
+        state.overflow = Some(held);
+        drop(state);
+        self.close();
+        self.overflowed.notify_waiters();
+    }
+
     /// Everything that is queued, as soon as there is something that no thread writes. Only for the
     /// writer, which says with [`written`](Self::written) what it has written of it.
     pub(crate) async fn next_batch(&self) -> Batch {
@@ -178,8 +187,8 @@ impl Outgoing {
             let notified = self.ready.notified();
             {
                 let mut state = self.lock();
-                if let Some(bytes) = state.overflow {
-                    return Batch::Overflow(bytes);
+                if let Some(held) = state.overflow {
+                    return Batch::Overflow(held);
                 }
                 if let Some(error) = state.failed.take() {
                     return Batch::Failed(error);
@@ -207,8 +216,8 @@ impl Outgoing {
         }
     }
 
-    /// From now on nobody waits for room: what cells still say at the end of the connection is
-    /// queued at once, within the hard bound.
+    /// From now on there is always room: what cells still say at the end of the connection is queued
+    /// at once, within the hard bounds.
     pub(crate) fn stop_waiting(&self) {
         self.lock().waiting_is_over = true;
         self.wake_waiters();
@@ -240,20 +249,20 @@ impl Outgoing {
         &'a self,
         mut state: MutexGuard<'a, State>,
         frame: EncodedFrame,
+        credit: Option<Credit>,
     ) -> Result<MutexGuard<'a, State>, QueueClosed> {
         if state.closed {
             return Err(QueueClosed);
         }
         let bytes = state.unwritten_bytes + frame.wire_bytes();
-        if bytes > self.max_bytes_hard {
-            state.overflow = Some(bytes);
-            drop(state);
-            self.close();
+        let frames = state.unwritten_frames + 1;
+        if bytes > self.max_bytes_hard || frames > self.max_frames_hard {
+            self.overflow(state, Written { frames, bytes });
             return Err(QueueClosed);
         }
-        state.unwritten_frames += 1;
+        state.unwritten_frames = frames;
         state.unwritten_bytes = bytes;
-        state.frames.push(frame);
+        state.frames.push(frame, credit);
         if state.full_since.is_none() && self.is_full(&state) {
             state.full_since = Some(Instant::now());
         }
@@ -270,7 +279,7 @@ impl Outgoing {
             self.ready.notify_one();
             return;
         };
-        self.write_by(state, |frames| direct.write(frames));
+        self.write_by(state, |frames| direct.write(&frames.slices()));
     }
 
     /// Takes the turn and writes by `write`, which is not called with the lock held. It gives how
@@ -285,10 +294,11 @@ impl Outgoing {
         for _ in 0..WRITES_IN_A_ROW {
             let mut frames = std::mem::take(&mut state.frames);
             drop(state);
-            let result = write(&frames);
+            // What written events counted for is given back here, without the lock.
+            let result = write(&frames).map(|count| frames.advance(count));
             state = self.lock();
             match result {
-                Ok(count) => room |= self.note(&mut state, frames.advance(count)),
+                Ok(written) => room |= self.note(&mut state, written),
                 Err(error) => {
                     state.failed = Some(error);
                     state.turn = Turn::Task;
@@ -340,8 +350,7 @@ impl Outgoing {
     }
 
     fn wake_waiters(&self) {
-        self.room_for_threads.notify_all();
-        self.room_for_reader.notify_waiters();
+        self.room.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

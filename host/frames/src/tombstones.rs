@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Ids that are over and done with, remembered within a bound.
 
 use std::collections::{HashSet, VecDeque};

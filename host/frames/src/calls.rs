@@ -1,27 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Calls of the client by scripts: tools and notifications that wait for their answer.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-use code_mode_api::{RawJson, ToolError};
-use tokio::sync::oneshot;
+use code_mode_api::ToolError;
+use code_mode_api::waist::CallId;
+use code_mode_protocol::DelegateValue;
 
 use crate::tombstones::Tombstones;
 
-/// Where the answer of a call goes.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// A tool's result.
-    Tool(oneshot::Sender<Result<RawJson, ToolError>>),
-    /// The receipt of a notification.
-    Notification(oneshot::Sender<Result<(), ToolError>>),
+/// A call that the client has been asked for.
+#[derive(Clone)]
+pub(crate) struct OpenCall {
+    /// Where the answer goes.
+    pub(crate) session: Weak<dyn Calling>,
+    /// The call's name there.
+    pub(crate) call: CallId,
+    /// What it is.
+    pub(crate) kind: CallKind,
+}
+
+/// Whose scripts call.
+pub(crate) trait Calling: Send + Sync {
+    /// The client has answered a call.
+    fn answer(&self, call: CallId, kind: CallKind, result: Result<DelegateValue, ToolError>);
+}
+
+/// What the client is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    /// To run a tool; the answer is its result.
+    Tool,
+    /// To take a notification; the answer is its receipt.
+    Notification,
 }
 
 /// What an answer from the client meets.
-#[derive(Debug)]
 pub(crate) enum Answered {
     /// The call is open; the answer goes here.
-    Open(Answer),
+    Open(OpenCall),
     /// The call was cancelled; the answer came too late and is ignored.
     Late,
     /// No such call was ever made, or it was answered: a violation.
@@ -29,16 +47,14 @@ pub(crate) enum Answered {
 }
 
 /// The calls of one connection. Ids count up from 1 and are never used twice.
-#[derive(Debug)]
 pub(crate) struct Calls {
     state: Mutex<State>,
     max_open: usize,
 }
 
-#[derive(Debug)]
 struct State {
     next: i64,
-    open: HashMap<i64, Answer>,
+    open: HashMap<i64, OpenCall>,
     cancelled: Tombstones<i64>,
     /// A cancelled call up to this id may have been forgotten.
     forgotten: i64,
@@ -59,22 +75,22 @@ impl Calls {
     }
 
     /// Opens a call and gives its id; `None` when the bound of open calls is reached.
-    pub(crate) fn open(&self, answer: Answer) -> Option<i64> {
+    pub(crate) fn open(&self, call: OpenCall) -> Option<i64> {
         let mut state = self.lock();
         if state.open.len() >= self.max_open {
             return None;
         }
         let id = state.next;
         state.next = id.checked_add(1)?;
-        state.open.insert(id, answer);
+        state.open.insert(id, call);
         Some(id)
     }
 
     /// Takes out the call that an answer is for.
     pub(crate) fn answer(&self, id: i64) -> Answered {
         let mut state = self.lock();
-        if let Some(answer) = state.open.remove(&id) {
-            return Answered::Open(answer);
+        if let Some(call) = state.open.remove(&id) {
+            return Answered::Open(call);
         }
         if state.cancelled.contains(&id) || (1..=state.forgotten).contains(&id) {
             return Answered::Late;
@@ -114,8 +130,18 @@ impl Calls {
 mod tests {
     use super::*;
 
-    fn notification() -> Answer {
-        Answer::Notification(oneshot::channel().0)
+    struct Nobody;
+
+    impl Calling for Nobody {
+        fn answer(&self, _: CallId, _: CallKind, _: Result<DelegateValue, ToolError>) {}
+    }
+
+    fn notification() -> OpenCall {
+        OpenCall {
+            session: Weak::<Nobody>::new(),
+            call: CallId(1),
+            kind: CallKind::Notification,
+        }
     }
 
     #[test]
@@ -142,7 +168,10 @@ mod tests {
         }
         assert!(matches!(
             calls.answer(1),
-            Answered::Open(Answer::Notification(_))
+            Answered::Open(OpenCall {
+                kind: CallKind::Notification,
+                ..
+            })
         ));
         assert!(matches!(calls.answer(1), Answered::Unknown));
         assert!(calls.cancel(2));

@@ -1,17 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Frames in the order in which they go out, of which the first may be written in part.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use code_mode_api::waist::Credit;
 use code_mode_protocol::EncodedFrame;
 
 /// Frames handed to the operating system in one write (Linux takes at most 1,024 pieces).
 pub(crate) const FRAMES_PER_WRITE: usize = 256;
 
 /// Frames that are not wholly written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Frames {
-    frames: VecDeque<EncodedFrame>,
+    /// Each with what its event counts for until the frame is written.
+    frames: VecDeque<(EncodedFrame, Option<Credit>)>,
     /// How much of the first frame is written, in bytes; less than its length.
     offset: usize,
 }
@@ -31,8 +34,8 @@ impl Frames {
     }
 
     /// Adds a frame behind all others.
-    pub(crate) fn push(&mut self, frame: EncodedFrame) {
-        self.frames.push_back(frame);
+    pub(crate) fn push(&mut self, frame: EncodedFrame, credit: Option<Credit>) {
+        self.frames.push_back((frame, credit));
     }
 
     /// Adds frames behind all others. Nothing of them must be written yet.
@@ -47,8 +50,9 @@ impl Frames {
     /// What to write next, at most [`FRAMES_PER_WRITE`] frames of it.
     pub(crate) fn slices(&self) -> Vec<IoSlice<'_>> {
         let whole = self.frames.iter().take(FRAMES_PER_WRITE);
-        let mut slices: Vec<IoSlice<'_>> =
-            whole.map(|frame| IoSlice::new(frame.as_bytes())).collect();
+        let mut slices: Vec<IoSlice<'_>> = whole
+            .map(|(frame, _)| IoSlice::new(frame.as_bytes()))
+            .collect();
         if let Some(first) = slices.first_mut() {
             first.advance(self.offset);
         }
@@ -58,7 +62,7 @@ impl Frames {
     /// Takes note that this many bytes more are written, and lets the frames go that are done.
     pub(crate) fn advance(&mut self, mut count: usize) -> Written {
         let mut written = Written::default();
-        while let Some(frame) = self.frames.front() {
+        while let Some((frame, _)) = self.frames.front() {
             let length = frame.wire_bytes();
             if count < length - self.offset {
                 self.offset += count;
@@ -96,7 +100,7 @@ mod tests {
         .concat();
         for step in 1..=all.len() {
             let mut frames = Frames::default();
-            (1..=3).for_each(|id| frames.push(frame(id)));
+            (1..=3).for_each(|id| frames.push(frame(id), None));
             let (mut out, mut total) = (Vec::new(), Written::default());
             while !frames.is_empty() {
                 let ready = frames
@@ -123,17 +127,17 @@ mod tests {
     #[test]
     fn one_write_takes_no_more_pieces_than_the_operating_system_does() {
         let mut frames = Frames::default();
-        (0..2 * FRAMES_PER_WRITE as i64).for_each(|id| frames.push(frame(id)));
+        (0..2 * FRAMES_PER_WRITE as i64).for_each(|id| frames.push(frame(id), None));
         assert_eq!(frames.slices().len(), FRAMES_PER_WRITE);
     }
 
     #[test]
     fn a_rest_stays_in_front_of_what_came_later() {
         let mut frames = Frames::default();
-        frames.push(frame(1));
+        frames.push(frame(1), None);
         assert_eq!(frames.advance(5), Written::default());
         let mut later = Frames::default();
-        later.push(frame(2));
+        later.push(frame(2), None);
         frames.append(later);
         let slices = frames.slices();
         assert_eq!(&*slices[0], &frame(1).as_bytes()[5..]);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a session does to the output of its cells before the client gets it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use code_mode_api::{CellId, CellResponse, CellStatus, ContentItem};
 use code_mode_protocol as wire;
 use code_mode_service::{KeptOutput, truncate};
 
-use crate::connection::Refusal;
+use crate::refusal::Refusal;
 
 /// What a client has asked of a session when it opened it.
 #[derive(Debug, Clone, Copy, Default)]

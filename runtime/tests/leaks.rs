@@ -15,8 +15,46 @@ const FORKED: bool = false;
 /// Cells that this test runs; each ends in another way than its neighbours.
 const CELLS: usize = 2_000;
 
-fn entries(folder: &str) -> usize {
-    std::fs::read_dir(folder).expect("procfs").count()
+/// `PF_EXITING` of the kernel's `linux/sched.h`.
+const EXITING: u64 = 0x4;
+
+/// Threads of this process. One that has been joined may still be listed while the kernel takes it
+/// down; it counts no more.
+fn threads() -> usize {
+    let alive = |entry: std::io::Result<std::fs::DirEntry>| {
+        let stat = entry.expect("procfs").path().join("stat");
+        // A thread that ends meanwhile has no such file.
+        let stat = std::fs::read_to_string(stat).ok()?;
+        // The name, in parentheses, may hold anything; the flags are the seventh field after it.
+        let flags = stat.rsplit(')').next()?.split_whitespace().nth(6)?;
+        (flags.parse::<u64>().ok()? & EXITING == 0).then_some(())
+    };
+    let folder = std::fs::read_dir("/proc/self/task").expect("procfs");
+    folder.filter_map(alive).count()
+}
+
+/// What the descriptors of this process stand for, once none of them is a file below `/proc` or
+/// `/sys`: the C library opens such files for a moment, on any thread, as `/sys/devices/system/cpu/online`
+/// at a thread's first allocation.
+async fn descriptors() -> Vec<String> {
+    let mut poll = tokio::time::interval(Duration::from_millis(1));
+    loop {
+        poll.tick().await;
+        let folder = std::fs::read_dir("/proc/self/fd").expect("procfs");
+        let mut targets: Vec<String> = folder
+            // One that is closed meanwhile cannot be read.
+            .filter_map(|entry| std::fs::read_link(entry.expect("procfs").path()).ok())
+            .map(|target| target.to_string_lossy().into_owned())
+            // The folder that is just being read.
+            .filter(|target| !(target.starts_with("/proc/") && target.ends_with("/fd")))
+            .collect();
+        let of_the_kernel =
+            |target: &String| target.starts_with("/proc/") || target.starts_with("/sys/");
+        if !targets.iter().any(of_the_kernel) {
+            targets.sort();
+            return targets;
+        }
+    }
 }
 
 async fn run(fixture: &Fixture, number: usize) {
@@ -49,7 +87,7 @@ async fn no_thread_isolate_or_descriptor_is_left_after_thousands_of_cells() {
         run(&fixture, 0).await;
         fixture.end().await;
         within(threads_gone()).await;
-        let before = (entries("/proc/self/task"), entries("/proc/self/fd"));
+        let before = (threads(), within(descriptors()).await);
 
         let config = RuntimeConfig {
             ready_isolates,
@@ -61,7 +99,7 @@ async fn no_thread_isolate_or_descriptor_is_left_after_thousands_of_cells() {
         }
         fixture.end().await;
         within(threads_gone()).await;
-        let after = (entries("/proc/self/task"), entries("/proc/self/fd"));
+        let after = (threads(), within(descriptors()).await);
         assert_eq!(after, before, "with {ready_isolates} ready isolates");
     }
     assert!(Runtime::sandbox_enabled());

@@ -101,7 +101,7 @@ def parts(linked: list[str], table: dict[str, dict], version: str) -> list[Compo
 
 def packages(table: list[dict], lock: str) -> list[Component]:
     """The components that are files of the build root's packages."""
-    versions = {tuple(line.split()[:2]): line.split()[2:] for line in lock.splitlines() if len(line.split()) == 4}
+    versions = {tuple(line.split()[:2]): line.split()[2:] for line in lock.splitlines() if len(line.split()) == 5}
     found = []
     for entry in table:
         locked = versions.get((entry["suite"], entry["name"]))

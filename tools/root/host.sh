@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What the host must offer: bubblewrap, mmdebstrap, and leave to make user namespaces. lib.sh sources it.
+# What the host must offer: bubblewrap, the programs that make a root, and leave to make user namespaces. lib.sh sources
+# it.
 
-host_packages='mmdebstrap bubblewrap debian-archive-keyring'
+host_packages='bubblewrap debian-archive-keyring zstd'
 
 # Makes sure that the programs named are there: as root by installing the Debian packages, else by saying how.
 require_programs() {
@@ -24,8 +25,14 @@ require_programs() {
   exit 1
 }
 
-# Needed to make a root; a maker put in by a test has needs of its own.
-require_root_maker() { [ -n "${CODE_MODE_ROOT_MAKER:-}" ] || require_programs mmdebstrap bwrap; }
+# Needed to make a root; a maker put in by a test has needs of its own. An image asks for less: no apt, no dpkg.
+require_root_maker() {
+  if [ -n "${CODE_MODE_ROOT_IMAGE:-}" ]; then
+    require_programs tar zstd
+  elif [ -z "${CODE_MODE_ROOT_MAKER:-}" ]; then
+    require_programs bwrap tar apt-get dpkg-deb
+  fi
+}
 
 # Needed to enter a root.
 require_bwrap() {

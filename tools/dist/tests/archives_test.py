@@ -70,8 +70,8 @@ class NoticesTest(unittest.TestCase):
     def test_a_package_that_the_lock_does_not_know_is_refused(self) -> None:
         entry = {"name": "libc6", "suite": "bookworm", "licence": "MIT", "copyright": __file__}
         with self.assertRaisesRegex(Unknown, "packages.lock"):
-            packages([entry], "forky libc6 1 00\n")
-        [found] = packages([entry], "# comment\nbookworm libc6 1 00\n")
+            packages([entry], "forky libc6 1 00 pool/c.deb\n")
+        [found] = packages([entry], "# comment\narchive 20260101T000000Z\nbookworm libc6 1 00 pool/c.deb\n")
         self.assertEqual((found.version, found.sha256), ("1", "00"))
 
     def test_the_same_words_are_one_text(self) -> None:

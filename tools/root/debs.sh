@@ -8,13 +8,11 @@
 # apt's own downloader: it reaches mirrors as this machine's apt does, through its proxies and with its certificates.
 PATH=$PATH:/usr/lib/apt
 
-# The archive that this machine's apt uses.
+# The archive that this machine's apt uses; nothing when it uses none.
 archive() {
-  local url
   # Debian's own archive has a path that ends in /debian; its security archive and foreign archives do not.
   # shellcheck disable=SC2016 # The $( ) is apt's format.
-  url=$(apt-get indextargets --format '$(REPO_URI)' 'Component: main' 'Identifier: Packages' | grep -E '/debian/?$' | head -n1) || true
-  printf '%s\n' "${url:-http://deb.debian.org/debian}"
+  apt-get indextargets --format '$(REPO_URI)' 'Component: main' 'Identifier: Packages' | grep -E -m1 '/debian/?$' || true
 }
 
 # The places to ask, in order, one on a line. A folder may stand for an address.
@@ -23,7 +21,7 @@ deb_sources() {
   [ -z "$mirror" ] || printf '%s\n' "$mirror"
   archive
   time=$(awk '$1 == "archive" { print $2 }' "$lock")
-  [ -z "$time" ] || printf '%s/%s\n' "${CODE_MODE_ROOT_SNAPSHOT:-https://snapshot.debian.org/archive/debian}" "$time"
+  [ -z "$time" ] || [ -z "${CODE_MODE_ROOT_SNAPSHOT:-}" ] || printf '%s/%s\n' "$CODE_MODE_ROOT_SNAPSHOT" "$time"
 }
 
 # The packages of a lock, as "suite name version sha256 file".
@@ -98,6 +96,7 @@ fetch_debs() {
   say "Ways on:"
   say "  CODE_MODE_ROOT_IMAGE=root-SHA256.tar.zst   takes an image that tools/root/image has written elsewhere"
   say "  CODE_MODE_ROOT_MIRROR=URL                  asks another copy of Debian's archive first"
+  say "  CODE_MODE_ROOT_SNAPSHOT=URL                asks a service that keeps the archive's past states, as Debian has one"
   say "  CODE_MODE_ROOT=newest                      takes the archive's newest packages, at your own risk"
   return 1
 }

@@ -69,6 +69,22 @@ pub(crate) fn shielded<'s, 'i, T>(
     }
 }
 
+/// V8 tells of a rejection without a handler, or of a handler that came later.
+pub(crate) unsafe extern "C" fn promise_rejected(message: v8::PromiseRejectMessage) {
+    // SAFETY: V8 calls this on the isolate's thread within a context, which is what a callback
+    // scope needs; the scope ends with this function.
+    v8::callback_scope!(unsafe scope, &message);
+    let Some(state) = ScriptState::of(scope) else {
+        return;
+    };
+    let noted = catch_unwind(AssertUnwindSafe(|| {
+        state.rejections.borrow_mut().note(scope, &message);
+    }));
+    if let Err(panic) = noted {
+        state.stop(StopCause::Panic(panic_message(&*panic)));
+    }
+}
+
 type MakeError =
     for<'s, 'i> fn(&v8::PinScope<'s, 'i>, v8::Local<'_, v8::String>) -> v8::Local<'s, v8::Value>;
 

@@ -16,7 +16,7 @@ use crate::limits::{HEAP_UNWIND_BYTES, MAX_EVALUATED_SOURCE_BYTES, V8_STACK_BYTE
 use crate::script_state::ScriptState;
 use crate::tool_table::ToolTable;
 use crate::world::{StopCause, World};
-use crate::{Ended, errors, globals, modules, panic_message, platform, rejections};
+use crate::{Ended, callback, errors, globals, modules, panic_message, platform};
 
 /// An isolate with a context in which everything that scripts see is installed. It stays on the thread
 /// that made it, and runs one script.
@@ -108,7 +108,7 @@ impl ReadyIsolate {
         isolate.add_gc_epilogue_callback(after_collection, guard.as_data(), v8::GCType::kGCTypeAll);
         isolate.set_oom_error_handler(platform::out_of_memory);
         isolate.set_microtasks_policy(v8::MicrotasksPolicy::Explicit);
-        isolate.set_promise_reject_callback(rejections::promise_rejected);
+        isolate.set_promise_reject_callback(callback::promise_rejected);
         isolate.set_host_import_module_dynamically_callback(modules::import_dynamically);
         isolate.set_modify_code_generation_from_strings_callback(may_evaluate);
         let contract = globals::make_context(&mut isolate, Globals::Contract);

@@ -4,7 +4,7 @@
 use crate::rejections::Rejections;
 use crate::timers::Timers;
 use crate::tool_table::ToolTable;
-use crate::web::WebState;
+use crate::web::state::WebState;
 use crate::world::{StopCause, World};
 use std::cell::{Cell as Number, RefCell};
 use std::collections::HashMap;

@@ -11,7 +11,7 @@ use crate::imports::Modules;
 
 /// The files that may still be in a circle with each other, each list of one crate. A list only ever
 /// gets shorter.
-const KNOWN: [&[&str]; 13] = [
+const KNOWN: [&[&str]; 12] = [
     &[
         "client/src/simulation/faults.rs",
         "client/src/simulation/host.rs",
@@ -30,20 +30,6 @@ const KNOWN: [&[&str]; 13] = [
         "runtime/api/benchsuite/src/sampling.rs",
     ],
     &["runtime/api/src/delegate.rs", "runtime/api/src/session.rs"],
-    &[
-        "runtime/engine/src/bigints.rs",
-        "runtime/engine/src/callback.rs",
-        "runtime/engine/src/control.rs",
-        "runtime/engine/src/json.rs",
-        "runtime/engine/src/output.rs",
-        "runtime/engine/src/readable.rs",
-        "runtime/engine/src/rejections.rs",
-        "runtime/engine/src/script_state.rs",
-        "runtime/engine/src/web/encoding.rs",
-        "runtime/engine/src/web/mod.rs",
-        "runtime/engine/src/web/natives.rs",
-        "runtime/engine/src/web/url.rs",
-    ],
     &[
         "runtime/src/backend.rs",
         "runtime/src/call.rs",

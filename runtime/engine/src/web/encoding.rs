@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Text and bytes for `TextEncoder` and `TextDecoder`, as the crate `encoding_rs` reads them.
 
-use std::collections::HashMap;
-
 use encoding_rs::{Decoder, DecoderResult, Encoding, REPLACEMENT};
 
-use super::{check_length, text_of};
+use super::values::{check_length, text_of};
 use crate::callback::{Thrown, guarded, string};
 use crate::limits::MAX_OPEN_DECODERS;
-
-/// Decoders between two pieces of their input, by number.
-#[derive(Default)]
-pub(super) struct Decoders {
-    open: HashMap<u64, Decoder>,
-    last: u64,
-}
 
 /// `encodingOf(label)`: the encoding's name, or null.
 pub(super) fn name_of<'s>(

@@ -8,12 +8,11 @@
 
 mod encoding;
 mod natives;
+pub(crate) mod state;
 mod url;
+mod values;
 
-use std::cell::{OnceCell, RefCell};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use crate::callback::{Thrown, string};
+use crate::callback::Thrown;
 use crate::own_script;
 use crate::script_state::ScriptState;
 
@@ -21,40 +20,6 @@ const SOURCE: &str = include_str!("web.js");
 
 /// What stands for the source in stacks.
 const NAME: &str = "code_mode:web";
-
-/// What the globals of one script keep in Rust.
-#[derive(Default)]
-pub(crate) struct WebState {
-    /// What looks at the second argument of a tool call; set where the script has the web's globals.
-    on_call: RefCell<Option<v8::Global<v8::Function>>>,
-    decoders: RefCell<encoding::Decoders>,
-    /// When the script began, in milliseconds since 1970, once it has asked.
-    started: OnceCell<f64>,
-}
-
-impl WebState {
-    /// Has tool calls look at their second argument.
-    pub(crate) fn look_at_calls(&self, on_call: v8::Global<v8::Function>) {
-        // The clock of the page begins with the script.
-        self.started.get_or_init(now);
-        *self.on_call.borrow_mut() = Some(on_call);
-    }
-
-    /// When the script began, in milliseconds since 1970: no finer than `Date`.
-    fn started(&self) -> f64 {
-        *self.started.get_or_init(now)
-    }
-
-    /// Drops every handle into the isolate.
-    pub(crate) fn drop_handles(&self) {
-        self.on_call.take();
-    }
-}
-
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_millis() as f64)
-}
 
 /// Installs the globals in the entered context. Gives what looks at the second argument of a tool call.
 pub(crate) fn install(scope: &mut v8::PinScope<'_, '_>) -> Option<v8::Global<v8::Function>> {
@@ -89,38 +54,4 @@ pub(crate) fn before_call<'s>(
         Ok(reason) => Ok(Some(reason.get_index(scope, 0).ok_or(Thrown::Pending)?)),
         Err(_) => Ok(None),
     }
-}
-
-/// An argument as text, at most as long as one value that crosses from a script may be.
-fn text_of<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    state: &ScriptState,
-    value: v8::Local<'s, v8::Value>,
-) -> Result<String, Thrown> {
-    let text = value.to_string(scope).ok_or(Thrown::Pending)?;
-    check_length(state, text.length())?;
-    Ok(text.to_rust_string_lossy(scope))
-}
-
-fn check_length(state: &ScriptState, length: usize) -> Result<(), Thrown> {
-    let maximum = state.world.limits().value_bytes;
-    if length as u64 > maximum {
-        return Err(Thrown::Range(format!(
-            "a value of {length} units is too long here; {maximum} are taken at most"
-        )));
-    }
-    Ok(())
-}
-
-fn set<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    object: v8::Local<'s, v8::Object>,
-    name: &str,
-    value: v8::Local<'s, v8::Value>,
-) -> Result<(), Thrown> {
-    let name = string(scope, name)?;
-    object
-        .create_data_property(scope, name.into(), value)
-        .map(drop)
-        .ok_or(Thrown::Pending)
 }

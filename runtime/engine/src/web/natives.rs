@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `web.js` has only Rust do.
 
-use super::{encoding, text_of, url};
+use super::values::text_of;
+use super::{encoding, url};
 use crate::callback::{Thrown, guarded, string};
 use crate::{control, output, platform, readable};
 

@@ -3,7 +3,7 @@
 
 use url::{Url, form_urlencoded, quirks};
 
-use super::{set, text_of};
+use super::values::{check_length, set, text_of};
 use crate::callback::{Thrown, guarded, string};
 
 /// `urlParse(url, base)`: the parts, or null when it is no URL.
@@ -133,7 +133,7 @@ pub(super) fn write_query<'s>(
             length = length
                 .saturating_add(name.len())
                 .saturating_add(value.len());
-            super::check_length(state, length)?;
+            check_length(state, length)?;
             query.append_pair(&name, &value);
         }
         let query = query.finish();

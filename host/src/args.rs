@@ -7,6 +7,7 @@ use code_mode_api::Globals;
 use code_mode_runtime::{Confinement, Jit, Region, limits as runtime_limits};
 
 use crate::listening::{self, Listening};
+use crate::usage::UsageError;
 use crate::{HostConfig, V1Timings};
 
 /// How diagnostics are written to standard error.
@@ -60,11 +61,6 @@ pub struct Args {
     /// Where to serve, and whom.
     pub listening: Listening,
 }
-
-/// A command line that cannot be understood; the message says what is wrong and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; see code_mode_host --help")]
-pub struct UsageError(pub(crate) String);
 
 impl Args {
     /// Reads the arguments after the program's name. `timings` is the value of [`V1_TIMINGS`] in the

@@ -17,11 +17,13 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::listening::{DEFAULT_DRAIN, Listening, Spoken};
-use crate::process::{
+use crate::exit::{
     EXIT_FAILURE, EXIT_INTERNAL, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now,
-    exit_status, hear_signals, keep_freed_memory,
+    exit_status,
 };
+use crate::listening::{DEFAULT_DRAIN, Listening, Spoken};
+use crate::memory::keep_freed_memory;
+use crate::signals::hear_signals;
 use crate::sockets::Sockets;
 use crate::stdio::{Ends, Stdio};
 use crate::{Drain, FailureHook, HostConfig, ServeError};

@@ -30,13 +30,16 @@ mod confinement;
 pub mod conformance;
 pub mod conformance_grpc;
 mod doors;
+mod exit;
 mod listening;
 mod logging;
+mod memory;
 pub mod process;
 mod serve;
 mod signals;
 mod sockets;
 mod stdio;
+mod usage;
 mod version;
 
 pub use code_mode_frames::{

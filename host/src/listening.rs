@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::args::UsageError;
+use crate::usage::UsageError;
 
 /// Time that running cells get when the host drains.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);

@@ -7,37 +7,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use code_mode_runtime::{Cells, Forked, Program, Runtime, RuntimeConfig, Starter};
-use tracing::Level;
 
 use crate::args::{self, Args, CellMode, Command};
+use crate::exit::{
+    EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now, exit_status,
+};
 use crate::listening::DEFAULT_DRAIN;
+use crate::memory::keep_freed_memory;
 use crate::serve::serve_directly;
-use crate::signals::drain_on_signals;
+use crate::signals::hear_signals;
 use crate::sockets::Sockets;
 use crate::stdio::Stdio;
-use crate::{
-    Drain, EXIT_DEADLINE, FailureHook, HostConfig, ServeError, confinement, doors, logging, version,
-};
-
-/// Exit status after a clean end of input.
-pub(crate) const EXIT_SUCCESS: u8 = 0;
-/// Exit status after a failure of the connection that is nobody's fault here: its streams have failed.
-pub(crate) const EXIT_FAILURE: u8 = 1;
-/// Exit status when the program cannot do what it was asked.
-pub(crate) const EXIT_USAGE: u8 = 2;
-/// Exit status after a violation of the protocol by the client.
-pub(crate) const EXIT_VIOLATION: u8 = 3;
-/// Exit status when the client has read nothing for too long.
-pub(crate) const EXIT_STALLED: u8 = 4;
-/// Exit status when more was to be held for a client that reads too slowly than there may be.
-pub(crate) const EXIT_OVERFLOW: u8 = 5;
-/// Exit status after a failure of the host itself.
-pub(crate) const EXIT_INTERNAL: u8 = 6;
-
-/// Freed memory that each heap of the allocator keeps for the next payload instead of giving it back,
-/// in bytes; the page faults of fresh memory take up to a fifth of the time of a payload of 1 MiB.
-/// glibc makes eight heaps per processor at most, each when a thread needs it.
-const KEPT_HEAP_BYTES: libc::c_int = 4 << 20;
+use crate::{Drain, HostConfig, confinement, doors, logging, version};
 
 /// Runs the program with the process's arguments and gives its exit status. `version` is what
 /// `--version` and the log say about the program.
@@ -171,18 +152,6 @@ fn allow_descriptors() {
     }
 }
 
-#[expect(unsafe_code, reason = "the allocator is set by its C interface only")]
-pub(crate) fn keep_freed_memory() {
-    // SAFETY: mallopt takes two integers and only sets the allocator's parameters, under its lock.
-    let kept = unsafe {
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_HEAP_BYTES) == 1
-            && libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_HEAP_BYTES) == 1
-    };
-    if !kept {
-        tracing::debug!("the allocator gives freed memory back at once");
-    }
-}
-
 fn serve_stdio(mut config: HostConfig) -> ExitCode {
     keep_freed_memory();
     config.on_failure = Some(exit_in_time());
@@ -224,66 +193,12 @@ fn serve_stdio(mut config: HostConfig) -> ExitCode {
     }
 }
 
-/// Has signals begin the drain.
-pub(crate) fn hear_signals(drain: Option<&Drain>) -> Result<(), String> {
-    drain
-        .map_or(Ok(()), drain_on_signals)
-        .map_err(|error| format!("Failed to hear signals: {error}"))
-}
-
 /// One thread is enough: all that takes long happens on the threads of the cells, and a second one
 /// would cost each message a hop.
 fn tokio_runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-}
-
-/// Says the reason of the first failure, and ends the process in time whatever hangs.
-pub(crate) fn exit_in_time() -> FailureHook {
-    Arc::new(|error: &ServeError| {
-        let status = exit_status(error);
-        // First of all: whatever follows may hang.
-        let watch = std::thread::Builder::new()
-            .name("exit-deadline".to_owned())
-            .spawn(move || {
-                std::thread::sleep(EXIT_DEADLINE.saturating_sub(logging::LOG_FLUSH));
-                exit_now(status);
-            });
-        if tracing::enabled!(Level::ERROR) {
-            tracing::error!(%error, "the connection failed");
-        } else {
-            complain(&error.to_string());
-        }
-        if let Err(error) = watch {
-            // Without the thread nothing else would end a process that hangs.
-            complain(&format!(
-                "Failed to start the thread that ends the process: {error}"
-            ));
-            exit_now(status);
-        }
-    })
-}
-
-/// How the process ends after this failure.
-pub(crate) fn exit_status(error: &ServeError) -> u8 {
-    match error {
-        error if error.is_violation() => EXIT_VIOLATION,
-        ServeError::Read(_) | ServeError::Write(_) => EXIT_FAILURE,
-        ServeError::Stalled { .. } => EXIT_STALLED,
-        ServeError::OutgoingOverflow { .. } => EXIT_OVERFLOW,
-        _ => EXIT_INTERNAL,
-    }
-}
-
-/// Ends the process without the destructors of V8, whose threads may still be at work: setting V8
-/// up when the connection is over that soon, or in a cell that could not be stopped.
-#[expect(unsafe_code, reason = "the standard library's exit runs destructors")]
-pub(crate) fn exit_now(status: u8) -> ! {
-    logging::flush();
-    // SAFETY: `_exit` has no precondition; it ends the process at once. Nothing is left that could be
-    // written: frames are by then, and so is the log, unless nobody reads it.
-    unsafe { libc::_exit(libc::c_int::from(status)) }
 }
 
 fn versions() -> io::Result<String> {
@@ -307,9 +222,4 @@ fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
-}
-
-/// Says why the program does not do what it was asked.
-pub(crate) fn complain(message: &str) {
-    logging::line(&format!("code_mode_host: {message}"));
 }

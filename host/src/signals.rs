@@ -30,3 +30,10 @@ pub(crate) fn drain_on_signals(drain: &Drain) -> io::Result<()> {
     });
     Ok(())
 }
+
+/// Has signals begin the drain.
+pub(crate) fn hear_signals(drain: Option<&Drain>) -> Result<(), String> {
+    drain
+        .map_or(Ok(()), drain_on_signals)
+        .map_err(|error| format!("Failed to hear signals: {error}"))
+}

@@ -23,7 +23,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split}
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::faults::Fault;
+use super::fault::Fault;
 use super::rng::Rng;
 use crate::messages::OFFERED;
 use crate::process::{Exit, HostOutput, HostProcess, Link};

@@ -7,8 +7,9 @@
 //! delegate future, no open cell, no reference to the delegate.
 //! `CODE_MODE_SEED=N` replays one seed; `CODE_MODE_SEEDS=N` plays so many.
 
+mod breach;
 mod delegate;
-mod faults;
+mod fault;
 mod host;
 mod puppet;
 mod rng;
@@ -30,7 +31,7 @@ use crate::hosts::Launcher;
 use crate::process::{Link, SpawnError};
 use crate::provider::ProcessSessionProvider;
 use delegate::Delegate;
-use faults::{FAULTS, Fault};
+use fault::{FAULTS, Fault};
 use host::Counters;
 use rng::Rng;
 

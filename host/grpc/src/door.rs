@@ -17,16 +17,17 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::asks::{Asker, Execute, Seen, Wait};
-use crate::bell::{DoorBell, Word, courier};
+use crate::bell::{DoorBell, courier};
+use crate::cell_limits::cell_limits;
 use crate::check;
-use crate::extensions::cell_limits;
 use crate::limits::MAX_PENDING_CALLS;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::peer::Owner;
 use crate::registry::Registry;
-use crate::session::{DoorSession, Effect, Options};
+use crate::session::{DoorSession, Effect, Home, Options};
 use crate::status;
+use crate::word::Word;
 
 /// The header that says how long a result had waited for its observer, in nanoseconds.
 const BUFFERED_FOR: &str = "codex-code-mode-result-buffered-for-ns";
@@ -155,7 +156,7 @@ impl CodeModeHost for Door {
             owner,
             options,
             Arc::clone(&registry.metrics),
-            Arc::downgrade(registry),
+            Arc::downgrade(&(Arc::clone(registry) as Arc<dyn Home>)),
             Arc::clone(&word),
         ));
         let bell = DoorBell {

@@ -29,6 +29,7 @@ mod asks;
 mod bell;
 mod body;
 mod calls;
+mod cell_limits;
 mod check;
 mod connection;
 mod convert;
@@ -43,6 +44,7 @@ mod session;
 mod status;
 mod tokens;
 mod watched;
+mod word;
 
 pub use connection::{ConnectionOptions, Served, serve_connection};
 pub use door::Door;

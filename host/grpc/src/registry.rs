@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 use crate::peer::Owner;
-use crate::session::DoorSession;
+use crate::session::{DoorSession, Home};
 use crate::status;
 
 /// The sessions that are open or on their way out. Their number is bounded by whoever runs the cells.
@@ -42,8 +42,18 @@ impl Registry {
             .ok_or_else(|| status::unknown_session(id))
     }
 
-    /// Drops a session that has ended.
-    pub(crate) fn forget(&self, id: &str) {
+    pub(crate) fn all(&self) -> Vec<Arc<DoorSession>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<DoorSession>>> {
+        // Nothing panics while the lock is held, so a poisoned state is still whole.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Home for Registry {
+    fn forget(&self, id: &str) {
         let session = self.lock().remove(id);
         if session.is_some() {
             self.metrics.sessions.down();
@@ -52,12 +62,7 @@ impl Registry {
         drop(session);
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<DoorSession>> {
-        self.lock().values().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<DoorSession>>> {
-        // Nothing panics while the lock is held, so a poisoned state is still whole.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cell_ended(&self) {
+        self.cell_ended.notify_waiters();
     }
 }

@@ -15,14 +15,13 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::asks::{Asker, Asks, Seen};
-use crate::bell::Word;
 use crate::calls::{Calls, Cancelled, ToolAnswer};
 use crate::convert::{self, Outcome};
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::peer::Owner;
-use crate::registry::Registry;
 use crate::status;
+use crate::word::Word;
 
 /// What a session was opened with.
 pub(crate) struct Options {
@@ -43,6 +42,15 @@ impl Options {
     }
 }
 
+/// Where open sessions are kept.
+pub(crate) trait Home: Send + Sync {
+    /// Drops a session that has ended.
+    fn forget(&self, id: &str);
+
+    /// Takes note that a cell has ended.
+    fn cell_ended(&self);
+}
+
 /// One open session.
 pub(crate) struct DoorSession {
     pub(crate) id: String,
@@ -52,7 +60,7 @@ pub(crate) struct DoorSession {
     pub(crate) metrics: Arc<Metrics>,
     /// Set before anything is asked.
     pub(crate) engine: OnceLock<Arc<dyn Session>>,
-    pub(crate) registry: Weak<Registry>,
+    home: Weak<dyn Home>,
     pub(crate) word: Arc<Word>,
     state: Mutex<State>,
 }
@@ -97,7 +105,7 @@ impl DoorSession {
         owner: Owner,
         options: Options,
         metrics: Arc<Metrics>,
-        registry: Weak<Registry>,
+        home: Weak<dyn Home>,
         word: Arc<Word>,
     ) -> Self {
         let state = State {
@@ -116,7 +124,7 @@ impl DoorSession {
             lease: Mailbox::new(),
             metrics,
             engine: OnceLock::new(),
-            registry,
+            home,
             word,
             state: Mutex::new(state),
         }
@@ -153,8 +161,8 @@ impl DoorSession {
             Effect::Withdraw(id) => engine.withdraw(id),
             Effect::Answer((call, result)) => engine.answer(call, result),
             Effect::Forget => {
-                if let Some(registry) = self.registry.upgrade() {
-                    registry.forget(&self.id);
+                if let Some(home) = self.home.upgrade() {
+                    home.forget(&self.id);
                 }
             }
         }
@@ -456,8 +464,8 @@ impl DoorSession {
 
     fn cell_gone(&self) {
         self.metrics.cells.down();
-        if let Some(registry) = self.registry.upgrade() {
-            registry.cell_ended.notify_waiters();
+        if let Some(home) = self.home.upgrade() {
+            home.cell_ended();
         }
     }
 

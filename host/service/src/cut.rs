@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Taking the middle out of a text.
 
-use crate::truncation::BYTES_PER_TOKEN;
+/// Bytes of UTF-8 that count as one token.
+pub const BYTES_PER_TOKEN: usize = 4;
 
 /// A text without its middle.
 pub(crate) struct Cut {

@@ -25,5 +25,6 @@ mod kept;
 mod truncation;
 
 pub use bounded::MAX_RESPONSE_TEXT_BYTES;
+pub use cut::BYTES_PER_TOKEN;
 pub use kept::{DEFAULT_KEPT_OUTPUT_BYTES, KeptOutput, KeptText};
-pub use truncation::{BYTES_PER_TOKEN, DEFAULT_MAX_OUTPUT_TOKENS, Truncated, truncate};
+pub use truncation::{DEFAULT_MAX_OUTPUT_TOKENS, Truncated, truncate};

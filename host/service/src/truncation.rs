@@ -16,13 +16,10 @@ use code_mode_api::ContentItem;
 
 use crate::assembly::Assembly;
 use crate::bounded::{Bounded, Entry, bounded};
-use crate::cut::{cut, tokens};
+use crate::cut::{BYTES_PER_TOKEN, cut, tokens};
 
 /// Tokens of output that a request gets which does not say.
 pub const DEFAULT_MAX_OUTPUT_TOKENS: u64 = 10_000;
-
-/// Bytes of UTF-8 that count as one token.
-pub const BYTES_PER_TOKEN: usize = 4;
 
 /// Output that was made short enough.
 #[derive(Debug, PartialEq, Eq)]

@@ -21,6 +21,9 @@
 //! # Limits
 //! [`CellLimits`] names each bound of a cell; the implementation says what its defaults are.
 
+use std::future::Future;
+use std::pin::Pin;
+
 mod delegate;
 mod error;
 mod error_code;
@@ -43,12 +46,15 @@ pub use response::{
     CellId, CellResponse, CellStatus, CellTimings, ContentItem, ImageDetail, RestoredStore,
     SessionId, StateLost,
 };
-pub use session::{BoxFuture, CodeModeSession, FirstResponse, SessionProvider, StartedCell};
+pub use session::{CodeModeSession, FirstResponse, SessionProvider, StartedCell};
 
 /// JSON text that is known to be well formed, carried without being looked into.
 ///
 /// Tool inputs, tool results and schemas pass through the engine in this form.
 pub type RawJson = Box<serde_json::value::RawValue>;
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The signal that work done on behalf of a cell is no longer wanted.
 pub type CancellationSignal = tokio_util::sync::CancellationToken;

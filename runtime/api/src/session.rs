@@ -2,17 +2,12 @@
 //! The traits that the in-process runtime and the process client both implement.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
-    CellId, CellResponse, ExecuteRequest, HostExit, RawJson, SessionDelegate, SessionError,
-    SessionId, SessionOptions, WaitRequest,
+    BoxFuture, CellId, CellResponse, ExecuteRequest, HostExit, RawJson, SessionDelegate,
+    SessionError, SessionId, SessionOptions, WaitRequest,
 };
-
-/// A boxed future that can move between threads.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The future of a cell's first response.
 pub type FirstResponse = BoxFuture<'static, Result<CellResponse, SessionError>>;

@@ -7,10 +7,7 @@ use std::time::Duration;
 use code_mode_api::{BoxFuture, CodeModeSession};
 
 use crate::delegate::ParkedCalls;
-use crate::round::{Round, Task};
-
-/// Why a measurement failed, for people.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::task::{Round, Task};
 
 /// Something that execs can be measured on: a host program, or the runtime in process.
 pub trait Subject: Send + Sync {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::figures::Figures;
 use crate::options::Options;
 use crate::report::{Report, label};
-use crate::round::Round;
+use crate::task::Round;
 
 /// A whole report: `options`, `subjects`, and `results` with one object for each scenario and
 /// subject. Times are in microseconds, memory in KiB; a figure that does not exist is `null`.

@@ -34,15 +34,16 @@ mod sampling;
 mod scenario;
 mod script;
 mod table;
+mod task;
 
 #[cfg(test)]
 mod fake;
 
 pub use delegate::{ParkedCalls, delegate};
 pub use figures::Figures;
-pub use instance::{Failure, Instance, Subject};
+pub use instance::{Instance, Subject};
 pub use options::{HostCommand, Options, Parsed, Program, UsageError};
 pub use program::run;
-pub use round::{Round, Task};
 pub use scenario::{CALLS, LONG_SCRIPT_BYTES, Scenario};
 pub use script::PATIENCE;
+pub use task::{Failure, Round, Task};

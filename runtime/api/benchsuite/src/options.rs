@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::round::Task;
 use crate::scenario::Scenario;
+use crate::task::Task;
 
 /// Which program's options these are.
 #[derive(Debug, Clone, PartialEq, Eq)]

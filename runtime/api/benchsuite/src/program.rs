@@ -4,11 +4,12 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use crate::instance::{Failure, Subject};
+use crate::instance::Subject;
 use crate::json;
 use crate::options::{Options, Parsed, Program};
 use crate::report::Report;
 use crate::table;
+use crate::task::Failure;
 
 /// Runs a program that measures, and gives its exit status: 0 after a run in which nothing failed,
 /// 1 when something did (the table says what), 2 for a command line that cannot be understood.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::figures::Figures;
 use crate::instance::Subject;
 use crate::options::Options;
-use crate::round::Round;
 use crate::scenario::Scenario;
+use crate::task::Round;
 
 /// The results of all scenarios and subjects.
 pub(crate) struct Report {

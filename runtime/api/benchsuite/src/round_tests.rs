@@ -5,6 +5,8 @@ use pretty_assertions::assert_eq;
 
 use super::*;
 use crate::fake::FakeSubject;
+use std::time::Duration;
+
 use crate::instance::Subject;
 use crate::options::{Parsed, Program};
 

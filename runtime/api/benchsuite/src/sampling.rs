@@ -9,10 +9,9 @@ use code_mode_api::{CellStatus, CodeModeSession, ExecuteRequest, SessionError, W
 use tokio::task::JoinSet;
 
 use crate::delegate::{ParkedCall, ParkedCalls};
-use crate::instance::Failure;
-use crate::round::{Task, cap};
 use crate::scenario::{CALLS, LONG_SCRIPT_BYTES, Scenario};
 use crate::script::{PATIENCE, SHORT, long_script, request};
+use crate::task::{Failure, Task, cap};
 
 /// Execs in one sample of a rate, at the least.
 const MIN_EXECS: usize = 64;

@@ -17,7 +17,7 @@ use oxc_ast_visit::{VisitJs, walk_js};
 use oxc_span::{GetSpan, Span};
 
 use super::blanks::Blanks;
-use super::{MoreThanType, TypeScriptError};
+use super::error::{MoreThanType, TypeScriptError};
 
 /// Goes through a program and notes what becomes blank.
 pub(super) struct Eraser<'s> {

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which ways there are for a simulated host to break the contract.
+
+/// How a host breaks the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    NoGreeting,
+    Reject,
+    WrongVersion,
+    GreetTwice,
+    ResponseToNothing,
+    ResponseTwice,
+    ResponseOfWrongKind,
+    InitialToNothing,
+    InitialBeforeStarted,
+    CellIdTwice,
+    CellIdNoNumber,
+    WrongCell,
+    ToolForNoCell,
+    ToolAfterClosed,
+    ClosedTwice,
+    ClosedWithOpenCall,
+    DelegateIdTwice,
+    Garbage,
+    UnknownField,
+    TooLong,
+    Truncated,
+    OutputEnds,
+    Exits,
+    ExitsInWords,
+    Hangs,
+    StopsReading,
+}
+
+/// Every fault.
+pub(super) const FAULTS: [Fault; 26] = [
+    Fault::NoGreeting,
+    Fault::Reject,
+    Fault::WrongVersion,
+    Fault::GreetTwice,
+    Fault::ResponseToNothing,
+    Fault::ResponseTwice,
+    Fault::ResponseOfWrongKind,
+    Fault::InitialToNothing,
+    Fault::InitialBeforeStarted,
+    Fault::CellIdTwice,
+    Fault::CellIdNoNumber,
+    Fault::WrongCell,
+    Fault::ToolForNoCell,
+    Fault::ToolAfterClosed,
+    Fault::ClosedTwice,
+    Fault::ClosedWithOpenCall,
+    Fault::DelegateIdTwice,
+    Fault::Garbage,
+    Fault::UnknownField,
+    Fault::TooLong,
+    Fault::Truncated,
+    Fault::OutputEnds,
+    Fault::Exits,
+    Fault::ExitsInWords,
+    Fault::Hangs,
+    Fault::StopsReading,
+];

@@ -4,40 +4,17 @@
 use std::sync::Arc;
 
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::platform::Jit;
-use code_mode_fork::{CellMemory, Confinement, Nursery, NurseryConfig, Starter};
+use code_mode_fork::{CellMemory, Nursery, NurseryConfig};
 use tokio::runtime::Handle;
 
-use crate::config::RuntimeConfig;
+use crate::config::{Cells, RuntimeConfig};
 use crate::forks::Forks;
 use crate::job::Job;
 use crate::reach::Mailbox;
-use crate::runtime::RuntimeStartError;
+use crate::start_error::RuntimeStartError;
 use crate::threads::inbox::Inbox;
 use crate::threads::keeper;
 use crate::threads::pool::Pool;
-
-/// Where the cells of a runtime run. The script cannot tell.
-#[derive(Debug, Clone, Default)]
-pub enum Cells {
-    /// Each on a thread of this process. A script that finds a hole in V8, or makes it give up, takes
-    /// the process with it.
-    #[default]
-    Threads,
-    /// Each in a process of its own, forked from a zygote.
-    Forks(Forked),
-}
-
-/// How cells are forked.
-#[derive(Debug, Clone)]
-pub struct Forked {
-    /// Who starts the zygotes. The cells live no longer than the thread that made it.
-    pub starter: Arc<Starter>,
-    /// How each cell is confined.
-    pub confinement: Confinement,
-    /// Whether V8 makes machine code of scripts.
-    pub jit: Jit,
-}
 
 /// What runs the cells of one runtime.
 pub(crate) enum Backend {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use code_mode_api::{BoxFuture, RawJson, ToolError};
 
-use crate::cell::Cell;
+use crate::shield;
 
 /// What a delegate's future is for, and so what its result means.
 pub(crate) enum DelegateFuture {
@@ -27,6 +27,21 @@ pub(crate) enum DelegateAnswer {
     Notification(Result<(), ToolError>),
 }
 
+/// The cell that a call is made for, as the call sees it.
+pub(crate) trait CallOwner: Send + Sync {
+    /// Where futures are polled.
+    fn tokio(&self) -> &tokio::runtime::Handle;
+
+    /// Takes the answer of a delegate's future.
+    fn answered(&self, call: u64, answer: DelegateAnswer);
+
+    /// Says that code of the embedder panicked.
+    fn callback_panicked(&self, message: String);
+
+    /// Goes on with the events after whoever polled a cancelled call has dropped its future.
+    fn resume_events(self: Arc<Self>);
+}
+
 /// One open call of the delegate.
 ///
 /// The future is outside the lock while it is polled, so that neither a poll nor a cancellation
@@ -34,7 +49,7 @@ pub(crate) enum DelegateAnswer {
 pub(crate) struct DelegateCall {
     /// The number of the call within its cell; tool calls and notifications count together.
     pub(crate) id: u64,
-    cell: Arc<Cell>,
+    owner: Arc<dyn CallOwner>,
     /// Whether a tokio task polls the future from now on.
     has_task: AtomicBool,
     state: Mutex<CallState>,
@@ -56,10 +71,10 @@ enum CallState {
 }
 
 impl DelegateCall {
-    pub(crate) fn new(id: u64, cell: Arc<Cell>) -> Arc<Self> {
+    pub(crate) fn new(id: u64, owner: Arc<dyn CallOwner>) -> Arc<Self> {
         Arc::new(Self {
             id,
-            cell,
+            owner,
             has_task: AtomicBool::new(false),
             state: Mutex::new(CallState::Waiting),
         })
@@ -78,12 +93,12 @@ impl DelegateCall {
     /// Leaves the future to a tokio task, once.
     fn spawn(self: Arc<Self>) {
         if !self.has_task.swap(true, Ordering::AcqRel) {
-            self.cell.tokio().clone().spawn(CallTask(self));
+            self.owner.tokio().clone().spawn(CallTask(self));
         }
     }
 
     /// Drops the future. False when it is being polled: then the one who polls drops it and calls
-    /// [`Cell::resume_events`].
+    /// [`CallOwner::resume_events`].
     pub(crate) fn cancel(&self) -> bool {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, CallState::Done) {
@@ -93,7 +108,7 @@ impl DelegateCall {
             }
             CallState::Idle(future, waker) => {
                 drop(state);
-                self.cell.shielded(|| drop(future));
+                self.shielded(|| drop(future));
                 // The task that held the future has nothing left to do; waking it lets it end.
                 if let Some(waker) = waker {
                     waker.wake();
@@ -121,7 +136,7 @@ impl DelegateCall {
                 }
             }
         };
-        let polled = self.cell.shielded(|| match &mut future {
+        let polled = self.shielded(|| match &mut future {
             DelegateFuture::Tool(future) => future.as_mut().poll(context).map(DelegateAnswer::Tool),
             DelegateFuture::Notification(future) => future
                 .as_mut()
@@ -151,21 +166,26 @@ impl DelegateCall {
             Poll::Pending => {
                 *state = CallState::Done;
                 drop(state);
-                self.cell.shielded(|| drop(future));
+                self.shielded(|| drop(future));
             }
             Poll::Ready(answer) => {
                 *state = CallState::Done;
                 drop(state);
-                self.cell.shielded(|| drop(future));
+                self.shielded(|| drop(future));
                 if !cancelled {
-                    self.cell.answered(self.id, answer);
+                    self.owner.answered(self.id, answer);
                 }
             }
         }
         if cancelled {
-            self.cell.resume_events();
+            Arc::clone(&self.owner).resume_events();
         }
         Poll::Ready(())
+    }
+
+    /// Runs code of the embedder; a panic of it becomes a failure and `None`.
+    fn shielded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        shield::shielded(run, |message| self.owner.callback_panicked(message))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CallState> {

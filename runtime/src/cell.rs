@@ -6,36 +6,50 @@ mod state;
 mod time;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, Globals, LimitName,
-    Notification, SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
+    BoxFuture, CancellationSignal, CellId, ContentItem, Globals, LimitName, Notification,
+    SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
     ToolInvocation,
 };
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::{Bound, StopCause, ToolCall, panic_message};
+use code_mode_engine::{Bound, StopCause, ToolAnswer, ToolCall};
 use serde_json::value::RawValue;
 
-use crate::call::{DelegateAnswer, DelegateCall};
+use crate::call::{CallOwner, DelegateAnswer, DelegateCall};
+use crate::observation::{ObservationId, Observer};
 use crate::phase::{Phase, Step};
 use crate::reach::{Mailbox, Reach};
-use crate::runtime::RuntimeCore;
-use crate::session::SessionCore;
+use crate::shared::Shared;
+use crate::shield;
 use crate::store::Store;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
 use state::{Ending, Event, State, later};
 
-/// Called exactly once with what an observation gave, on whatever thread that happens; must not
-/// block.
-pub type Observer = Box<dyn FnOnce(Result<CellResponse, SessionError>) + Send>;
+/// The session that a cell belongs to, as the cell sees it.
+pub(crate) trait CellOwner: Send + Sync {
+    /// Takes note that the result of a cell has been handed out.
+    fn result_delivered(&self, id: &CellId);
 
-/// Names one observation of a cell, for [`Session::detach`](crate::Session::detach).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ObservationId(u64);
+    /// Takes the result of a cell back unread, to be handed out again. False when the session is closed
+    /// for it.
+    fn result_returned(&self, cell: &Arc<Cell>) -> bool;
+
+    /// Takes note that the V8 thread or the process of a cell has ended.
+    fn cell_gone(&self);
+}
+
+/// What a cell has from its session.
+pub(crate) struct Origin {
+    pub(crate) session_id: SessionId,
+    pub(crate) store: Arc<Store>,
+    pub(crate) runtime: Arc<Shared>,
+    pub(crate) session: Weak<dyn CellOwner>,
+    pub(crate) delegate: Arc<dyn SessionDelegate>,
+}
 
 /// One cell.
 pub(crate) struct Cell {
@@ -48,8 +62,8 @@ pub(crate) struct Cell {
     pub(crate) globals: Globals,
     pub(crate) store: Arc<Store>,
     pub(crate) mailbox: Mailbox,
-    pub(crate) runtime: Arc<RuntimeCore>,
-    session: Weak<SessionCore>,
+    pub(crate) runtime: Arc<Shared>,
+    session: Weak<dyn CellOwner>,
     delegate: Arc<dyn SessionDelegate>,
     started_at: OnceLock<Instant>,
     call_cancel: CancellationSignal,
@@ -64,20 +78,20 @@ impl Cell {
         limits: EffectiveLimits,
         globals: Globals,
         mailbox: Mailbox,
-        session: &Arc<SessionCore>,
+        origin: Origin,
     ) -> Self {
         Self {
             uid: watchdog::next_uid(),
             id,
-            session_id: session.id.clone(),
+            session_id: origin.session_id,
             exec_call_id,
             limits,
             globals,
-            store: Arc::clone(&session.store),
+            store: origin.store,
             mailbox,
-            runtime: Arc::clone(&session.runtime),
-            session: Arc::downgrade(session),
-            delegate: Arc::clone(&session.delegate),
+            runtime: origin.runtime,
+            session: origin.session,
+            delegate: origin.delegate,
             started_at: OnceLock::new(),
             call_cancel: CancellationSignal::new(),
             notification_cancel: CancellationSignal::new(),
@@ -107,10 +121,6 @@ impl Cell {
                 delivering: false,
             }),
         }
-    }
-
-    pub(crate) fn tokio(&self) -> &tokio::runtime::Handle {
-        &self.runtime.tokio
     }
 
     // ---- Callers ----
@@ -309,7 +319,7 @@ impl Cell {
             input,
         };
         let call = call.call;
-        let delegate_call = DelegateCall::new(call, Arc::clone(self));
+        let delegate_call = DelegateCall::new(call, Arc::clone(self) as _);
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));
         state
@@ -327,7 +337,7 @@ impl Cell {
             text,
         };
         let bound = self.runtime.config.max_open_notifications;
-        let delegate_call = DelegateCall::new(call, Arc::clone(self));
+        let delegate_call = DelegateCall::new(call, Arc::clone(self) as _);
         let mut state = self.lock();
         if state.notifications.len() >= bound {
             return Err((LimitName::OpenNotifications, bound as u64));
@@ -364,14 +374,8 @@ impl Cell {
     }
 
     /// Runs code of the embedder; a panic of it becomes a failure and `None`.
-    pub(crate) fn shielded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(value) => Some(value),
-            Err(panic) => {
-                self.callback_panicked(panic_message(&*panic));
-                None
-            }
-        }
+    fn shielded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        shield::shielded(run, |message| self.callback_panicked(message))
     }
 
     /// Says that the script runs no more: open tool calls are cancelled.
@@ -502,5 +506,46 @@ impl Cell {
         if let Some(session) = self.session.upgrade() {
             session.cell_gone();
         }
+    }
+}
+
+impl CallOwner for Cell {
+    fn tokio(&self) -> &tokio::runtime::Handle {
+        &self.runtime.tokio
+    }
+
+    fn answered(&self, call: u64, answer: DelegateAnswer) {
+        match answer {
+            DelegateAnswer::Tool(result) => {
+                self.lock().calls.remove(&call);
+                let result = result.map(Box::from);
+                self.mailbox.answer(ToolAnswer { call, result });
+            }
+            DelegateAnswer::Notification(result) => {
+                if let Err(error) = result {
+                    tracing::warn!(
+                        session = %self.session_id, cell = %self.id,
+                        exec_call = self.exec_call_id, %error,
+                        "a notification was not delivered"
+                    );
+                }
+                self.lock().notifications.remove(&call);
+                self.mailbox.ring();
+            }
+        }
+    }
+
+    fn callback_panicked(&self, message: String) {
+        self.runtime.fail(RuntimeFailure::CallbackPanicked {
+            session_id: self.session_id.clone(),
+            cell_id: self.id.clone(),
+            message,
+        });
+    }
+
+    fn resume_events(self: Arc<Self>) {
+        let mut state = self.lock();
+        state.delivering = false;
+        self.deliver(state);
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an operator decides about a runtime.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{CellLimits, Globals};
+use code_mode_engine::platform::Jit;
+use code_mode_fork::{Confinement, Starter};
 
-use crate::backend::Cells;
-#[cfg(test)]
 use crate::faults::Fault;
 use crate::limits;
 
@@ -89,4 +90,40 @@ impl Default for RuntimeConfig {
             fault: None,
         }
     }
+}
+
+impl RuntimeConfig {
+    /// Whether a test wants this fault.
+    #[cfg(test)]
+    pub(crate) fn has_fault(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// There are no faults outside of tests.
+    #[cfg(not(test))]
+    pub(crate) fn has_fault(&self, _fault: Fault) -> bool {
+        false
+    }
+}
+
+/// Where the cells of a runtime run. The script cannot tell.
+#[derive(Debug, Clone, Default)]
+pub enum Cells {
+    /// Each on a thread of this process. A script that finds a hole in V8, or makes it give up, takes
+    /// the process with it.
+    #[default]
+    Threads,
+    /// Each in a process of its own, forked from a zygote.
+    Forks(Forked),
+}
+
+/// How cells are forked.
+#[derive(Debug, Clone)]
+pub struct Forked {
+    /// Who starts the zygotes. The cells live no longer than the thread that made it.
+    pub starter: Arc<Starter>,
+    /// How each cell is confined.
+    pub confinement: Confinement,
+    /// Whether V8 makes machine code of scripts.
+    pub jit: Jit,
 }

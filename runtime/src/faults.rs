@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Faults that unit tests inject. Outside of them there is none, and no way to have one.
 
-use crate::config::RuntimeConfig;
-
 /// A fault that a test injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -19,18 +17,4 @@ pub(crate) enum Fault {
     /// The V8 thread is in native code that does not stop when told to, until the supervisor has
     /// heard of it.
     DeafThread,
-}
-
-impl RuntimeConfig {
-    /// Whether a test wants this fault.
-    #[cfg(test)]
-    pub(crate) fn has_fault(&self, fault: Fault) -> bool {
-        self.fault == Some(fault)
-    }
-
-    /// There are no faults outside of tests.
-    #[cfg(not(test))]
-    pub(crate) fn has_fault(&self, _fault: Fault) -> bool {
-        false
-    }
 }

@@ -8,6 +8,7 @@ use code_mode_api::{CellStatus, SessionError};
 use code_mode_testsuite::{Call, Fixture, within};
 
 use crate::faults::Fault;
+use crate::watchdog::Watched;
 use crate::{Runtime, RuntimeConfig, RuntimeFailure, Supervisor, limits};
 
 fn runtime(config: RuntimeConfig, supervisor: Option<Arc<dyn Supervisor>>) -> Runtime {
@@ -281,7 +282,7 @@ async fn a_cell_that_waits_for_its_embedder_does_not_count_as_unstoppable() {
             }),
         )
         .expect("it is terminated");
-    cell.check(Instant::now() + 2 * limits::STOP_GRACE);
+    Arc::clone(&cell).check(Instant::now() + 2 * limits::STOP_GRACE);
     room.send(()).expect("the cell waits");
     let response = within(terminated).await.expect("an answer");
     let status = response.expect("it is terminated").status;

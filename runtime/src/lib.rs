@@ -29,12 +29,17 @@ mod faults;
 mod forks;
 mod job;
 pub mod limits;
+mod observation;
 mod phase;
 mod provider;
 mod reach;
 mod ringer;
 mod runtime;
+mod runtime_core;
 mod session;
+mod shared;
+mod shield;
+mod start_error;
 mod store;
 mod supervisor;
 mod threads;
@@ -42,16 +47,16 @@ mod timing;
 mod waist;
 mod watchdog;
 
-pub use backend::{Cells, Forked};
-pub use cell::{ObservationId, Observer};
 pub use code_mode_engine::platform::Jit;
 pub use code_mode_fork::{
     Checked, Confinement, HostNeeds, Outcome, Program, Region, Starter, check_confinement,
     confine_host, entry,
 };
-pub use config::RuntimeConfig;
-pub use runtime::{Runtime, RuntimeStartError};
+pub use config::{Cells, Forked, RuntimeConfig};
+pub use observation::{ObservationId, Observer};
+pub use runtime::Runtime;
 pub use session::{AdmittedCell, Session};
+pub use start_error::RuntimeStartError;
 pub use supervisor::{RuntimeFailure, Supervisor};
 pub use waist::{CELL_OUTBOX_BYTES, SESSION_EVENT_BYTES};
 

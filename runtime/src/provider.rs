@@ -11,7 +11,8 @@ use code_mode_api::{
 };
 use tokio::sync::oneshot;
 
-use crate::cell::{Cell, ObservationId, Observer};
+use crate::cell::Cell;
+use crate::observation::{ObservationId, Observer};
 use crate::runtime::Runtime;
 use crate::session::Session;
 

@@ -1,37 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The runtime: what all sessions share.
 
-use std::collections::HashSet;
-use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use code_mode_api::{LimitName, SessionDelegate, SessionError, SessionId};
+use code_mode_api::{SessionDelegate, SessionError, SessionId};
+use code_mode_engine::platform;
 use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::config::RuntimeConfig;
-use crate::limits;
+use crate::runtime_core::RuntimeCore;
 use crate::session::{Session, SessionCore};
-use crate::supervisor::{RuntimeFailure, Supervisor};
+use crate::shared::Shared;
+use crate::start_error::RuntimeStartError;
+use crate::supervisor::Supervisor;
 use crate::threads::keeper;
 use crate::watchdog;
-use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::platform;
-
-/// Why the runtime could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RuntimeStartError {
-    /// A thread of the runtime could not be made.
-    #[error("Failed to start the runtime's thread {name}: {source}")]
-    Thread {
-        /// The thread's name.
-        name: &'static str,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-}
 
 /// The runtime: V8, and the bounds that sessions share. Cheap to clone.
 ///
@@ -39,23 +23,6 @@ pub enum RuntimeStartError {
 #[derive(Clone)]
 pub struct Runtime {
     pub(crate) core: Arc<RuntimeCore>,
-}
-
-/// What sessions, cells and threads know of their runtime.
-pub(crate) struct RuntimeCore {
-    pub(crate) config: RuntimeConfig,
-    pub(crate) operator_limits: EffectiveLimits,
-    pub(crate) tokio: Handle,
-    pub(crate) backend: Backend,
-    supervisor: Option<Arc<dyn Supervisor>>,
-    /// Cells admitted and not ended.
-    active: AtomicUsize,
-    /// Cells admitted whose V8 thread has not ended.
-    threads: AtomicUsize,
-    /// Processors of the machine that this process may use.
-    processors: usize,
-    sessions: Mutex<HashSet<SessionId>>,
-    next_session: AtomicU64,
 }
 
 impl Runtime {
@@ -73,23 +40,9 @@ impl Runtime {
             name: watchdog::THREAD_NAME,
             source,
         })?;
-        let operator_limits = EffectiveLimits::of_operator(
-            &config.cell_limits,
-            config.max_value_bytes,
-            config.max_stored_value_bytes,
-        );
-        let core = Arc::new(RuntimeCore {
-            backend: Backend::start(&config, &operator_limits, &handle)?,
-            operator_limits,
-            config,
-            tokio: handle,
-            supervisor,
-            active: AtomicUsize::new(0),
-            threads: AtomicUsize::new(0),
-            processors: std::thread::available_parallelism().map_or(1, NonZero::get),
-            sessions: Mutex::default(),
-            next_session: AtomicU64::new(1),
-        });
+        let shared = Shared::new(config, handle, supervisor);
+        let backend = Backend::start(&shared.config, &shared.operator_limits, &shared.tokio)?;
+        let core = RuntimeCore::new(shared, backend);
         core.backend.refill();
         Ok(Self { core })
     }
@@ -104,30 +57,7 @@ impl Runtime {
         id: Option<SessionId>,
         delegate: Arc<dyn SessionDelegate>,
     ) -> Result<Session, SessionError> {
-        let mut sessions = self
-            .core
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(session_id) = id.as_ref().filter(|id| sessions.contains(*id)) {
-            return Err(SessionError::DuplicateSession {
-                session_id: session_id.clone(),
-            });
-        }
-        let maximum = self.core.config.max_sessions;
-        if sessions.len() >= maximum {
-            return Err(SessionError::Limit {
-                limit: LimitName::Sessions,
-                maximum: maximum as u64,
-                detail: "shut a session down first".to_owned(),
-            });
-        }
-        let id = match id {
-            Some(id) => id,
-            None => self.core.fresh_session_id(&sessions)?,
-        };
-        sessions.insert(id.clone());
-        drop(sessions);
+        let id = self.core.take_session_id(id)?;
         Ok(Session::new(SessionCore::new(
             id,
             delegate,
@@ -150,79 +80,5 @@ impl Runtime {
     /// there is no V8 because no runtime was made.
     pub fn sandbox_enabled() -> bool {
         keeper::sandbox_enabled()
-    }
-}
-
-impl RuntimeCore {
-    fn fresh_session_id(&self, taken: &HashSet<SessionId>) -> Result<SessionId, SessionError> {
-        loop {
-            let number = self.next_session.fetch_add(1, Ordering::Relaxed);
-            match SessionId::new(format!("session-{number}")) {
-                Some(id) if !taken.contains(&id) => return Ok(id),
-                Some(_) => {}
-                None => {
-                    return Err(SessionError::InvalidRequest {
-                        message: "a session id must not be empty".to_owned(),
-                    });
-                }
-            }
-        }
-    }
-
-    pub(crate) fn session_closed(&self, id: &SessionId) {
-        self.sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
-    }
-
-    /// Takes a slot for a cell.
-    ///
-    /// Threads of ended cells that still dispose of their isolate are counted apart, so that a
-    /// result is not held back by the disposal, and so that their number is bounded too.
-    pub(crate) fn take_slot(&self) -> Result<(), SessionError> {
-        let maximum = self.config.max_active_cells;
-        let take = |counter: &AtomicUsize, maximum: usize| {
-            counter
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                    (now < maximum).then_some(now + 1)
-                })
-                .is_ok()
-        };
-        let refuse = |detail: &str| SessionError::Limit {
-            limit: LimitName::ActiveCells,
-            maximum: maximum as u64,
-            detail: detail.to_owned(),
-        };
-        if !take(&self.active, maximum) {
-            return Err(refuse("wait for a running cell to end or terminate one"));
-        }
-        if !take(&self.threads, limits::max_cell_threads(maximum)) {
-            self.cell_ended();
-            return Err(refuse("ended cells are still being disposed of; try again"));
-        }
-        Ok(())
-    }
-
-    /// Whether fewer cells run than there are processors, so that one may be kept busy with waiting.
-    pub(crate) fn has_idle_processors(&self) -> bool {
-        self.active.load(Ordering::Acquire) < self.processors
-    }
-
-    pub(crate) fn cell_ended(&self) {
-        self.active.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn thread_ended(&self) {
-        self.threads.fetch_sub(1, Ordering::AcqRel);
-        self.backend.refill();
-    }
-
-    /// Tells the supervisor, or the log when there is none.
-    pub(crate) fn fail(&self, failure: RuntimeFailure) {
-        tracing::error!(%failure, "the runtime failed");
-        if let Some(supervisor) = &self.supervisor {
-            supervisor.failed(failure);
-        }
     }
 }

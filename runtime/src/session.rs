@@ -2,7 +2,7 @@
 //! Sessions: admission of cells, their observation, the store, shutdown.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use code_mode_api::{
@@ -11,9 +11,10 @@ use code_mode_api::{
 use code_mode_engine::ToolTable;
 use serde_json::value::RawValue;
 
-use crate::cell::{Cell, ObservationId, Observer};
+use crate::cell::{Cell, CellOwner, Origin};
 use crate::job::Job;
-use crate::runtime::RuntimeCore;
+use crate::observation::{ObservationId, Observer};
+use crate::runtime_core::RuntimeCore;
 use crate::store::{Store, StoreBounds, StoreFull};
 use crate::timing;
 
@@ -86,7 +87,7 @@ impl Session {
     /// nothing has been taken then.
     pub fn admit(&self, request: ExecuteRequest) -> Result<AdmittedCell, SessionError> {
         let core = self.core();
-        let config = &core.runtime.config;
+        let config = &core.runtime.shared.config;
         if request.source.len() > config.max_source_bytes {
             return Err(SessionError::Limit {
                 limit: LimitName::SourceBytes,
@@ -96,10 +97,21 @@ impl Session {
         }
         let tools = ToolTable::new(request.tools, config.max_tools, config.max_tool_bytes)?;
         let id = core.take_cell_id()?;
-        let limits = core.runtime.operator_limits.lowered_by(&request.limits);
+        let limits = core
+            .runtime
+            .shared
+            .operator_limits
+            .lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
         let globals = request.globals.unwrap_or(config.globals);
-        let cell = Cell::new(id, request.exec_call_id, limits, globals, mailbox, core);
+        let origin = Origin {
+            session_id: core.id.clone(),
+            store: Arc::clone(&core.store),
+            runtime: Arc::clone(&core.runtime.shared),
+            session: Arc::downgrade(core) as Weak<dyn CellOwner>,
+            delegate: Arc::clone(&core.delegate),
+        };
+        let cell = Cell::new(id, request.exec_call_id, limits, globals, mailbox, origin);
         let cell = Arc::new(cell);
         Ok(AdmittedCell {
             job: Some(Job {
@@ -127,7 +139,7 @@ impl Session {
         yield_time: Option<Duration>,
         observer: Observer,
     ) -> Result<ObservationId, SessionError> {
-        let yield_time = yield_time.unwrap_or(self.core().runtime.config.default_yield_time);
+        let yield_time = yield_time.unwrap_or(self.core().runtime.shared.config.default_yield_time);
         self.core().find(cell)?.observe(yield_time, observer)
     }
 
@@ -273,8 +285,8 @@ impl Drop for AdmittedCell {
         if self.job.is_some() {
             let core = &self.session.core;
             core.lock().admitted -= 1;
-            core.runtime.cell_ended();
-            core.runtime.thread_ended();
+            core.runtime.shared.cell_ended();
+            core.runtime.shared.thread_ended();
             core.cell_gone();
         }
     }
@@ -286,7 +298,7 @@ impl SessionCore {
         delegate: Arc<dyn SessionDelegate>,
         runtime: Arc<RuntimeCore>,
     ) -> Self {
-        let config = &runtime.config;
+        let config = &runtime.shared.config;
         let store = Arc::new(Store::new(StoreBounds {
             value_bytes: config.max_stored_value_bytes,
             bytes: config.max_store_bytes,
@@ -302,7 +314,7 @@ impl SessionCore {
     }
 
     fn take_cell_id(&self) -> Result<CellId, SessionError> {
-        let config = &self.runtime.config;
+        let config = &self.runtime.shared.config;
         let mut state = self.lock();
         if state.closing {
             return Err(SessionError::ShutDown {
@@ -323,7 +335,7 @@ impl SessionCore {
                 detail: "open another session".to_owned(),
             });
         }
-        self.runtime.take_slot()?;
+        self.runtime.shared.take_slot()?;
         state.last_cell += 1;
         state.live += 1;
         state.admitted += 1;
@@ -373,29 +385,6 @@ impl SessionCore {
         self.close_if_idle();
     }
 
-    /// The result of a cell has been handed out.
-    pub(crate) fn result_delivered(&self, id: &CellId) {
-        self.lock().cells.remove(id);
-    }
-
-    /// The result of a cell comes back unread, to be handed out again. False when the session is closed
-    /// for it. Such results may stand beyond the bound; there are no more of them than its callers have
-    /// dropped futures at the moment of their result.
-    pub(crate) fn result_returned(&self, cell: &Arc<Cell>) -> bool {
-        let mut state = self.lock();
-        if state.closing {
-            return false;
-        }
-        state.cells.insert(cell.id.clone(), Arc::clone(cell));
-        true
-    }
-
-    /// The V8 thread of a cell has ended, or the cell was never started.
-    pub(crate) fn cell_gone(&self) {
-        self.lock().live -= 1;
-        self.close_if_idle();
-    }
-
     fn close_if_idle(&self) {
         let mut state = self.lock();
         if !state.closing || state.live > 0 {
@@ -415,6 +404,29 @@ impl SessionCore {
 
     fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CellOwner for SessionCore {
+    fn result_delivered(&self, id: &CellId) {
+        self.lock().cells.remove(id);
+    }
+
+    /// Such results may stand beyond the bound; there are no more of them than its callers have dropped
+    /// futures at the moment of their result.
+    fn result_returned(&self, cell: &Arc<Cell>) -> bool {
+        let mut state = self.lock();
+        if state.closing {
+            return false;
+        }
+        state.cells.insert(cell.id.clone(), Arc::clone(cell));
+        true
+    }
+
+    fn cell_gone(&self) {
+        self.runtime.backend.refill();
+        self.lock().live -= 1;
+        self.close_if_idle();
     }
 }
 

@@ -24,7 +24,7 @@ use code_mode_api::{
 };
 use tokio::sync::oneshot;
 
-use crate::cell::{ObservationId, Observer};
+use crate::observation::{ObservationId, Observer};
 use crate::ringer::{asking, ringer};
 use crate::runtime::Runtime;
 use crate::session::Session;

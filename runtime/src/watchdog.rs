@@ -8,10 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::cell::Cell;
-
 /// The name of the watchdog's thread.
 pub(crate) const THREAD_NAME: &str = "cell-watchdog";
+
+/// A cell, as the watchdog sees it.
+pub(crate) trait Watched: Send + Sync {
+    /// The number of [`next_uid`] that it has.
+    fn uid(&self) -> u64;
+
+    /// Enforces what time brings, and says when to look again.
+    fn check(self: Arc<Self>, now: Instant) -> Option<Instant>;
+}
 
 static WATCHDOG: Watchdog = Watchdog {
     state: Mutex::new(None),
@@ -27,7 +34,7 @@ struct Watchdog {
 
 #[derive(Default)]
 struct Deadlines {
-    queue: BTreeMap<(Instant, u64), Weak<Cell>>,
+    queue: BTreeMap<(Instant, u64), Weak<dyn Watched>>,
     by_cell: HashMap<u64, Instant>,
     /// When the thread wakes by itself; `None` while it is awake or sleeps without end.
     sleeps_until: Option<Instant>,
@@ -54,24 +61,9 @@ pub(crate) fn start() -> std::io::Result<()> {
 }
 
 /// Looks at the cell at this time or earlier.
-pub(crate) fn watch(cell: &Arc<Cell>, at: Instant) {
-    let mut state = WATCHDOG.lock();
-    let Some(deadlines) = state.as_mut() else {
-        return;
-    };
-    match deadlines.by_cell.get(&cell.uid) {
-        Some(earlier) if *earlier <= at => return,
-        Some(later) => {
-            let later = (*later, cell.uid);
-            deadlines.queue.remove(&later);
-        }
-        None => {}
-    }
-    deadlines.by_cell.insert(cell.uid, at);
-    deadlines.queue.insert((at, cell.uid), Arc::downgrade(cell));
-    if deadlines.sleeps_until.is_none_or(|until| at < until) {
-        WATCHDOG.bell.notify_one();
-    }
+pub(crate) fn watch<T: Watched + 'static>(cell: &Arc<T>, at: Instant) {
+    let uid = cell.uid();
+    WATCHDOG.watch(uid, at, || Arc::downgrade(cell) as Weak<dyn Watched>);
 }
 
 /// Looks at this cell no more.
@@ -86,6 +78,26 @@ pub(crate) fn forget(uid: u64) {
 }
 
 impl Watchdog {
+    fn watch(&self, uid: u64, at: Instant, cell: impl FnOnce() -> Weak<dyn Watched>) {
+        let mut state = self.lock();
+        let Some(deadlines) = state.as_mut() else {
+            return;
+        };
+        match deadlines.by_cell.get(&uid) {
+            Some(earlier) if *earlier <= at => return,
+            Some(later) => {
+                let later = (*later, uid);
+                deadlines.queue.remove(&later);
+            }
+            None => {}
+        }
+        deadlines.by_cell.insert(uid, at);
+        deadlines.queue.insert((at, uid), cell());
+        if deadlines.sleeps_until.is_none_or(|until| at < until) {
+            self.bell.notify_one();
+        }
+    }
+
     fn run(&self) {
         let mut state = self.lock();
         loop {
@@ -101,10 +113,9 @@ impl Watchdog {
                     deadlines.queue.remove(&(at, uid));
                     deadlines.by_cell.remove(&uid);
                     drop(state);
-                    if let Some(cell) = cell.upgrade()
-                        && let Some(next) = cell.check(now)
-                    {
-                        watch(&cell, next);
+                    let next = cell.upgrade().and_then(|cell| cell.check(now));
+                    if let Some(next) = next {
+                        self.watch(uid, next, || cell);
                     }
                     state = self.lock();
                 }

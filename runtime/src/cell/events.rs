@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
 
-use code_mode_engine::ToolAnswer;
-
+use super::Cell;
 use super::state::{Ending, Event, State};
-use super::{Cell, Observer};
-use crate::call::{DelegateAnswer, DelegateFuture};
+use crate::call::{CallOwner, DelegateFuture};
 use crate::limits::EVENTS_AT_ONCE;
+use crate::observation::Observer;
 use crate::phase::{Phase, Step};
 use crate::supervisor::RuntimeFailure;
 
@@ -213,44 +212,6 @@ impl Cell {
             }
             None => state.yield_pending = !state.items.is_empty(),
         }
-    }
-
-    /// Takes the answer of a delegate's future.
-    pub(crate) fn answered(&self, call: u64, answer: DelegateAnswer) {
-        match answer {
-            DelegateAnswer::Tool(result) => {
-                self.lock().calls.remove(&call);
-                let result = result.map(Box::from);
-                self.mailbox.answer(ToolAnswer { call, result });
-            }
-            DelegateAnswer::Notification(result) => {
-                if let Err(error) = result {
-                    tracing::warn!(
-                        session = %self.session_id, cell = %self.id,
-                        exec_call = self.exec_call_id, %error,
-                        "a notification was not delivered"
-                    );
-                }
-                self.lock().notifications.remove(&call);
-                self.mailbox.ring();
-            }
-        }
-    }
-
-    /// Says that code of the embedder panicked.
-    pub(crate) fn callback_panicked(&self, message: String) {
-        self.runtime.fail(RuntimeFailure::CallbackPanicked {
-            session_id: self.session_id.clone(),
-            cell_id: self.id.clone(),
-            message,
-        });
-    }
-
-    /// Goes on with the events after whoever polled a cancelled call has dropped its future.
-    pub(crate) fn resume_events(self: &Arc<Self>) {
-        let mut state = self.lock();
-        state.delivering = false;
-        self.deliver(state);
     }
 
     /// Calls the embedder with the cell's events, in order and without the lock, unless somebody

@@ -11,8 +11,8 @@ use code_mode_api::{
 
 use code_mode_engine::StopCause;
 
-use super::{ObservationId, Observer};
 use crate::call::DelegateCall;
+use crate::observation::{ObservationId, Observer};
 use crate::phase::Phase;
 use crate::reach::Reach;
 use crate::supervisor::RuntimeFailure;

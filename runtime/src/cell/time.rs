@@ -12,11 +12,14 @@ use super::state::{Event, State, later, millis};
 use crate::limits::{NICE_AFTER, STOP_GRACE, WATCHDOG_TICK};
 use crate::phase::Phase;
 use crate::supervisor::RuntimeFailure;
-use crate::watchdog;
+use crate::watchdog::{self, Watched};
 
-impl Cell {
-    /// Enforces what time brings, and says when to look again.
-    pub(crate) fn check(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+impl Watched for Cell {
+    fn uid(&self) -> u64 {
+        self.uid
+    }
+
+    fn check(self: Arc<Self>, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
         if state
             .observing
@@ -71,7 +74,9 @@ impl Cell {
         self.leave(state);
         next
     }
+}
 
+impl Cell {
     pub(super) fn next_check(&self, state: &State, now: Instant) -> Option<Instant> {
         let yield_at = state.observing.as_ref().map(|observing| observing.yield_at);
         let bound = match (&state.stop, state.phase) {

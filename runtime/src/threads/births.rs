@@ -13,7 +13,7 @@ use crate::faults::Fault;
 use crate::job::Job;
 use crate::limits::BIRTHS_PER_PROCESSOR;
 use crate::threads::keeper::{self, Order};
-use crate::threads::pool::Worker;
+use crate::threads::worker::Worker;
 
 /// The isolates of one runtime that are in the making, and the cells whose turn is yet to come.
 pub(crate) struct Births {

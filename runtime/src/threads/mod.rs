@@ -7,3 +7,4 @@ pub(crate) mod inbox;
 pub(crate) mod keeper;
 pub(crate) mod pool;
 pub(crate) mod typescript;
+mod worker;

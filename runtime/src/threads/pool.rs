@@ -6,16 +6,13 @@
 //! of the isolates are left: a cell that is short is over before it could be slowed down.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
-
-use code_mode_engine::limits::THREAD_STACK_BYTES;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::faults::Fault;
 use crate::job::Job;
 use crate::threads::births::Births;
-use crate::threads::body;
 use crate::threads::keeper::{self, Order};
+use crate::threads::worker::Worker;
 
 /// The threads of one runtime that wait for a cell, their isolate made or in the making.
 pub(crate) struct Pool {
@@ -37,12 +34,6 @@ struct PoolState {
     /// A thread has been ordered and has not made its isolate yet.
     making: bool,
     closed: bool,
-}
-
-/// A V8 thread that waits for its cell.
-pub(crate) struct Worker {
-    jobs: mpsc::Sender<(Job, JoinHandle<()>)>,
-    thread: JoinHandle<()>,
 }
 
 impl Pool {
@@ -149,37 +140,5 @@ impl PoolShared {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Worker {
-    /// Makes a V8 thread, which calls `made` once it has made its isolate or failed to. Only the
-    /// keeper does so; see [`keeper`].
-    pub(crate) fn spawn(
-        heap_bytes: u64,
-        made: impl FnOnce() + Send + 'static,
-    ) -> Result<Self, String> {
-        let (jobs, inbox) = mpsc::channel::<(Job, JoinHandle<()>)>();
-        let thread = std::thread::Builder::new()
-            .name("cell-ready".to_owned())
-            .stack_size(THREAD_STACK_BYTES)
-            .spawn(move || body::thread_main(heap_bytes, made, &inbox))
-            .map_err(|error| format!("Failed to start a V8 thread: {error}"))?;
-        keeper::count_thread();
-        Ok(Self { jobs, thread })
-    }
-
-    /// Has the thread run its job.
-    pub(crate) fn give(self, job: Job) {
-        // The thread waits for its job and cannot be gone unless making its isolate panicked; the
-        // job comes back then, and the join tells the cell.
-        if let Err(mpsc::SendError((job, thread))) = self.jobs.send((job, self.thread)) {
-            keeper::order(Order::Join(thread, Some(job.cell)));
-        }
-    }
-
-    fn dismiss(self) {
-        drop(self.jobs);
-        keeper::order(Order::Join(self.thread, None));
     }
 }

@@ -11,44 +11,7 @@ use crate::imports::Modules;
 
 /// The files that may still be in a circle with each other, each list of one crate. A list only ever
 /// gets shorter.
-const KNOWN: [&[&str]; 12] = [
-    &[
-        "client/src/simulation/faults.rs",
-        "client/src/simulation/host.rs",
-    ],
-    &[
-        "host/grpc/src/bell.rs",
-        "host/grpc/src/registry.rs",
-        "host/grpc/src/session.rs",
-    ],
-    &["host/service/src/cut.rs", "host/service/src/truncation.rs"],
-    &["host/src/args.rs", "host/src/listening.rs"],
-    &["host/src/doors.rs", "host/src/process.rs"],
-    &[
-        "runtime/api/benchsuite/src/instance.rs",
-        "runtime/api/benchsuite/src/round.rs",
-        "runtime/api/benchsuite/src/sampling.rs",
-    ],
-    &["runtime/api/src/delegate.rs", "runtime/api/src/session.rs"],
-    &[
-        "runtime/src/backend.rs",
-        "runtime/src/call.rs",
-        "runtime/src/cell.rs",
-        "runtime/src/cell/state.rs",
-        "runtime/src/config.rs",
-        "runtime/src/faults.rs",
-        "runtime/src/forks.rs",
-        "runtime/src/job.rs",
-        "runtime/src/reach.rs",
-        "runtime/src/runtime.rs",
-        "runtime/src/session.rs",
-        "runtime/src/threads/births.rs",
-        "runtime/src/threads/body.rs",
-        "runtime/src/threads/keeper.rs",
-        "runtime/src/threads/pool.rs",
-        "runtime/src/timing.rs",
-        "runtime/src/watchdog.rs",
-    ],
+const KNOWN: [&[&str]; 2] = [
     &[
         "client/embed/src/error.rs",
         "client/embed/src/output.rs",
@@ -71,11 +34,6 @@ const KNOWN: [&[&str]; 12] = [
         "client/src/provider.rs",
         "client/src/session.rs",
         "client/src/tools.rs",
-    ],
-    &["host/grpc/src/door.rs", "host/grpc/src/extensions.rs"],
-    &[
-        "runtime/engine/src/typescript/erase.rs",
-        "runtime/engine/src/typescript/mod.rs",
     ],
 ];
 

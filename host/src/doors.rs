@@ -26,7 +26,7 @@ use crate::memory::keep_freed_memory;
 use crate::signals::hear_signals;
 use crate::sockets::Sockets;
 use crate::stdio::{Ends, Stdio};
-use crate::{Drain, FailureHook, HostConfig, ServeError};
+use crate::{Drain, FailureHook, HostConfig, ServeError, metrics};
 
 /// Threads for the connections of sockets: encryption and the encoding of large messages for one
 /// client are not to hold up all others. On standard input and output alone one thread is faster.
@@ -106,7 +106,7 @@ impl Supervisor for Failing {
 async fn run(
     config: HostConfig,
     listening: Listening,
-    sockets: Sockets,
+    mut sockets: Sockets,
     stdio: Option<Stdio>,
 ) -> Result<Ended, String> {
     hear_signals(config.drain.as_ref())?;
@@ -126,15 +126,13 @@ async fn run(
     let supervisor = Arc::clone(&failing) as Arc<dyn Supervisor>;
     let runtime = Runtime::new(config.runtime.clone(), handle, Some(supervisor))
         .map_err(|error| error.to_string())?;
+    let figures = runtime.clone();
     let runtime: Arc<dyn Sessions> = Arc::new(runtime);
     let served = Served::new(Door::new(Arc::clone(&runtime))).await;
 
     let mut listeners = JoinSet::new();
-    let ends = Ending {
-        drain: drain.clone(),
-        end: end.clone(),
-    };
-    listen(&listening, sockets, &served, &ends, &mut listeners)?;
+    listen(&listening, &mut sockets, &served, &drain, &mut listeners)?;
+    publish_metrics(&mut sockets, &served, figures, end.clone())?;
     let (stdio, output_thread) = match (stdio, listening.stdio) {
         (Some(stdio), Some(spoken)) => {
             let mut ends = stdio.connect().map_err(|error| error.to_string())?;
@@ -252,23 +250,14 @@ async fn serve_stdio(
     }
 }
 
-/// When those who listen stop.
-struct Ending {
-    /// No new connections any more.
-    drain: CancellationSignal,
-    /// Everything is over.
-    end: CancellationSignal,
-}
-
-/// Says where the sockets are, and serves them.
+/// Says where the sockets are, and serves them until the drain begins.
 fn listen(
     listening: &Listening,
-    mut sockets: Sockets,
+    sockets: &mut Sockets,
     served: &Served,
-    ending: &Ending,
+    drain: &CancellationSignal,
     listeners: &mut JoinSet<()>,
 ) -> Result<(), String> {
-    let Ending { drain, end } = ending;
     let tls = match &listening.tls {
         None => None,
         Some((certificate, key)) => {
@@ -299,17 +288,24 @@ fn listen(
         let task = serve_unix(served.clone(), listener, users, drain.clone());
         listeners.spawn(task);
     }
-    if let Some(listener) = sockets.take_metrics()? {
-        let where_it_is = format!("metrics at http://{}/metrics", address_of(&listener)?);
-        complain(&where_it_is);
-        let metrics = Arc::clone(served.door().metrics());
-        tokio::spawn(serve_metrics(
-            listener,
-            metrics,
-            runtime_metrics,
-            end.clone(),
-        ));
-    }
+    Ok(())
+}
+
+/// Serves the figures of the door and of the runtime, if they are wanted.
+fn publish_metrics(
+    sockets: &mut Sockets,
+    served: &Served,
+    runtime: Runtime,
+    end: CancellationSignal,
+) -> Result<(), String> {
+    let Some(listener) = sockets.take_metrics()? else {
+        return Ok(());
+    };
+    let place = address_of(&listener)?;
+    complain(&format!("metrics at http://{place}/metrics"));
+    let door = Arc::clone(served.door().metrics());
+    let more = Arc::new(move || metrics::render(&runtime));
+    tokio::spawn(serve_metrics(listener, door, more, end));
     Ok(())
 }
 
@@ -329,13 +325,4 @@ fn announce(listening: &Listening, place: &str) -> Result<(), String> {
     writeln!(stdout, "{place}")
         .and_then(|()| stdout.flush())
         .map_err(|error| format!("Failed to say where the host listens: {error}"))
-}
-
-fn runtime_metrics() -> String {
-    format!(
-        "# HELP code_mode_v8_threads V8 threads that were made and have not ended.\n\
-         # TYPE code_mode_v8_threads gauge\n\
-         code_mode_v8_threads {}\n",
-        Runtime::v8_threads()
-    )
 }

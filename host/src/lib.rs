@@ -34,6 +34,7 @@ mod exit;
 mod listening;
 mod logging;
 mod memory;
+mod metrics;
 pub mod process;
 mod serve;
 mod signals;

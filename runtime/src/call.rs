@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use code_mode_api::{BoxFuture, RawJson, ToolError};
 
@@ -50,6 +51,7 @@ pub(crate) struct DelegateCall {
     /// The number of the call within its cell; tool calls and notifications count together.
     pub(crate) id: u64,
     owner: Arc<dyn CallOwner>,
+    begun: Instant,
     /// Whether a tokio task polls the future from now on.
     has_task: AtomicBool,
     state: Mutex<CallState>,
@@ -75,9 +77,15 @@ impl DelegateCall {
         Arc::new(Self {
             id,
             owner,
+            begun: Instant::now(),
             has_task: AtomicBool::new(false),
             state: Mutex::new(CallState::Waiting),
         })
+    }
+
+    /// How long ago the script has called.
+    pub(crate) fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Takes the delegate's future and polls it once. When it needs more than that, it gets a task of

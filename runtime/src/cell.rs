@@ -254,6 +254,9 @@ impl Cell {
 
     /// Says that the cell's script begins, and how it is reached.
     pub(crate) fn begins(&self, reach: Reach) {
+        if let Some(started) = self.started_at.get() {
+            self.runtime.counters.births.add(started.elapsed());
+        }
         let mut state = self.lock();
         if state.stop.is_some() {
             reach.stop();
@@ -517,7 +520,9 @@ impl CallOwner for Cell {
     fn answered(&self, call: u64, answer: DelegateAnswer) {
         match answer {
             DelegateAnswer::Tool(result) => {
-                self.lock().calls.remove(&call);
+                if let Some(call) = self.lock().calls.remove(&call) {
+                    self.runtime.counters.tool_calls.add(call.age());
+                }
                 let result = result.map(Box::from);
                 self.mailbox.answer(ToolAnswer { call, result });
             }

@@ -26,6 +26,7 @@ mod call;
 mod cell;
 mod config;
 mod faults;
+mod figures;
 mod forks;
 mod job;
 pub mod limits;
@@ -53,6 +54,7 @@ pub use code_mode_fork::{
     confine_host, entry,
 };
 pub use config::{Cells, Forked, RuntimeConfig};
+pub use figures::{CellEnd, Figures, TIME_CLASSES, Times};
 pub use observation::{ObservationId, Observer};
 pub use runtime::Runtime;
 pub use session::{AdmittedCell, Session};

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::config::RuntimeConfig;
+use crate::figures::Figures;
 use crate::runtime_core::RuntimeCore;
 use crate::session::{Session, SessionCore};
 use crate::shared::Shared;
@@ -57,12 +58,18 @@ impl Runtime {
         id: Option<SessionId>,
         delegate: Arc<dyn SessionDelegate>,
     ) -> Result<Session, SessionError> {
-        let id = self.core.take_session_id(id)?;
+        let id = self.core.take_session_id(id);
+        let id = self.core.shared.count_refusal(id)?;
         Ok(Session::new(SessionCore::new(
             id,
             delegate,
             Arc::clone(&self.core),
         )))
+    }
+
+    /// What the runtime has counted since it was made.
+    pub fn figures(&self) -> Figures {
+        self.core.shared.figures()
     }
 
     /// The version of V8.

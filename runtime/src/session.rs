@@ -86,6 +86,11 @@ impl Session {
     /// [`SessionError::ShutDown`], [`SessionError::InvalidRequest`] or [`SessionError::Limit`];
     /// nothing has been taken then.
     pub fn admit(&self, request: ExecuteRequest) -> Result<AdmittedCell, SessionError> {
+        let admitted = self.admit_uncounted(request);
+        self.core().runtime.shared.count_refusal(admitted)
+    }
+
+    fn admit_uncounted(&self, request: ExecuteRequest) -> Result<AdmittedCell, SessionError> {
         let core = self.core();
         let config = &core.runtime.shared.config;
         if request.source.len() > config.max_source_bytes {
@@ -210,14 +215,13 @@ impl Session {
     /// [`SessionError::ShutDown`] or [`SessionError::Limit`].
     pub fn import_store(&self, values: BTreeMap<String, RawJson>) -> Result<(), SessionError> {
         self.core().check_open()?;
-        self.core()
-            .store
-            .import(values)
-            .map_err(|(limit, maximum): StoreFull| SessionError::Limit {
-                limit,
-                maximum,
-                detail: "nothing was stored".to_owned(),
-            })
+        let imported = self.core().store.import(values);
+        let imported = imported.map_err(|(limit, maximum): StoreFull| SessionError::Limit {
+            limit,
+            maximum,
+            detail: "nothing was stored".to_owned(),
+        });
+        self.core().runtime.shared.count_refusal(imported)
     }
 
     /// Refuses new cells, terminates the running ones, and calls `done` once all V8 threads of the

@@ -10,6 +10,7 @@ use code_mode_engine::limits::EffectiveLimits;
 use tokio::runtime::Handle;
 
 use crate::config::RuntimeConfig;
+use crate::figures::{Counters, Figures};
 use crate::limits;
 use crate::supervisor::{RuntimeFailure, Supervisor};
 
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) config: RuntimeConfig,
     pub(crate) operator_limits: EffectiveLimits,
     pub(crate) tokio: Handle,
+    pub(crate) counters: Counters,
     supervisor: Option<Arc<dyn Supervisor>>,
     /// Cells admitted and not ended.
     active: AtomicUsize,
@@ -42,6 +44,7 @@ impl Shared {
             operator_limits,
             config,
             tokio,
+            counters: Counters::default(),
             supervisor,
             active: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
@@ -75,6 +78,22 @@ impl Shared {
             return Err(refuse("ended cells are still being disposed of; try again"));
         }
         Ok(())
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn figures(&self) -> Figures {
+        self.counters.figures(self.active.load(Ordering::Acquire))
+    }
+
+    /// Counts a refusal, if that is what the error is.
+    pub(crate) fn count_refusal<T>(
+        &self,
+        result: Result<T, SessionError>,
+    ) -> Result<T, SessionError> {
+        if let Err(SessionError::Limit { limit, .. }) = &result {
+            self.counters.refused(*limit);
+        }
+        result
     }
 
     /// Whether fewer cells run than there are processors, so that one may be kept busy with waiting.

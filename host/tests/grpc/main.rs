@@ -281,13 +281,39 @@ fn metrics_count_what_was_done() {
     let host = Host::start(&arguments, 1);
     tokio().block_on(async {
         let mut client = CodeModeHostClient::new(host.channel().await);
-        let _lease = open(&mut client).await;
+        let (_lease, session_id) = open(&mut client).await;
+        for (number, source) in ["text(1)", "throw 1", "'a'.repeat(2 ** 28).split('')"]
+            .into_iter()
+            .enumerate()
+        {
+            let execute = v1::ExecuteRequest {
+                session_id: session_id.clone(),
+                execution_id: number.to_string(),
+                tool_call_id: "call".to_owned(),
+                source: source.to_owned(),
+                ..Default::default()
+            };
+            let events = client.execute(execute).await;
+            let mut events = events.expect("it starts").into_inner();
+            while events.message().await.expect("no error").is_some() {}
+        }
         let mut stream = TcpStream::connect(&address).expect("it listens");
         write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("is sent");
         let mut page = String::new();
         stream.read_to_string(&mut page).expect("is read");
         assert!(page.contains("\ncode_mode_grpc_sessions 1\n"), "{page}");
-        assert!(page.contains("\ncode_mode_v8_threads "), "{page}");
+        for told in [
+            "\ncode_mode_v8_threads ",
+            "\ncode_mode_active_cells 0\n",
+            "\ncode_mode_birth_seconds_bucket{le=\"+Inf\"} 3\n",
+            "\ncode_mode_birth_seconds_count 3\n",
+            "\ncode_mode_tool_call_seconds_count 0\n",
+            "\ncode_mode_ends_total{how=\"completed\"} 1\n",
+            "\ncode_mode_ends_total{how=\"failed\"} 1\n",
+            "\ncode_mode_ends_total{how=\"limit\"} 1\n",
+        ] {
+            assert!(page.contains(told), "{told} is not in {page}");
+        }
     });
     host.terminate();
     assert_eq!(host.ended().0, Some(0));

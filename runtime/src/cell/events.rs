@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
 
 use super::Cell;
+use code_mode_engine::StopCause;
+
 use super::state::{Ending, Event, State};
 use crate::call::{CallOwner, DelegateFuture};
+use crate::figures::CellEnd;
 use crate::limits::EVENTS_AT_ONCE;
 use crate::observation::Observer;
 use crate::phase::{Phase, Step};
@@ -70,6 +73,7 @@ impl Cell {
             return;
         }
         state.ended_at = Some(Instant::now());
+        self.runtime.counters.ended(kind(&ending, state));
         state.ending = Some(ending);
         self.runtime.cell_ended();
         let mut waiting: Vec<Observer> = std::mem::take(&mut state.terminators);
@@ -296,5 +300,17 @@ impl Cell {
         // Nothing panics while the lock is held except a failed allocation, after which the state
         // is still whole: every change is a single assignment or push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a cell's end counts as.
+fn kind(ending: &Ending, state: &State) -> CellEnd {
+    match (ending, &state.stop) {
+        (Ending::Lost { .. }, _) => CellEnd::Lost,
+        (Ending::NeverRan { .. }, _) => CellEnd::NeverRan,
+        (Ending::Terminated, _) => CellEnd::Terminated,
+        (Ending::Completed { .. }, Some(StopCause::Limit(..))) => CellEnd::Limit,
+        (Ending::Completed { error_text: None }, _) => CellEnd::Completed,
+        (Ending::Completed { .. }, _) => CellEnd::Failed,
     }
 }

@@ -28,11 +28,14 @@ const READER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a reader may take to ask.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Gives text of the program's own, in the same format, ending in a newline.
+pub type More = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Serves `GET /metrics` over plain HTTP until `end` fires. `more` adds text of the program's own.
 pub async fn serve_metrics(
     listener: TcpListener,
     metrics: Arc<Metrics>,
-    more: fn() -> String,
+    more: More,
     end: CancellationSignal,
 ) {
     let slots = Arc::new(Semaphore::new(MAX_READERS));
@@ -44,7 +47,7 @@ pub async fn serve_metrics(
         match accepted {
             Ok((stream, _)) => {
                 if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-                    let metrics = Arc::clone(&metrics);
+                    let (metrics, more) = (Arc::clone(&metrics), Arc::clone(&more));
                     tokio::spawn(async move {
                         let _slot = slot;
                         answer(stream, metrics, more).await;
@@ -56,7 +59,7 @@ pub async fn serve_metrics(
     }
 }
 
-async fn answer(stream: TcpStream, metrics: Arc<Metrics>, more: fn() -> String) {
+async fn answer(stream: TcpStream, metrics: Arc<Metrics>, more: More) {
     let page = service_fn(move |request: Request<Incoming>| {
         let found = request.uri().path() == "/metrics";
         let text = if found {

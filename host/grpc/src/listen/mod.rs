@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::connection::{ConnectionOptions, Served, serve_connection};
 use crate::limits::MAX_CONNECTIONS;
 
-pub use metrics::serve_metrics;
+pub use metrics::{More, serve_metrics};
 pub use tcp::{TcpOptions, serve_tcp};
 pub use tls::{Tls, TlsError};
 pub use unix::{UnixError, bind_unix, serve_unix};

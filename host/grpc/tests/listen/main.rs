@@ -276,7 +276,7 @@ async fn the_page_of_metrics_is_there_and_nothing_else() {
     let address = listener.local_addr().expect("it has one");
     let metrics = Arc::new(Metrics::default());
     metrics.sessions.up();
-    let more = || "more 1\n".to_owned();
+    let more = Arc::new(|| "more 1\n".to_owned());
     let end = CancellationSignal::new();
     let serving = tokio::spawn(serve_metrics(listener, metrics, more, end.clone()));
     let page = get(address, "/metrics").await;

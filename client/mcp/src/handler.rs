@@ -9,13 +9,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use code_mode_api::CellId;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    Implementation, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
-    ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscriptionFilter,
+    Implementation, ListToolsResult, LoggingLevel, MetaObject, PaginatedRequestParams,
+    ProtocolVersion, ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -36,6 +37,8 @@ pub struct Handler {
     session: Arc<McpSession>,
     /// The session of clients that know none, where there are several clients.
     shared: Option<Arc<McpSession>>,
+    /// Whether the client wants log messages of the level at which scripts speak.
+    wants_logs: AtomicBool,
     /// Ends what watches over the servers for this client.
     over: CancellationToken,
     _over: DropGuard,
@@ -48,6 +51,7 @@ impl Handler {
         Self {
             session,
             shared: None,
+            wants_logs: AtomicBool::new(true),
             _over: over.clone().drop_guard(),
             over,
         }
@@ -72,12 +76,17 @@ impl Handler {
         }
     }
 
-    fn observer(context: &RequestContext<RoleServer>) -> Observer {
+    fn observer(&self, context: &RequestContext<RoleServer>) -> Observer {
         let token = context.meta.get_progress_token();
-        // From the revision of 2026-07 on, a request says whether it wants log messages; none is sent.
-        let logs = context
+        let by_session = context
             .protocol_version()
             .is_none_or(|version| version.has_initialize());
+        let logs = if by_session {
+            self.wants_logs.load(Ordering::Relaxed)
+        } else {
+            // From the revision of 2026-07 on, a request says which log messages it wants.
+            context.meta.log_level().is_some_and(includes_ours)
+        };
         Observer::new(context.peer.clone(), token, logs)
     }
 
@@ -96,7 +105,7 @@ impl Handler {
             yield_time: arguments.yield_time_ms.map(Duration::from_millis),
             output_bytes: arguments.max_output_bytes,
         };
-        let observer = Self::observer(&context);
+        let observer = self.observer(&context);
         let session = self.session_of(&context);
         result(session.exec(exec, observer, &context.ct).await)
     }
@@ -128,7 +137,7 @@ impl Handler {
             terminate: arguments.terminate,
             output_bytes: arguments.max_output_bytes,
         };
-        let observer = Self::observer(&context);
+        let observer = self.observer(&context);
         result(session.wait(wait, observer, &context.ct).await)
     }
 
@@ -143,6 +152,11 @@ impl Handler {
             Err(message) => failure(message),
         }
     }
+}
+
+/// Whether a client that asks for messages of this level and above gets what scripts say, which is `info`.
+fn includes_ours(level: LoggingLevel) -> bool {
+    matches!(level, LoggingLevel::Debug | LoggingLevel::Info)
 }
 
 async fn changed(session: &McpSession, told: &mut String) {
@@ -264,10 +278,11 @@ impl ServerHandler for Handler {
 
     async fn set_level(
         &self,
-        _request: SetLevelRequestParams,
+        request: SetLevelRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        // What scripts say is of level info; a client that wants less may pass over it.
+        self.wants_logs
+            .store(includes_ours(request.level), Ordering::Relaxed);
         Ok(())
     }
 

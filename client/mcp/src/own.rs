@@ -66,10 +66,7 @@ pub fn search<'a>(catalog: &'a Catalog, search: &Search) -> Result<Found<'a>, St
     let server = match search.server.as_deref().filter(|name| !name.is_empty()) {
         None => None,
         Some(name) => {
-            let known = catalog
-                .servers()
-                .iter()
-                .find(|s| s.name == name || s.prefix == name);
+            let known = catalog.server(name);
             Some(known.ok_or_else(|| format!("there is no server {name}"))?)
         }
     };
@@ -120,11 +117,7 @@ pub fn search_text(catalog: &Catalog, wanted: &Search) -> Result<String, String>
                 server.name, server.tools, server.prefix
             );
         }
-        let local = catalog
-            .entries()
-            .iter()
-            .filter(|entry| entry.server.is_empty())
-            .count();
+        let local = catalog.tools_without_server();
         if local > 0 {
             let _ = writeln!(text, "without a server: {local} tools");
         }
@@ -262,11 +255,9 @@ fn find<'a>(
     catalog: &Catalog,
     name: &str,
 ) -> Result<&'a Arc<Server>, ToolError> {
-    let own = catalog
-        .servers()
-        .iter()
-        .find(|s| s.name == name || s.prefix == name);
-    own.and_then(|server| upstreams.server(&server.name))
+    let known = catalog.server(name);
+    known
+        .and_then(|server| upstreams.server(&server.name))
         .ok_or_else(|| ToolError::new(format!("there is no MCP server {name}")))
 }
 

@@ -391,6 +391,14 @@ impl Server {
         };
         let stop = running.cancellation_token();
         let mut over = std::pin::pin!(running.waiting());
+        let subscribes = *greeting == Greeting::Discover;
+        let follow = async {
+            match subscribes {
+                true => connect::follow_tools(&peer, &ears).await,
+                false => std::future::pending().await,
+            }
+        };
+        let mut follow = std::pin::pin!(follow);
         let listed = tokio::select! {
             listed = self.list_until(&peer, deadline) => Some(listed),
             () = self.shutdown.cancelled() => None,
@@ -408,6 +416,7 @@ impl Server {
             tokio::select! {
                 _ = &mut over => lost = Some("its connection was closed".to_owned()),
                 () = self.shutdown.cancelled() => ended_by_us = true,
+                () = &mut follow => {}
                 () = ears.tools_changed.notified() => {
                     let listed = tokio::select! {
                         listed = self.list_again(&peer) => listed,

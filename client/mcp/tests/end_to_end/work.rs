@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What it is for.
 
+// The SDK marks MCP's log messages as deprecated; the clients of today show them.
+#![expect(
+    deprecated,
+    reason = "log messages are what clients before the revision of 2026-07 show"
+)]
+
 use pretty_assertions::assert_eq;
-use rmcp::model::ContentBlock;
+use rmcp::model::{ContentBlock, LoggingLevel, SetLevelRequestParams};
 use serde_json::json;
 
 use crate::support::{Event, Fixture, text};
@@ -179,6 +185,25 @@ async fn what_a_script_says_and_how_far_a_call_has_come_is_heard_at_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_wants_fewer_log_messages_gets_none_of_a_script() {
+    let mut fixture = Fixture::new(&[]).await;
+    for (level, wanted) in [(LoggingLevel::Error, false), (LoggingLevel::Debug, true)] {
+        let params = SetLevelRequestParams::new(level);
+        fixture.client.set_level(params).await.unwrap();
+        fixture.text(&format!("notify('{level:?}')")).await;
+        // The progress comes after the message, if there is one.
+        let mut heard = Vec::new();
+        while !matches!(heard.last(), Some(Event::Progress(_))) {
+            match fixture.event().await {
+                Event::ToolsChanged => {}
+                event => heard.push(event),
+            }
+        }
+        assert_eq!(heard.len() == 2, wanted, "{heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_script_that_yields_is_followed_listed_and_terminated() {
     let fixture = Fixture::new(&[]).await;
     let script = "text('one'); yield_control(); text('two'); await new Promise(() => setTimeout(() => {}, 1e8));";
@@ -335,4 +360,46 @@ async fn a_script_in_a_fence_runs_and_arguments_that_are_wrong_are_told() {
         let result = fixture.call(tool, arguments).await;
         assert_eq!(result.is_error, Some(true));
     }
+}
+
+#[tokio::test]
+async fn a_server_of_the_newest_revision_is_understood_and_followed() {
+    let mut fixture = Fixture::new(&["newest"]).await;
+    fixture.tools().await;
+    let script = "const [note, link] = await tools.newest__link({}); text(`${note.text} ${link.type} ${link.uri}`);
+        content(link);
+        text((await tools.newest__list({}))[1].two);
+        try { await tools.newest__ask({}) } catch (e) { text(e.message) }
+        text(await tools.newest__grow({}));";
+    let told = fixture.text(script).await;
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "made resource_link test://made");
+    assert!(lines[1].contains("test://made"), "{told}");
+    assert_eq!(
+        lines[2..],
+        [
+            "2",
+            "the tool asks the user for input, which scripts cannot give",
+            "grown"
+        ]
+    );
+    let described = loop {
+        let described = fixture.tools().await[0].description.clone().unwrap();
+        if described.contains("newest__grown_0") {
+            break described;
+        }
+        while fixture.event().await != Event::ToolsChanged {}
+    };
+    assert!(described.contains("Was not there before"));
+}
+
+#[tokio::test]
+async fn a_script_may_be_typescript_import_its_tools_and_log() {
+    let fixture = Fixture::new(&["people"]).await;
+    let script = "import { people__count } from 'tools.js';
+        type Found = { name: string };
+        const found = (await searchTools('person')).tools[0] as Found;
+        const counted: number = await people__count({ to: 4 });
+        console.log(found.name, counted);";
+    assert_eq!(fixture.text(script).await, "[log] people__find 4");
 }

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! MCP servers for tests: `mcp_test_server KIND`. Those with the SDK behave; those by hand do not.
+//! MCP servers for tests: `mcp_test_server KIND`. Those with the SDK behave; those by hand do not. The kind
+//! `newest` knows the newest revision of the protocol only.
 //!
 //! A server that is to meet others connects to the Unix socket `MEETING`, writes its name and waits for a
 //! byte, so that a test knows that calls run at the same time without waiting for time.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation, JsonObject,
-    ListPromptsResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, Prompt, PromptMessage, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, Role, ServerCapabilities,
-    ServerConfig, Tool, ToolAnnotations,
+    GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation,
+    InputRequiredResult, JsonObject, ListPromptsResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, Prompt, PromptMessage, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
+    ResourceContents, Role, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    ToolAnnotations,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler, ServiceExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 /// One white pixel.
 const PNG: &str =
@@ -28,7 +31,7 @@ const PNG: &str =
 fn main() {
     let kind = std::env::args().nth(1).unwrap_or_default();
     match kind.as_str() {
-        "table" | "people" | "chart" | "odd" => run(Good::new(kind)),
+        "table" | "people" | "chart" | "odd" | "newest" => run(Good::new(kind)),
         _ => by_hand(&kind),
     }
 }
@@ -49,14 +52,15 @@ fn run(server: Good) {
 /// A server that does what the protocol says.
 struct Good {
     kind: String,
-    grown: Arc<AtomicUsize>,
+    /// How many tools were not there at first; whoever follows the list hears of each.
+    grown: watch::Sender<usize>,
 }
 
 impl Good {
     fn new(kind: String) -> Self {
         Self {
             kind,
-            grown: Arc::default(),
+            grown: watch::Sender::new(0),
         }
     }
 
@@ -82,12 +86,18 @@ impl Good {
                 tool("2 büße.now", "No identifier", &[]),
                 tool("class", "A reserved word", &[]),
             ],
+            "newest" => vec![
+                tool("link", "A link to what it has made", &[]),
+                tool("list", "Structured content that is no object", &[]),
+                tool("ask", "Asks the user", &[]),
+                tool("grow", "Adds a tool", &[]),
+            ],
             _ => vec![
                 tool("draw", "Draws a chart of rows", &["rows"]),
                 tool("both", "Text and image", &[]),
             ],
         };
-        for number in 0..self.grown.load(Ordering::SeqCst) {
+        for number in 0..*self.grown.borrow() {
             tools.push(tool(
                 &format!("grown_{number}"),
                 "Was not there before",
@@ -132,6 +142,36 @@ impl ServerHandler for Good {
             .enable_prompts()
             .build();
         ServerConfig::new(capabilities).with_server_info(Implementation::new(&self.kind, "1"))
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        match self.kind.as_str() {
+            "newest" => Cow::Owned(vec![ProtocolVersion::LATEST]),
+            _ => Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS),
+        }
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        let mut accepted = SubscriptionFilter::new();
+        accepted.tools_list_changed = requested.tools_list_changed;
+        Some(accepted)
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut grown = self.grown.subscribe();
+        loop {
+            tokio::select! {
+                changed = grown.changed() => {
+                    if changed.is_err() || context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = context.cancelled() => return Ok(()),
+            }
+        }
     }
 
     async fn list_tools(
@@ -195,10 +235,18 @@ impl ServerHandler for Good {
                 text(std::env::var(name).unwrap_or_default())
             }
             "grow" => {
-                self.grown.fetch_add(1, Ordering::SeqCst);
-                let _ = context.peer.notify_tool_list_changed().await;
+                self.grown.send_modify(|grown| *grown += 1);
+                if self.kind != "newest" {
+                    let _ = context.peer.notify_tool_list_changed().await;
+                }
                 text("grown".to_owned())
             }
+            "link" => CallToolResult::success(vec![
+                ContentBlock::text("made"),
+                ContentBlock::resource_link(Resource::new("test://made", "made")),
+            ]),
+            "list" => CallToolResult::structured(json!([1, {"two": 2}])),
+            "ask" => return Ok(InputRequiredResult::from_request_state("state").into()),
             name => text(format!("called {name}")),
         };
         Ok(result.into())

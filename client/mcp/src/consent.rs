@@ -142,4 +142,57 @@ mod tests {
     fn the_question_can_be_made() {
         schema().unwrap();
     }
+
+    #[test]
+    fn the_user_sees_the_beginning_of_a_long_input() {
+        let input = |text: String| serde_json::value::RawValue::from_string(text).unwrap();
+        assert_eq!(shown(&input("{\"a\":1}".to_owned())), "{\"a\":1}");
+        let long = shown(&input(format!("\"{}\"", "ä".repeat(MAX_SHOWN_BYTES))));
+        assert!(long.ends_with("… (4002 bytes)"), "{long}");
+        assert!(long.len() < MAX_SHOWN_BYTES + 30, "{}", long.len());
+    }
+
+    /// A client whose user never answers.
+    struct Silent;
+
+    impl rmcp::ClientHandler for Silent {
+        fn get_info(&self) -> rmcp::model::ClientConfig {
+            let capabilities = rmcp::model::ClientCapabilities::builder()
+                .enable_elicitation()
+                .build();
+            rmcp::model::ClientConfig::new(
+                capabilities,
+                rmcp::model::Implementation::new("test", "1"),
+            )
+        }
+
+        async fn create_elicitation(
+            &self,
+            _request: ElicitRequestParams,
+            _context: rmcp::service::RequestContext<rmcp::RoleClient>,
+        ) -> Result<rmcp::model::ElicitResult, rmcp::model::ErrorData> {
+            std::future::pending().await
+        }
+    }
+
+    struct Server;
+
+    impl rmcp::ServerHandler for Server {}
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_does_not_answer_has_not_agreed() {
+        use rmcp::ServiceExt;
+        let (ours, theirs) = tokio::io::duplex(4_096);
+        let (server, client) = tokio::join!(Server.serve(ours), Silent.serve(theirs));
+        let (server, _client) = (server.unwrap(), client.unwrap());
+        let observer = Observer::new(server.peer().clone(), None, false);
+        let begun = tokio::time::Instant::now();
+        let input = serde_json::value::RawValue::NULL.to_owned();
+        let refused = ask(&observer, "db", "drop", &input).await.unwrap_err();
+        assert!(
+            refused.starts_with("the user could not be asked: "),
+            "{refused}"
+        );
+        assert_eq!(begun.elapsed().as_secs(), CONSENT_TIMEOUT.as_secs());
+    }
 }

@@ -356,3 +356,46 @@ impl Drop for CallLine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use code_mode_api::{CodeModeSession, SessionError, SessionOptions};
+    use pretty_assertions::assert_eq;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config;
+    use crate::guide::DEFAULT_CATALOG_BYTES;
+
+    struct NoHost;
+
+    impl SessionProvider for NoHost {
+        fn open_session(
+            &self,
+            _options: SessionOptions,
+            _delegate: Arc<dyn SessionDelegate>,
+        ) -> BoxFuture<'_, Result<Arc<dyn CodeModeSession>, SessionError>> {
+            panic!("no script runs here")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_list_waits_for_servers_that_start_but_not_for_ever() {
+        let mut config = Config::default();
+        let text = r#"{"mcpServers": {"slow": {"command": "sleep", "args": ["1000"]}}}"#;
+        let lookup = |_: &str| None;
+        config::add(&mut config, text, std::path::Path::new("/x.json"), &lookup).unwrap();
+        let front = Front::new(Parts {
+            config,
+            local: None,
+            audit: None,
+            provider: Arc::new(NoHost),
+            limits: CellLimits::default(),
+            catalog_bytes: DEFAULT_CATALOG_BYTES,
+        });
+        let begun = Instant::now();
+        let catalog = front.settled_catalog().await;
+        assert_eq!(begun.elapsed().as_secs(), LIST_PATIENCE.as_secs());
+        assert!(catalog.servers()[0].pending);
+    }
+}

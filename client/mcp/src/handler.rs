@@ -14,16 +14,19 @@ use std::time::Duration;
 
 use code_mode_api::CellId;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    Implementation, ListToolsResult, LoggingLevel, MetaObject, PaginatedRequestParams,
-    ProtocolVersion, ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscriptionFilter,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
+    CustomResult, ErrorCode, ErrorData, Implementation, ListToolsResult, LoggingLevel, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
+    SetLevelRequestParams, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::bounds::{MAX_CLIENT_MESSAGE_BYTES, TOO_LONG_METHOD};
 use crate::guide;
 use crate::observer::Observer;
 use crate::own::{self, Search};
@@ -37,6 +40,8 @@ pub struct Handler {
     session: Arc<McpSession>,
     /// The session of clients that know none, where there are several clients.
     shared: Option<Arc<McpSession>>,
+    /// Its place among those that may be open.
+    _seat: Option<OwnedSemaphorePermit>,
     /// Whether the client wants log messages of the level at which scripts speak.
     wants_logs: AtomicBool,
     /// Ends what watches over the servers for this client.
@@ -51,6 +56,7 @@ impl Handler {
         Self {
             session,
             shared: None,
+            _seat: None,
             wants_logs: AtomicBool::new(true),
             _over: over.clone().drop_guard(),
             over,
@@ -59,9 +65,15 @@ impl Handler {
 
     /// A server over `session` for a client that has sessions, else over `shared`. From the revision of
     /// 2026-07 on a request stands for itself, and nothing else would keep its cells and stored values.
-    pub fn sharing(session: Arc<McpSession>, shared: Arc<McpSession>) -> Self {
+    /// `seat` is given back with the session.
+    pub fn sharing(
+        session: Arc<McpSession>,
+        shared: Arc<McpSession>,
+        seat: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             shared: Some(shared),
+            _seat: Some(seat),
             ..Self::new(session)
         }
     }
@@ -274,6 +286,27 @@ impl ServerHandler for Handler {
             }
         };
         Ok(result.into())
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method != TOO_LONG_METHOD {
+            let unknown = ErrorCode::METHOD_NOT_FOUND;
+            return Err(ErrorData::new(unknown, request.method, None));
+        }
+        let bytes = request
+            .params
+            .and_then(|params| params.get("bytes")?.as_u64());
+        Err(ErrorData::invalid_request(
+            format!(
+                "the request of {} bytes is larger than the {MAX_CLIENT_MESSAGE_BYTES} that are taken",
+                bytes.unwrap_or_default()
+            ),
+            None,
+        ))
     }
 
     async fn set_level(

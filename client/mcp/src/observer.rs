@@ -95,3 +95,15 @@ pub fn cut(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_said_at_once_than_there_is_room_for() {
+        assert_eq!(cut("short".to_owned()), "short");
+        let long = cut(format!("a{}", "ä".repeat(MAX_SAID_BYTES)));
+        assert_eq!(long.len(), MAX_SAID_BYTES - 1);
+    }
+}

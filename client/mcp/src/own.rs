@@ -349,6 +349,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::tests::source;
+    use crate::entry::tests::entry;
     use crate::policy::Policy;
 
     fn catalog(tools: usize) -> Catalog {
@@ -408,5 +409,36 @@ mod tests {
     fn nothing_found_says_what_to_try() {
         let text = text(&catalog(1), json!({"query": "quux"}));
         assert!(text.starts_with("No tool was found."), "{text}");
+    }
+
+    #[test]
+    fn a_page_holds_no_more_tools_and_no_more_bytes_than_there_is_room_for() {
+        let all = Search {
+            server: Some("files".to_owned()),
+            limit: Some(usize::MAX),
+            ..Search::default()
+        };
+        let small = catalog(MAX_FOUND + 1);
+        let page = search(&small, &all).unwrap();
+        assert_eq!(page.tools.len(), MAX_FOUND);
+        assert_eq!(page.next, Some(MAX_FOUND));
+
+        let large: Vec<_> = (0..50)
+            .map(|number| entry("", &format!("t{number}"), &"x".repeat(3_000), "{}").definition)
+            .collect();
+        let large = Catalog::new(&[], &large, &Policy::default());
+        let named = Search {
+            server: None,
+            ..all
+        };
+        let page = search(&large, &named).unwrap();
+        let bytes: usize = page.tools.iter().map(|tool| tool.declaration().len()).sum();
+        assert!(bytes <= MAX_FOUND_BYTES, "{bytes}");
+        assert!(bytes + 4_000 > MAX_FOUND_BYTES, "{bytes}");
+        assert_eq!(page.next, Some(page.tools.len()));
+        // One tool that is larger than a page is a page.
+        let huge = [entry("", "huge", &"x".repeat(MAX_FOUND_BYTES), "{}").definition];
+        let huge = Catalog::new(&[], &huge, &Policy::default());
+        assert_eq!(search(&huge, &named).unwrap().tools.len(), 1);
     }
 }

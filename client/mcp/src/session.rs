@@ -693,4 +693,11 @@ mod tests {
         assert!(!inner.cells.contains_key(&second));
         assert!(inner.pending.is_empty());
     }
+
+    #[test]
+    fn an_error_is_told_within_its_bound() {
+        assert_eq!(shortened("no".to_owned()), "no");
+        let long = shortened("ä".repeat(MAX_ERROR_BYTES));
+        assert_eq!(long.len(), MAX_ERROR_BYTES + '…'.len_utf8());
+    }
 }

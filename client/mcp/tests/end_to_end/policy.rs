@@ -70,11 +70,13 @@ async fn credentials_reach_the_server_and_nothing_else() {
     let fixture = Fixture::new(&["people"]).await;
     let own = "text(await tools.people__environment({ name: 'SECRET_KEY' }))";
     assert_eq!(fixture.text(own).await, "the-credential");
-    // The error of a server is told without them.
-    let result = fixture
-        .exec("await tools.people__environment('the-credential')")
-        .await;
-    assert!(!text(&result).contains("process"), "{}", text(&result));
+    // The error of a server is told without them, to the script and to the log.
+    let failing = "await tools.people__environment({ name: 'SECRET_KEY', fail: true })";
+    let told = text(&fixture.exec(failing).await);
+    assert!(told.contains("SECRET_KEY is [secret]"), "{told}");
+    let log = serde_json::to_string(&fixture.audit()).unwrap();
+    assert!(log.contains("SECRET_KEY is [secret]"), "{log}");
+    assert!(!log.contains("the-credential"), "{log}");
     let described = fixture.tools().await[0].description.clone().unwrap();
     assert!(!described.contains("the-credential"));
     let seen = fixture

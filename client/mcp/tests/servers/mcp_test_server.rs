@@ -232,7 +232,12 @@ impl ServerHandler for Good {
             }
             "environment" => {
                 let name = arguments["name"].as_str().unwrap_or_default();
-                text(std::env::var(name).unwrap_or_default())
+                let value = std::env::var(name).unwrap_or_default();
+                if arguments["fail"] == json!(true) {
+                    CallToolResult::error(vec![ContentBlock::text(format!("{name} is {value}"))])
+                } else {
+                    text(value)
+                }
             }
             "grow" => {
                 self.grown.send_modify(|grown| *grown += 1);
@@ -309,16 +314,29 @@ fn by_hand(kind: &str) {
         return;
     }
     if kind == "broken" {
+        let key = std::env::var("SECRET_KEY").unwrap_or_default();
         io::stderr()
-            .write_all(b"cannot find my configuration\n")
+            .write_all(format!("cannot find my configuration with {key}\n").as_bytes())
             .expect("standard error");
         std::process::exit(7);
     }
+    let mut crowd = Vec::new();
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         let Ok(request) = serde_json::from_str::<Value>(&line) else {
             continue;
         };
+        if request["id"] == json!("all") {
+            let text = crowd.len().to_string();
+            for id in crowd.drain(..) {
+                let result = json!({"content": [{"type": "text", "text": text}]});
+                send(
+                    &mut output,
+                    &json!({"jsonrpc": "2.0", "id": id, "result": result}),
+                );
+            }
+            continue;
+        }
         if request["id"].is_null() {
             continue;
         }
@@ -328,7 +346,21 @@ fn by_hand(kind: &str) {
                 "capabilities": {"tools": {}},
                 "serverInfo": {"name": kind, "version": "1"},
             }),
+            "tools/list" if kind == "endless" => endless(&request, "tools", 1),
+            "resources/list" if kind == "endless" => endless(&request, "resources", 300),
+            "prompts/list" if kind == "endless" => endless(&request, "prompts", 1),
             "tools/list" => json!({"tools": listed(kind)}),
+            "tools/call" if kind == "crowd" => {
+                crowd.push(request["id"].clone());
+                if crowd.len() == CROWD {
+                    // Whatever else is on its way to us comes before the answer to this.
+                    send(
+                        &mut output,
+                        &json!({"jsonrpc": "2.0", "id": "all", "method": "ping"}),
+                    );
+                }
+                continue;
+            }
             "tools/call" => match called(kind, &request, &mut output) {
                 Some(result) => result,
                 None => continue,
@@ -348,6 +380,29 @@ fn by_hand(kind: &str) {
             return;
         }
     }
+}
+
+/// Calls that the server `crowd` waits for before it answers any.
+const CROWD: usize = 64;
+
+fn send(output: &mut impl Write, message: &Value) {
+    // Nobody is there to hear of it if this fails.
+    let _ = output
+        .write_all(format!("{message}\n").as_bytes())
+        .and_then(|()| output.flush());
+}
+
+/// A page of a list that never ends, with so many things in it.
+fn endless(request: &Value, member: &str, count: usize) -> Value {
+    let cursor = request["params"]["cursor"].as_str().unwrap_or("0");
+    let page: usize = cursor.parse().unwrap_or(0);
+    let things: Vec<Value> = (0..count)
+        .map(|number| {
+            let name = format!("t{page}_{number}");
+            json!({"name": name, "uri": format!("test://{name}"), "inputSchema": {"type": "object"}})
+        })
+        .collect();
+    json!({(member): things, "nextCursor": (page + 1).to_string()})
 }
 
 fn listed(kind: &str) -> Vec<Value> {

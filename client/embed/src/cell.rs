@@ -188,6 +188,12 @@ impl CellHandle {
         }
     }
 
+    /// Asks for the script's termination, without waiting for it: what it still had to say and its
+    /// end come as events.
+    pub fn stop(&self) {
+        self.core.ask_to_stop(Stop::Asked);
+    }
+
     /// Terminates the script, waits until it has really stopped, and gives all its output.
     ///
     /// # Errors

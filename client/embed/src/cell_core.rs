@@ -155,10 +155,21 @@ impl CellCore {
         let mut state = self.lock();
         if state.notes.is_empty() && state.claimed {
             self.hub.publish(event);
-        } else if state.notes.len() < MAX_WAITING_EVENTS {
+        } else if state.notes.len() < MAX_WAITING_EVENTS || self.hub.is_lossless() {
+            // For a reader that must miss nothing, calls wait for room, so that these are bounded by
+            // the calls that a provider lets be open.
             state.notes.push_back(event);
             state.noted += 1;
         }
+    }
+
+    /// Resolves when the reader that must miss nothing has room, or the cell is to end.
+    pub(crate) async fn room(&self) {
+        let is_over = || {
+            let state = self.lock();
+            state.stop.is_some() || state.ended.is_some()
+        };
+        self.hub.room(is_over).await;
     }
 
     /// Resolves when a note was published, at the latest after [`ORDER_DEADLINE`].
@@ -244,6 +255,7 @@ impl CellCore {
         self.hub.publish(CellEvent::Ended(result));
         drop(state);
         self.mark.send_modify(|mark| mark.ended = true);
+        self.hub.wake();
     }
 
     /// How the cell has ended, if it has.
@@ -263,6 +275,7 @@ impl CellCore {
     pub(crate) fn ask_to_stop(&self, why: Stop) {
         self.lock().stop.get_or_insert(why);
         self.nudge.notify_one();
+        self.hub.wake();
     }
 
     pub(crate) fn stop(&self) -> Option<Stop> {

@@ -163,6 +163,7 @@ impl SessionDelegate for Delegate {
         };
         Box::pin(async move {
             let cancel_on_drop = cancelled.drop_guard();
+            core.room().await;
             if let Some(noted) = noted {
                 core.published(noted).await;
             }
@@ -206,7 +207,10 @@ impl SessionDelegate for Delegate {
         if core.is_followed() {
             core.note(CellEvent::Notification(text.into()));
         }
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            core.room().await;
+            Ok(())
+        })
     }
 
     fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use code_mode_api::{CellLimits, ExecuteRequest};
+use code_mode_api::{CellLimits, ExecuteRequest, Globals};
 
 /// A script to run. A string is one, with the session's defaults.
 ///
@@ -23,6 +23,8 @@ pub struct Exec {
     pub(crate) limits: Option<CellLimits>,
     pub(crate) first_look: Option<Duration>,
     pub(crate) max_output_tokens: Option<u32>,
+    pub(crate) globals: Option<Globals>,
+    pub(crate) lossless: bool,
 }
 
 impl Exec {
@@ -34,6 +36,8 @@ impl Exec {
             limits: None,
             first_look: None,
             max_output_tokens: None,
+            globals: None,
+            lossless: false,
         }
     }
 
@@ -74,10 +78,34 @@ impl Exec {
         self
     }
 
+    /// Which globals the script has, instead of the session's choice.
+    #[must_use]
+    pub fn globals(mut self, globals: Globals) -> Self {
+        self.globals = Some(globals);
+        self
+    }
+
+    /// Lets the [`Cell`](crate::Cell)'s own stream miss nothing, however slow its owner is: while
+    /// [`MAX_WAITING_EVENTS`](crate::MAX_WAITING_EVENTS) or
+    /// [`MAX_WAITING_BYTES`](crate::MAX_WAITING_BYTES) wait in it, the host is asked for no more
+    /// output, and calls and notifications wait, so that the script is held back instead. What is on
+    /// its way already still comes: one answer of the host, and the calls that are open.
+    ///
+    /// Its owner must read the stream to the end, or drop it: until then
+    /// [`wait`](crate::CellHandle::wait) may not resolve. Has no effect without a stream, so not for
+    /// [`Session::exec`](crate::Session::exec) and
+    /// [`Session::start_detached`](crate::Session::start_detached).
+    #[must_use]
+    pub fn lossless(mut self) -> Self {
+        self.lossless = true;
+        self
+    }
+
     pub(crate) fn request(
         self,
         number: u64,
         limits: &CellLimits,
+        globals: Option<Globals>,
         tools: std::sync::Arc<[code_mode_api::ToolDefinition]>,
         first_look: Duration,
     ) -> ExecuteRequest {
@@ -87,6 +115,7 @@ impl Exec {
             yield_time: Some(first_look),
             max_output_tokens: self.max_output_tokens,
             limits: self.limits.unwrap_or_else(|| limits.clone()),
+            globals: self.globals.or(globals),
             ..ExecuteRequest::new(self.source)
         }
     }

@@ -122,6 +122,11 @@ impl Follower {
                     continue;
                 }
             }
+            if !self.core.hub.has_room() && self.core.stop().is_none() {
+                // The host keeps what nobody asks for, and holds the script back once that is much.
+                observation.pending = None;
+                self.core.room().await;
+            }
             if self.core.stop().is_some() {
                 return self.stop(observation.pending).await;
             }

@@ -64,7 +64,7 @@ pub use tool_set::{ToolSet, ToolSetError};
 
 #[doc(no_inline)]
 pub use code_mode_api::{
-    CancellationSignal, CellId, CellLimits, ContentItem, HostExit, ImageDetail, RawJson,
+    CancellationSignal, CellId, CellLimits, ContentItem, Globals, HostExit, ImageDetail, RawJson,
     SessionError, SessionId, SessionProvider, SideEffects, StateLost, ToolDefinition, ToolError,
     ToolKind, ToolName,
 };

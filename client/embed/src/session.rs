@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CodeModeSession, FirstResponse, RawJson, SessionError, SessionId,
+    CellId, CellLimits, CodeModeSession, FirstResponse, Globals, RawJson, SessionError, SessionId,
     SessionOptions, SessionProvider, ToolDefinition, WaitRequest,
 };
 
@@ -28,6 +28,7 @@ pub struct SessionBuilder {
     id: Option<SessionId>,
     tools: ToolSet,
     limits: CellLimits,
+    globals: Option<Globals>,
     policy: Option<Arc<dyn Policy>>,
     values: BTreeMap<String, RawJson>,
     keeps_store: bool,
@@ -59,6 +60,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn limits(mut self, limits: CellLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Which globals scripts have. The operator's choice by default, which is the contract's unless
+    /// said otherwise; a host that knows no others refuses a script that asks for them.
+    #[must_use]
+    pub fn globals(mut self, globals: Globals) -> Self {
+        self.globals = Some(globals);
         self
     }
 
@@ -106,6 +115,7 @@ impl SessionBuilder {
             registry,
             keeper,
             limits: self.limits,
+            globals: self.globals,
             execs: AtomicU64::new(0),
             provider: self.provider,
         })))
@@ -125,6 +135,7 @@ struct Inner {
     registry: Arc<Registry>,
     keeper: Option<Arc<StoreKeeper>>,
     limits: CellLimits,
+    globals: Option<Globals>,
     execs: AtomicU64,
     /// Dropping the last owner of a provider may end its host.
     provider: Arc<dyn SessionProvider>,
@@ -164,6 +175,7 @@ impl Session {
             id: None,
             tools: ToolSet::new(),
             limits: CellLimits::default(),
+            globals: None,
             policy: None,
             values: BTreeMap::new(),
             keeps_store: true,
@@ -264,9 +276,12 @@ impl Session {
     /// When the session is shut down, or cannot give them.
     pub async fn stored_values(&self) -> Result<BTreeMap<String, RawJson>, SessionError> {
         match &self.0.keeper {
-            Some(keeper) if keeper.copies() => keeper.values().await,
-            _ => self.0.session.export_store().await,
+            Some(keeper) if keeper.copies() => return keeper.values().await,
+            // The first values may not be there yet.
+            Some(keeper) => drop(keeper.ensure().await?),
+            None => {}
         }
+        self.0.session.export_store().await
     }
 
     /// Stores values for the scripts to come, as if a script had stored them.
@@ -305,12 +320,19 @@ impl Session {
             None => false,
         };
         let number = inner.execs.fetch_add(1, Ordering::Relaxed) + 1;
-        let request = exec.request(number, &inner.limits, self.tools(), first_look);
+        let lossless = exec.lossless;
+        let request = exec.request(
+            number,
+            &inner.limits,
+            inner.globals,
+            self.tools(),
+            first_look,
+        );
         let exec_call_id = request.exec_call_id.clone();
         let starting = Registry::starting(&inner.registry);
         let started = inner.session.execute(request).await.map_err(refused)?;
         let core = inner.registry.of_call(&started.cell_id, &exec_call_id);
-        let events = Hub::subscribe_from_start(&core.hub);
+        let events = Hub::subscribe_from_start(&core.hub, lossless);
         core.claim();
         drop(starting);
         let follower = Follower {

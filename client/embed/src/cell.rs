@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use code_mode_api::CellId;
+use code_mode_api::{CellId, StateLost};
 use futures_core::Stream;
 use tokio::time::timeout;
 
@@ -139,6 +139,13 @@ impl CellHandle {
     /// Whether the script has ended.
     pub fn has_ended(&self) -> bool {
         self.core.ended().is_some()
+    }
+
+    /// What is known by now of the loss of the session's host before this cell, and whether the session's
+    /// copy of its stored values was there again before the script ran: what
+    /// [`CellEvent::StateLost`] tells.
+    pub fn state_lost(&self) -> Option<(StateLost, bool)> {
+        self.core.state_lost()
     }
 
     /// All output that has come so far. It is as recent as the last look: see

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use code_mode_api::{CellId, ContentItem};
+use code_mode_api::{CellId, ContentItem, StateLost};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
@@ -59,6 +59,7 @@ struct State {
     /// Whether it is kept after its end for somebody to ask.
     detached: bool,
     ended: Option<Result<Output, ExecError>>,
+    state_lost: Option<(StateLost, bool)>,
     host_duration: Option<Duration>,
 }
 
@@ -236,6 +237,20 @@ impl CellCore {
     pub(crate) fn yielded(&self) {
         self.hub.publish(CellEvent::Yielded);
         self.mark.send_modify(|mark| mark.yields += 1);
+    }
+
+    /// Says that the session's host was lost before this cell, and whether its values are back.
+    pub(crate) fn state_was_lost(&self, lost: StateLost, restored: bool) {
+        self.hub.publish(CellEvent::StateLost {
+            lost: lost.clone(),
+            restored,
+        });
+        self.lock().state_lost = Some((lost, restored));
+    }
+
+    /// See [`CellHandle::state_lost`](crate::CellHandle::state_lost).
+    pub(crate) fn state_lost(&self) -> Option<(StateLost, bool)> {
+        self.lock().state_lost.clone()
     }
 
     pub(crate) fn output(&self) -> Output {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One script to run, with what differs from the session's defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_api::{CellLimits, ExecuteRequest, Globals};
+use code_mode_api::{CellLimits, ExecuteRequest, Globals, ToolDefinition};
 
 /// A script to run. A string is one, with the session's defaults.
 ///
@@ -20,6 +21,7 @@ use code_mode_api::{CellLimits, ExecuteRequest, Globals};
 pub struct Exec {
     pub(crate) source: String,
     pub(crate) call_id: Option<String>,
+    pub(crate) tools: Option<Arc<[ToolDefinition]>>,
     pub(crate) limits: Option<CellLimits>,
     pub(crate) first_look: Option<Duration>,
     pub(crate) max_output_tokens: Option<u32>,
@@ -33,6 +35,7 @@ impl Exec {
         Self {
             source: source.into(),
             call_id: None,
+            tools: None,
             limits: None,
             first_look: None,
             max_output_tokens: None,
@@ -46,6 +49,14 @@ impl Exec {
     #[must_use]
     pub fn call_id(mut self, id: impl Into<String>) -> Self {
         self.call_id = Some(id.into());
+        self
+    }
+
+    /// Offers these tools instead of the session's. Calls of those that the session's set does not have go
+    /// to its [delegate](crate::SessionBuilder::delegate).
+    #[must_use]
+    pub fn tools(mut self, tools: Arc<[ToolDefinition]>) -> Self {
+        self.tools = Some(tools);
         self
     }
 
@@ -106,12 +117,12 @@ impl Exec {
         number: u64,
         limits: &CellLimits,
         globals: Option<Globals>,
-        tools: std::sync::Arc<[code_mode_api::ToolDefinition]>,
+        tools: impl FnOnce() -> Arc<[ToolDefinition]>,
         first_look: Duration,
     ) -> ExecuteRequest {
         ExecuteRequest {
             exec_call_id: self.call_id.unwrap_or_else(|| format!("exec-{number}")),
-            tools,
+            tools: self.tools.unwrap_or_else(tools),
             yield_time: Some(first_look),
             max_output_tokens: self.max_output_tokens,
             limits: self.limits.unwrap_or_else(|| limits.clone()),

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::cell_core::{CellCore, Due, MAX_OUTPUT_BYTES, ORDER_DEADLINE, Stop};
 use crate::registry::Registry;
 use crate::store::StoreKeeper;
-use crate::{CellEvent, ExecError, Output, ScriptError};
+use crate::{ExecError, Output, ScriptError};
 
 /// How often a cell with readers is asked for its output: the longest that a piece of output waits.
 pub const STREAM_INTERVAL: Duration = Duration::from_millis(250);
@@ -244,10 +244,7 @@ impl Follower {
             {
                 keeper.lost();
             }
-            self.core.hub.publish(CellEvent::StateLost {
-                lost,
-                restored: self.restored,
-            });
+            self.core.state_was_lost(lost, self.restored);
         }
         if !self.core.add_output(response.content_items) {
             self.core.ask_to_stop(Stop::TooMuchOutput);

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CodeModeSession, FirstResponse, Globals, RawJson, SessionError, SessionId,
-    SessionOptions, SessionProvider, ToolDefinition, WaitRequest,
+    CellId, CellLimits, CodeModeSession, FirstResponse, Globals, RawJson, SessionDelegate,
+    SessionError, SessionId, SessionOptions, SessionProvider, ToolDefinition, WaitRequest,
 };
 
 use crate::cell::{CellHandle, Owner};
@@ -30,6 +30,7 @@ pub struct SessionBuilder {
     limits: CellLimits,
     globals: Option<Globals>,
     policy: Option<Arc<dyn Policy>>,
+    delegate: Option<Arc<dyn SessionDelegate>>,
     values: BTreeMap<String, RawJson>,
     keeps_store: bool,
 }
@@ -78,6 +79,16 @@ impl SessionBuilder {
         self
     }
 
+    /// Who answers calls of tools that the set of the session does not have, and hears every notification at
+    /// once, whether or not anybody follows its cell. For tools that are only known when a script starts:
+    /// [`Exec::tools`] offers them. The policy is asked about their calls as about all others. Nobody by
+    /// default, so that such calls fail.
+    #[must_use]
+    pub fn delegate(mut self, delegate: Arc<dyn SessionDelegate>) -> Self {
+        self.delegate = Some(delegate);
+        self
+    }
+
     /// Values that are stored before the first script runs, such as those of
     /// [`Session::store`] from another time. None by default.
     #[must_use]
@@ -100,7 +111,8 @@ impl SessionBuilder {
     /// When the tools cannot be offered together, or the provider refuses.
     pub async fn open(self) -> Result<Session, OpenError> {
         let registry = Arc::new(Registry::default());
-        let answers = Answers::new(Arc::clone(&registry), self.tools.table()?, self.policy);
+        let tools = self.tools.table()?;
+        let answers = Answers::new(Arc::clone(&registry), tools, self.policy, self.delegate);
         let answers = Arc::new(answers);
         let options = SessionOptions {
             session_id: self.id,
@@ -177,6 +189,7 @@ impl Session {
             limits: CellLimits::default(),
             globals: None,
             policy: None,
+            delegate: None,
             values: BTreeMap::new(),
             keeps_store: true,
         }
@@ -325,7 +338,7 @@ impl Session {
             number,
             &inner.limits,
             inner.globals,
-            self.tools(),
+            || self.tools(),
             first_look,
         );
         let exec_call_id = request.exec_call_id.clone();

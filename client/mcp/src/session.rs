@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One code-mode session for one MCP session: its cells, who hears from them, and what they put out.
 //!
-//! This is the only module that runs scripts; it knows the host through `code_mode_api` alone.
+//! This is the only module that runs scripts; the library for agents' authors follows them.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession,
-    ExecuteRequest, Globals, Notification, RawJson, SessionDelegate, SessionError, SessionId,
-    SessionOptions, ToolError, ToolInvocation, WaitRequest,
+    BoxFuture, CancellationSignal, CellId, ContentItem, DEFAULT_YIELD_TIME, Notification, RawJson,
+    SessionDelegate, SessionError, ToolError, ToolInvocation,
 };
+use code_mode_embed::{CellHandle, ExecError, Globals, OpenError, Output, Progress, Session};
 use rmcp::model::ContentBlock;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,8 @@ use crate::upstream::ProgressSink;
 /// Texts for the client that no request is there to take; the oldest goes first.
 const MAX_PENDING_NOTES: usize = 100;
 
-/// Cells that a session remembers; those that have ended go first.
-const MAX_REMEMBERED_CELLS: usize = 256;
+/// Scripts without a final answer that a session remembers; the oldest goes first.
+const MAX_REMEMBERED_SCRIPTS: usize = 256;
 
 /// Bytes of an error text, which is never cut otherwise.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
@@ -100,7 +100,7 @@ impl Reply {
 pub struct McpSession {
     front: Arc<Front>,
     state: Arc<SessionState>,
-    session: OnceCell<Arc<dyn CodeModeSession>>,
+    session: OnceCell<Session>,
     execs: AtomicU64,
 }
 
@@ -123,16 +123,17 @@ impl McpSession {
         &self.front
     }
 
-    async fn open(&self) -> Result<&Arc<dyn CodeModeSession>, SessionError> {
-        let open = || async {
+    async fn open(&self) -> Result<&Session, OpenError> {
+        let open = || {
             let delegate = Arc::new(Delegate {
                 front: Arc::downgrade(&self.front),
                 state: Arc::clone(&self.state),
             });
-            self.front
-                .provider
-                .open_session(SessionOptions::default(), delegate)
-                .await
+            Session::builder(Arc::clone(&self.front.provider))
+                .limits(self.front.limits.clone())
+                .globals(Globals::Web)
+                .delegate(delegate)
+                .open()
         };
         self.session.get_or_try_init(open).await
     }
@@ -160,35 +161,42 @@ impl McpSession {
         }
         let (source, prelude) = prelude::prepare(&exec.code);
         let session = match self.open().await {
-            Ok(session) => Arc::clone(session),
+            Ok(session) => session,
             Err(error) => return Reply::failed(error.to_string()),
         };
         let catalog = tokio::select! {
             catalog = self.front.catalog_for(&exec.code) => catalog,
             () = cancelled.cancelled() => return Reply::failed("cancelled before it began".to_owned()),
         };
-        let request = ExecuteRequest {
-            exec_call_id: exec_id.clone(),
-            tools: catalog.offered_to(&exec.code),
-            yield_time: exec.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
-            limits: self.front.limits.clone(),
-            globals: Some(Globals::Web),
-            ..ExecuteRequest::new(source)
-        };
+        let time = yield_time(exec.yield_time);
+        let script = code_mode_embed::Exec::new(source)
+            .call_id(exec_id.clone())
+            .tools(catalog.offered_to(&exec.code))
+            .first_look(time);
         let _heard = self.state.observe(&exec_id, observer);
         // Dropped while it waits, the request is taken back or its cell ended.
         let started = tokio::select! {
-            started = session.execute(request) => started,
+            started = session.start_detached(script) => started,
             () = cancelled.cancelled() => return Reply::failed("cancelled".to_owned()),
         };
-        let started = match started {
-            Ok(started) => started,
-            Err(error) => return Reply::failed(error.to_string()),
+        let cell = match started {
+            Ok(cell) => cell,
+            Err(error) => return Reply::failed(told(&error)),
         };
-        let cell = started.cell_id.clone();
-        self.state.remember(&cell, exec_id, prelude);
-        let response = self.until_cancelled(&session, &cell, started.first_response, cancelled);
-        self.reply(&cell, response.await, exec.output_bytes)
+        self.state.remember(exec_id, prelude);
+        let progress = until_cancelled(&cell, time, cancelled).await;
+        let mut reply = self.reply(&cell, progress, exec.output_bytes);
+        if let Some((lost, restored)) = cell.state_lost() {
+            let values = match restored || lost.restored.is_some() {
+                true => "stored values were put back",
+                false => "stored values are gone",
+            };
+            reply.content.push(ContentBlock::text(format!(
+                "[The host was lost before this script ({}): running scripts are gone, {values}.]",
+                lost.cause
+            )));
+        }
+        reply
     }
 
     /// Follows a cell until it ends, yields or the time is over, or ends it. When `cancelled` fires, it
@@ -199,39 +207,32 @@ impl McpSession {
         observer: Observer,
         cancelled: &CancellationToken,
     ) -> Reply {
-        let Some(session) = self.session.get().cloned() else {
-            let cell_id = wait.cell;
-            return Reply::failed(SessionError::MissingCell { cell_id }.to_string());
-        };
-        let _heard = self
-            .state
-            .exec_of(&wait.cell)
-            .map(|exec| self.state.observe(&exec, observer));
-        self.state.deliver_pending(&wait.cell).await;
-        let response = if wait.terminate {
-            session.terminate(wait.cell.clone()).await
-        } else {
-            let request = WaitRequest {
+        let missing = || {
+            ExecError::Session(SessionError::MissingCell {
                 cell_id: wait.cell.clone(),
-                yield_time: wait.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
-            };
-            self.until_cancelled(&session, &wait.cell, session.wait(request), cancelled)
-                .await
+            })
         };
-        self.reply(&wait.cell, response, wait.output_bytes)
-    }
-
-    async fn until_cancelled(
-        &self,
-        session: &Arc<dyn CodeModeSession>,
-        cell: &CellId,
-        response: impl Future<Output = Result<CellResponse, SessionError>>,
-        cancelled: &CancellationToken,
-    ) -> Result<CellResponse, SessionError> {
-        tokio::select! {
-            response = response => response,
-            () = cancelled.cancelled() => session.terminate(cell.clone()).await,
-        }
+        let found = match self.session.get() {
+            Some(session) => session.cell(&wait.cell).await,
+            None => Err(missing()),
+        };
+        let cell = match found {
+            Ok(cell) => cell,
+            Err(error) => {
+                let reply = Reply::failed(self.state.explain(&wait.cell, &error));
+                return Reply {
+                    cell: Some(wait.cell),
+                    ..reply
+                };
+            }
+        };
+        let _heard = self.state.observe(cell.exec_call_id(), observer);
+        self.state.deliver_pending(cell.exec_call_id()).await;
+        let progress = match wait.terminate {
+            true => ended(&cell).await,
+            false => until_cancelled(&cell, yield_time(wait.yield_time), cancelled).await,
+        };
+        self.reply(&cell, progress, wait.output_bytes)
     }
 
     /// Ends all cells and closes the session.
@@ -243,89 +244,71 @@ impl McpSession {
         }
     }
 
-    fn reply(
-        &self,
-        cell: &CellId,
-        response: Result<CellResponse, SessionError>,
-        output_bytes: Option<usize>,
-    ) -> Reply {
-        let response = match response {
-            Ok(response) => response,
-            Err(error) => {
-                let reply = Reply::failed(self.state.explain(cell, &error));
-                return Reply {
-                    cell: Some(cell.clone()),
-                    ..reply
-                };
-            }
+    fn reply(&self, cell: &CellHandle, progress: Progress, output_bytes: Option<usize>) -> Reply {
+        let (output, end) = match progress {
+            Progress::Running(output) => (output, None),
+            Progress::Ended { output, result, .. } => (output, Some(result)),
         };
-        let mut inner = self.state.lock();
-        let budget = output_bytes
-            .unwrap_or(DEFAULT_OUTPUT_BYTES)
-            .min(MAX_OUTPUT_BYTES);
-        let made = output::blocks(cell, &response.content_items, budget, &mut inner.kept);
-        let mut content = made.content;
-        if let Some(lost) = &response.state_lost {
-            content.push(ContentBlock::text(format!(
-                "[The host was lost before this script ({}): stored values and running scripts are gone.]",
-                lost.cause
-            )));
-        }
-        let standing = match response.status {
-            CellStatus::Yielded => {
+        let id = cell.id();
+        let output::Blocks {
+            mut content,
+            structured,
+        } = self.state.blocks(id, &output, output_bytes);
+        let standing = match end {
+            None => {
                 content.push(ContentBlock::text(format!(
-                    "[The script runs on as cell {cell}. To follow it: wait with cell_id \"{cell}\".]"
+                    "[The script runs on as cell {id}. To follow it: wait with cell_id \"{id}\".]"
                 )));
                 Standing::Running
             }
-            CellStatus::Completed { error_text: None } => Standing::Completed,
-            CellStatus::Completed {
-                error_text: Some(error),
-            } => {
-                let told = inner
-                    .cells
-                    .get(cell)
-                    .map(|known| known.prelude.restore(&error));
-                content.push(ContentBlock::text(shortened(told.unwrap_or(error))));
-                Standing::Failed
-            }
-            CellStatus::Terminated => {
-                content.push(ContentBlock::text(format!("[Cell {cell} was terminated.]")));
-                Standing::Terminated
+            Some(result) => {
+                let script = self.state.end(cell.exec_call_id());
+                let (standing, outcome) = match &result {
+                    Ok(()) => (Standing::Completed, Outcome::Ok),
+                    Err(ExecError::Terminated { .. } | ExecError::TimedOut { .. }) => {
+                        content.push(ContentBlock::text(format!("[Cell {id} was terminated.]")));
+                        (Standing::Terminated, Outcome::Cancelled)
+                    }
+                    Err(error) => {
+                        let error = told(error);
+                        let error = match &script {
+                            Some(script) => script.prelude.restore(&error),
+                            None => error,
+                        };
+                        content.push(ContentBlock::text(shortened(error)));
+                        (Standing::Failed, Outcome::Error)
+                    }
+                };
+                // Somebody else who waited may have been told before.
+                if script.is_some()
+                    && let Err(error) = self.note_end(cell, outcome)
+                {
+                    content.push(ContentBlock::text(format!("[{error}]")));
+                }
+                standing
             }
         };
-        let ended = (standing != Standing::Running)
-            .then(|| inner.end(cell))
-            .flatten();
-        drop(inner);
-        if let Some((exec, begun)) = ended {
-            let outcome = match standing {
-                Standing::Failed => Outcome::Error,
-                Standing::Terminated => Outcome::Cancelled,
-                Standing::Running | Standing::Completed => Outcome::Ok,
-            };
-            let line = Event::End {
-                session: self.state.id.clone(),
-                exec,
-                cell: cell.to_string(),
-                outcome,
-                ms: audit::ms(begun.elapsed()),
-            };
-            if let Err(error) = self.front.note(line) {
-                content.push(ContentBlock::text(format!("[{error}]")));
-            }
-        }
         if content.is_empty() {
             content.push(ContentBlock::text(
                 "[The script has ended and put nothing out.]",
             ));
         }
         Reply {
-            cell: Some(cell.clone()),
+            cell: Some(id.clone()),
             standing,
             content,
-            structured: made.structured,
+            structured,
         }
+    }
+
+    fn note_end(&self, cell: &CellHandle, outcome: Outcome) -> Result<(), ToolError> {
+        self.front.note(Event::End {
+            session: self.state.id.clone(),
+            exec: cell.exec_call_id().to_owned(),
+            cell: cell.id().to_string(),
+            outcome,
+            ms: audit::ms(cell.age()),
+        })
     }
 
     /// The output of a cell from `offset` on, and how to read on.
@@ -359,25 +342,22 @@ impl McpSession {
 
     /// The cells that run or whose output is kept, for the model.
     pub fn list(&self) -> String {
-        let inner = self.state.lock();
-        let mut lines: Vec<String> = inner
-            .cells
+        let cells = self.session.get().map(Session::cells).unwrap_or_default();
+        let mut lines: Vec<String> = cells
             .iter()
-            .filter(|(_, known)| !known.ended)
-            .map(|(cell, known)| {
-                let seconds = known.begun.elapsed().as_secs();
-                let state = if known.closed {
-                    "has ended, its result was not read"
-                } else {
-                    "runs"
+            .map(|cell| {
+                let state = match cell.has_ended() {
+                    true => "has ended, its result was not read",
+                    false => "runs",
                 };
-                format!("cell {cell}: {state}, started {seconds} s ago")
+                let seconds = cell.age().as_secs();
+                format!("cell {}: {state}, started {seconds} s ago", cell.id())
             })
             .collect();
-        for (cell, bytes) in inner.kept.cells() {
-            if inner.cells.get(cell).is_some_and(|known| known.ended) {
+        for (id, bytes) in self.state.lock().kept.cells() {
+            if !cells.iter().any(|cell| cell.id() == id) {
                 lines.push(format!(
-                    "cell {cell}: has ended, {bytes} bytes of output are kept"
+                    "cell {id}: has ended, {bytes} bytes of output are kept"
                 ));
             }
         }
@@ -385,6 +365,39 @@ impl McpSession {
             lines.push("There are no cells.".to_owned());
         }
         lines.join("\n")
+    }
+}
+
+/// How long exec and wait may take.
+fn yield_time(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(DEFAULT_YIELD_TIME).min(MAX_YIELD_TIME)
+}
+
+/// Follows the cell for some time; ends it when `cancelled` fires.
+async fn until_cancelled(
+    cell: &CellHandle,
+    time: Duration,
+    cancelled: &CancellationToken,
+) -> Progress {
+    tokio::select! {
+        progress = cell.observe(time) => progress,
+        () = cancelled.cancelled() => ended(cell).await,
+    }
+}
+
+/// Ends the cell, unless it has ended by itself just before.
+async fn ended(cell: &CellHandle) -> Progress {
+    // How it has ended stands in what is observed then.
+    let _ = cell.terminate().await;
+    cell.observe(Duration::ZERO).await
+}
+
+/// What an error says, without what the library puts in front of it.
+fn told(error: &ExecError) -> String {
+    match error {
+        ExecError::Script(error) => error.text.clone(),
+        ExecError::Session(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -408,7 +421,8 @@ pub struct SessionState {
 
 #[derive(Default)]
 struct Inner {
-    cells: BTreeMap<CellId, Known>,
+    /// The scripts without a final answer, oldest first.
+    scripts: VecDeque<Script>,
     /// Who hears from the cell of which exec.
     observers: HashMap<String, (u64, Observer)>,
     next_observer: u64,
@@ -420,25 +434,9 @@ struct Inner {
     consented: HashSet<(String, String)>,
 }
 
-struct Known {
+struct Script {
     exec: String,
-    begun: Instant,
     prelude: Prelude,
-    /// Its final answer was handed out.
-    ended: bool,
-    /// The host has closed it.
-    closed: bool,
-}
-
-impl Inner {
-    /// Notes that a cell's final answer is handed out; gives its exec and beginning the first time.
-    fn end(&mut self, cell: &CellId) -> Option<(String, Instant)> {
-        let known = self.cells.get_mut(cell).filter(|known| !known.ended)?;
-        known.ended = true;
-        let told = (known.exec.clone(), known.begun);
-        self.pending.remove(&told.0);
-        Some(told)
-    }
 }
 
 impl SessionState {
@@ -460,41 +458,39 @@ impl SessionState {
         }
     }
 
-    fn remember(&self, cell: &CellId, exec: String, prelude: Prelude) {
+    fn remember(&self, exec: String, prelude: Prelude) {
         let mut inner = self.lock();
-        if inner.cells.len() >= MAX_REMEMBERED_CELLS {
-            let oldest = |(_, known): &(&CellId, &Known)| (!known.ended, known.begun);
-            let oldest = inner
-                .cells
-                .iter()
-                .min_by_key(oldest)
-                .map(|(cell, _)| cell.clone());
-            if let Some(gone) = oldest.and_then(|cell| inner.cells.remove(&cell)) {
-                inner.pending.remove(&gone.exec);
-            }
+        if inner.scripts.len() >= MAX_REMEMBERED_SCRIPTS
+            && let Some(gone) = inner.scripts.pop_front()
+        {
+            inner.pending.remove(&gone.exec);
         }
-        let known = Known {
-            exec,
-            begun: Instant::now(),
-            prelude,
-            ended: false,
-            closed: false,
-        };
-        inner.cells.insert(cell.clone(), known);
+        inner.scripts.push_back(Script { exec, prelude });
     }
 
-    fn exec_of(&self, cell: &CellId) -> Option<String> {
-        self.lock().cells.get(cell).map(|known| known.exec.clone())
+    /// Notes that a script's final answer is handed out; gives the script the first time.
+    fn end(&self, exec: &str) -> Option<Script> {
+        let mut inner = self.lock();
+        let at = inner.scripts.iter().position(|known| known.exec == exec)?;
+        inner.pending.remove(exec);
+        inner.scripts.remove(at)
+    }
+
+    /// The blocks of what a cell has put out, which is kept.
+    fn blocks(&self, cell: &CellId, output: &Output, budget: Option<usize>) -> output::Blocks {
+        let budget = budget.unwrap_or(DEFAULT_OUTPUT_BYTES).min(MAX_OUTPUT_BYTES);
+        let items: Vec<&ContentItem> = output.items().collect();
+        output::blocks(cell, &items, budget, &mut self.lock().kept)
     }
 
     /// An error in words that tell the model what to do instead.
-    fn explain(&self, cell: &CellId, error: &SessionError) -> String {
+    fn explain(&self, cell: &CellId, error: &ExecError) -> String {
         let kept = self.lock().kept.read(cell, 0, 0).is_some();
         match error {
-            SessionError::CellFinished { .. } if kept => {
+            ExecError::Session(error @ SessionError::CellFinished { .. }) if kept => {
                 format!("{error}; to read its output again: wait with an offset")
             }
-            _ => error.to_string(),
+            error => told(error),
         }
     }
 
@@ -522,12 +518,9 @@ impl SessionState {
         }
     }
 
-    async fn deliver_pending(&self, cell: &CellId) {
-        let Some(exec) = self.exec_of(cell) else {
-            return;
-        };
-        let pending = self.lock().pending.remove(&exec).unwrap_or_default();
-        let Some(observer) = self.observer_of(&exec) else {
+    async fn deliver_pending(&self, exec: &str) {
+        let pending = self.lock().pending.remove(exec).unwrap_or_default();
+        let Some(observer) = self.observer_of(exec) else {
             return;
         };
         for text in pending {
@@ -635,12 +628,6 @@ impl SessionDelegate for Delegate {
             Ok(())
         })
     }
-
-    fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {
-        if let Some(known) = self.state.lock().cells.get_mut(cell_id) {
-            known.closed = true;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -656,11 +643,9 @@ mod tests {
         }
     }
 
-    fn remember(state: &SessionState, number: usize) -> CellId {
-        let cell = CellId::new(number.to_string());
+    fn remember(state: &SessionState, number: usize) {
         let (_, prelude) = prelude::prepare("");
-        state.remember(&cell, format!("exec-{number}"), prelude);
-        cell
+        state.remember(format!("exec-{number}"), prelude);
     }
 
     #[tokio::test]
@@ -677,21 +662,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cells_that_have_ended_are_forgotten_first() {
+    async fn no_more_scripts_are_remembered_than_there_is_room_for() {
         let state = state();
-        let first = remember(&state, 0);
-        let second = remember(&state, 1);
+        remember(&state, 0);
+        state.notify("exec-0", "text".to_owned()).await;
+        remember(&state, 1);
         state.notify("exec-1", "text".to_owned()).await;
-        assert!(state.lock().end(&second).is_some());
-        assert!(state.lock().end(&second).is_none());
-        for number in 2..=MAX_REMEMBERED_CELLS {
+        assert!(state.end("exec-1").is_some());
+        assert!(state.end("exec-1").is_none());
+        for number in 2..=MAX_REMEMBERED_SCRIPTS + 1 {
             remember(&state, number);
         }
         let inner = state.lock();
-        assert_eq!(inner.cells.len(), MAX_REMEMBERED_CELLS);
-        assert!(inner.cells.contains_key(&first));
-        assert!(!inner.cells.contains_key(&second));
+        assert_eq!(inner.scripts.len(), MAX_REMEMBERED_SCRIPTS);
+        assert!(inner.scripts.iter().all(|script| script.exec != "exec-0"));
         assert!(inner.pending.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_longer_than_may_be() {
+        assert_eq!(yield_time(None), DEFAULT_YIELD_TIME);
+        assert_eq!(yield_time(Some(Duration::MAX)), MAX_YIELD_TIME);
+        assert_eq!(yield_time(Some(Duration::ZERO)), Duration::ZERO);
     }
 
     #[test]

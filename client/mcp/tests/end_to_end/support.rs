@@ -128,6 +128,19 @@ pub fn servers(folder: &Path, kinds: &[&str]) -> Value {
 
 /// A front end over these servers, whose audit log is in `folder`.
 pub fn front(folder: &Path, servers: Value, policy: Value) -> Arc<Front> {
+    front_over(provider(), folder, servers, policy)
+}
+
+fn provider() -> Arc<ProcessSessionProvider> {
+    Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host())))
+}
+
+fn front_over(
+    provider: Arc<ProcessSessionProvider>,
+    folder: &Path,
+    servers: Value,
+    policy: Value,
+) -> Arc<Front> {
     let text = json!({"mcpServers": servers, "policy": policy}).to_string();
     let mut config = Config::default();
     let lookup = |name: &str| (name == "TEST_CREDENTIAL").then(|| "the-credential".to_owned());
@@ -136,7 +149,7 @@ pub fn front(folder: &Path, servers: Value, policy: Value) -> Arc<Front> {
         config,
         local: None,
         audit: Some(Audit::open(&folder.join("audit.jsonl")).unwrap()),
-        provider: Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host()))),
+        provider,
         limits: CellLimits::default(),
         catalog_bytes: DEFAULT_CATALOG_BYTES,
     })
@@ -148,6 +161,7 @@ pub struct Fixture {
     pub client: RunningService<RoleClient, Client>,
     pub events: mpsc::UnboundedReceiver<Event>,
     meeting: UnixListener,
+    provider: Arc<ProcessSessionProvider>,
 }
 
 impl Fixture {
@@ -159,7 +173,9 @@ impl Fixture {
     /// The same with a policy and a user's answer.
     pub async fn with(kinds: &[&str], policy: Value, answer: Option<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let front = front(folder.path(), servers(folder.path(), kinds), policy);
+        let provider = provider();
+        let servers = servers(folder.path(), kinds);
+        let front = front_over(Arc::clone(&provider), folder.path(), servers, policy);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (reader, writer) = tokio::io::split(theirs);
         tokio::spawn(code_mode_mcp::serve_streams(front, reader, writer));
@@ -174,6 +190,7 @@ impl Fixture {
             client: client.serve(ours).await.unwrap(),
             folder,
             events,
+            provider,
         }
     }
 
@@ -200,6 +217,16 @@ impl Fixture {
         let result = self.exec(code).await;
         assert_ne!(result.is_error, Some(true), "{}", text(&result));
         text(&result)
+    }
+
+    /// Kills the host as `kill -9` does.
+    pub async fn kill_host(&self) {
+        let host = self.provider.probe().await.unwrap();
+        let pid = host.process_id.unwrap().to_string();
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &pid])
+            .status();
+        assert!(killed.unwrap().success());
     }
 
     /// Waits for the next server that comes to the meeting.

@@ -99,6 +99,51 @@ async fn stored_values_last_from_one_exec_to_the_next() {
 }
 
 #[tokio::test]
+async fn stored_values_are_there_again_after_the_host_was_lost() {
+    let fixture = Fixture::new(&[]).await;
+    fixture.text("store('key', 7)").await;
+    let code = "text('on its way'); yield_control(); await new Promise(() => {})";
+    let running = fixture.call("exec", json!({"code": code})).await;
+    assert!(text(&running).contains("runs on as cell 2"));
+    fixture.kill_host().await;
+    let lost = fixture.call("wait", json!({"cell_id": "2"})).await;
+    assert_eq!(lost.is_error, Some(true));
+    assert!(text(&lost).contains("lost"), "{}", text(&lost));
+    let told = fixture.text("text(load('key'))").await;
+    assert!(
+        told.starts_with("7\n[The host was lost before this script ("),
+        "{told}"
+    );
+    assert!(told.ends_with("stored values were put back.]"), "{told}");
+}
+
+#[tokio::test]
+async fn two_requests_may_wait_for_one_cell() {
+    let fixture = Fixture::new(&["people"]).await;
+    let code = "text('begun'); yield_control(); text((await tools.people__find({ id: 1 })).name)";
+    fixture.call("exec", json!({"code": code})).await;
+    let wait = || fixture.call("wait", json!({"cell_id": "1", "yield_time_ms": 60_000}));
+    let (one, other, ()) = tokio::join!(wait(), wait(), async {
+        fixture.guest().await.release().await;
+    });
+    let told = format!("{}{}", text(&one), text(&other));
+    // Each piece of the output comes to one of them.
+    assert_eq!(told.matches("person 1").count(), 1, "{told}");
+    // One that came too late is told so.
+    for result in [one, other] {
+        let told = text(&result);
+        let late = told.contains("already delivered");
+        assert_eq!(result.is_error, Some(late), "{told}");
+    }
+    let ends = fixture
+        .audit()
+        .iter()
+        .filter(|line| line["event"] == "end")
+        .count();
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test]
 async fn tools_are_found_by_words_from_outside_and_within() {
     let fixture = Fixture::new(&["table", "people"]).await;
     let found = text(&fixture.call("search", json!({"query": "person"})).await);
@@ -308,6 +353,12 @@ async fn cancelling_a_request_ends_its_cell_and_its_calls() {
     let cancelled = fixture.guest().await;
     assert_eq!(cancelled.word, "cancelled");
     cancelled.release().await;
+    // The cell is gone as soon as its end was noted.
+    while fixture.audit().last().unwrap()["event"] != "end" {
+        tokio::task::yield_now().await;
+    }
+    let listed = text(&fixture.call("wait", json!({})).await);
+    assert_eq!(listed, "There are no cells.");
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use std::time::Duration;
 use code_mode_api::CellId;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
-    CustomResult, ErrorCode, ErrorData, Implementation, ListToolsResult, LoggingLevel, MetaObject,
-    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
-    SetLevelRequestParams, SubscriptionFilter,
+    CustomResult, ErrorCode, ErrorData, Implementation, InputRequiredResult, ListToolsResult,
+    LoggingLevel, MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+    ServerConfig, SetLevelRequestParams, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -28,9 +28,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bounds::{MAX_CLIENT_MESSAGE_BYTES, TOO_LONG_METHOD};
 use crate::guide;
-use crate::observer::Observer;
+use crate::observer::{Asking, Observer};
 use crate::own::{self, Search};
-use crate::session::{Exec, McpSession, Reply, Standing, Wait};
+use crate::session::{Answer, Exec, McpSession, Reply, Standing, Wait};
 
 /// How long the servers' lists may go on changing before the client is told (200 ms).
 const SETTLE: Duration = Duration::from_millis(200);
@@ -99,7 +99,17 @@ impl Handler {
             // From the revision of 2026-07 on, a request says which log messages it wants.
             context.meta.log_level().is_some_and(includes_ours)
         };
-        Observer::new(context.peer.clone(), token, logs)
+        let elicitation = context
+            .client_capabilities()
+            .and_then(|capabilities| capabilities.elicitation);
+        // A client that names no way of asking has that of forms.
+        let has_forms = elicitation.is_some_and(|ways| ways.form.is_some() || ways.url.is_none());
+        let asking = match (has_forms, by_session) {
+            (false, _) => Asking::Never,
+            (true, true) => Asking::ByRequest,
+            (true, false) => Asking::ByAnswer,
+        };
+        Observer::new(context.peer.clone(), token, logs, asking)
     }
 
     /// Waits until what `exec`'s description says has changed.
@@ -107,30 +117,50 @@ impl Handler {
         changed(&self.session, told).await;
     }
 
-    async fn exec(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
+    /// `asked` is the cell of an exec whose call waits for what the user was asked.
+    async fn exec(
+        &self,
+        arguments: Value,
+        asked: Option<CellId>,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResponse {
         let arguments: ExecArguments = match serde_json::from_value(arguments) {
             Ok(arguments) => arguments,
-            Err(error) => return wrong("exec", &error),
+            Err(error) => return wrong("exec", &error).into(),
         };
+        let observer = self.observer(&context);
+        let session = self.session_of(&context);
+        if let Some(cell) = asked {
+            let wait = Wait {
+                cell,
+                yield_time: arguments.yield_time_ms.map(Duration::from_millis),
+                terminate: false,
+                output_bytes: arguments.max_output_bytes,
+            };
+            return response(session.wait(wait, observer, &context.ct).await);
+        }
         let exec = Exec {
             code: arguments.code,
             yield_time: arguments.yield_time_ms.map(Duration::from_millis),
             output_bytes: arguments.max_output_bytes,
         };
-        let observer = self.observer(&context);
-        let session = self.session_of(&context);
-        result(session.exec(exec, observer, &context.ct).await)
+        response(session.exec(exec, observer, &context.ct).await)
     }
 
-    async fn wait(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
+    async fn wait(
+        &self,
+        arguments: Value,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResponse {
         let arguments: WaitArguments = match serde_json::from_value(arguments) {
             Ok(arguments) => arguments,
-            Err(error) => return wrong("wait", &error),
+            Err(error) => return wrong("wait", &error).into(),
         };
         let session = self.session_of(&context);
         let cell = match arguments.cell_id {
             None | Some(Value::Null) => {
-                return CallToolResult::success(vec![ContentBlock::text(session.list())]);
+                let list = vec![ContentBlock::text(session.list())];
+                return CallToolResult::success(list).into();
             }
             Some(Value::String(id)) => CellId::new(id.trim()),
             // Models write the id of a cell as the number that it looks like.
@@ -138,10 +168,8 @@ impl Handler {
         };
         if let Some(offset) = arguments.offset {
             let limit = arguments.max_output_bytes;
-            return match session.read_output(&cell, offset, limit) {
-                Ok(content) => CallToolResult::success(content),
-                Err(message) => failure(message),
-            };
+            let read = session.read_output(&cell, offset, limit);
+            return read.map_or_else(failure, CallToolResult::success).into();
         }
         let wait = Wait {
             cell,
@@ -150,7 +178,7 @@ impl Handler {
             output_bytes: arguments.max_output_bytes,
         };
         let observer = self.observer(&context);
-        result(session.wait(wait, observer, &context.ct).await)
+        response(session.wait(wait, observer, &context.ct).await)
     }
 
     async fn search(&self, arguments: Value) -> CallToolResult {
@@ -220,6 +248,25 @@ fn failure(message: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(message)])
 }
 
+/// What is written into the state of an answer that asks the user, before the id of the cell.
+const ASKED_CELL: &str = "cell ";
+
+/// The cell whose call waits for what the user was asked, if the request is one that is made again.
+fn asked_cell(request: &CallToolRequestParams) -> Option<CellId> {
+    let state = request.request_state.as_deref()?;
+    state.strip_prefix(ASKED_CELL).map(CellId::new)
+}
+
+fn response(answer: Answer) -> CallToolResponse {
+    match answer {
+        Answer::Reply(reply) => result(reply).into(),
+        Answer::Ask { cell, requests } => {
+            let state = format!("{ASKED_CELL}{cell}");
+            InputRequiredResult::new(Some(requests), Some(state)).into()
+        }
+    }
+}
+
 fn result(reply: Reply) -> CallToolResult {
     let standing = match reply.standing {
         Standing::Running => "running",
@@ -275,17 +322,21 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let asked = asked_cell(&request);
+        if let Some(responses) = &request.input_responses {
+            self.session_of(&context).answer(responses);
+        }
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let result = match &*request.name {
-            "exec" => self.exec(arguments, context).await,
+        let response = match &*request.name {
+            "exec" => self.exec(arguments, asked, context).await,
             "wait" => self.wait(arguments, context).await,
-            "search" => self.search(arguments).await,
+            "search" => self.search(arguments).await.into(),
             other => {
                 let message = format!("there is no tool {other}; there are exec, wait and search");
                 return Err(ErrorData::invalid_params(message, None));
             }
         };
-        Ok(result.into())
+        Ok(response)
     }
 
     async fn on_custom_request(

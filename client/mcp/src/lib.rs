@@ -37,10 +37,12 @@ mod output;
 pub mod own;
 pub mod policy;
 mod prelude;
+mod questions;
 mod result;
 mod search;
 mod serve;
 pub mod session;
+mod session_state;
 pub mod upstream;
 
 pub use bounds::{

@@ -253,10 +253,10 @@ impl Server {
             .await
             .map_err(|_| self.unavailable("it was shut down"))?;
         let ready = self.ready().await?;
-        let mut options = PeerRequestOptions::with_timeout(self.spec.call_timeout);
-        options.reset_timeout_on_progress = true;
-        options.max_total_timeout = Some(MAX_CALL_TIME.max(self.spec.call_timeout));
-        let sent = ready.peer.send_cancellable_request(request, options).await;
+        let sent = ready
+            .peer
+            .send_cancellable_request(request, times(self.spec.call_timeout))
+            .await;
         let handle = sent.map_err(|error| self.failed(&error))?;
         let _route = progress.map(|sink| ready.progress.route(handle.progress_token.clone(), sink));
         let mut cancel = CancelOnDrop {
@@ -527,6 +527,14 @@ impl Server {
         };
         self.spec.secrets.redact(&text)
     }
+}
+
+/// How long a request may take whose server may be silent for `silence`: progress starts that anew.
+fn times(silence: Duration) -> PeerRequestOptions {
+    let mut options = PeerRequestOptions::with_timeout(silence);
+    options.reset_timeout_on_progress = true;
+    options.max_total_timeout = Some(MAX_CALL_TIME.max(silence));
+    options
 }
 
 /// How a life of a server ended.

@@ -70,3 +70,13 @@ async fn errors_and_warnings_of_a_server_are_told_within_bounds() {
     server.set_tools(list);
     assert_eq!(server.snapshot().warnings.len(), MAX_WARNINGS);
 }
+
+#[test]
+fn progress_prolongs_a_call_up_to_its_bound() {
+    let options = times(Duration::from_secs(5));
+    assert_eq!(options.timeout, Some(Duration::from_secs(5)));
+    assert!(options.reset_timeout_on_progress);
+    assert_eq!(options.max_total_timeout, Some(MAX_CALL_TIME));
+    let longer = MAX_CALL_TIME * 2;
+    assert_eq!(times(longer).max_total_timeout, Some(longer));
+}

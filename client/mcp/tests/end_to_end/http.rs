@@ -34,9 +34,13 @@ struct Served {
 
 impl Served {
     async fn new(kinds: &[&str], origins: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", kinds, origins).await
+    }
+
+    async fn at(address: &str, kinds: &[&str], origins: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let front = front(folder.path(), servers(folder.path(), kinds), json!({}));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Gate {
             token: TOKEN.to_owned(),
@@ -220,6 +224,35 @@ async fn a_server_is_reached_over_http_with_its_headers() {
         "{told}"
     );
     assert!(!told.contains("not-the-token"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_over_http_that_went_away_says_so_and_is_used_again_when_it_is_back() {
+    let inner = Served::new(&["people"], &[]).await;
+    let address = inner.address.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = servers(folder.path(), &["chart"]);
+    all["inner"] =
+        json!({"url": inner.url(), "headers": {"Authorization": format!("Bearer {TOKEN}")}});
+    let front = front(folder.path(), all, json!({}));
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (reader, writer) = tokio::io::split(theirs);
+    tokio::spawn(code_mode_mcp::serve_streams(front, reader, writer));
+    let client = ClientConfig::default().serve(ours).await.unwrap();
+    let code = "try { text(await tools.inner__search({ query: 'person' })) } catch (e) { text('failed: ' + e.message) }
+        text((await tools.chart__both({}))[0].text);";
+    let there = exec(&client, code).await;
+    assert!(there.contains("people__find"), "{there}");
+
+    inner.shutdown.cancel();
+    inner.task.await.unwrap();
+    let gone = exec(&client, code).await;
+    assert!(gone.starts_with("failed: the MCP server inner "), "{gone}");
+    assert!(gone.ends_with("\na chart"), "{gone}");
+
+    let _back = Served::at(&address, &["people"], &[]).await;
+    // It is tried again after a pause, and a call in the meantime fails at once.
+    while !exec(&client, code).await.contains("people__find") {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,3 +84,25 @@ async fn credentials_reach_the_server_and_nothing_else() {
         .await;
     assert!(!seen.contains("the-credential"), "{seen}");
 }
+
+#[tokio::test]
+async fn a_client_of_the_newest_revision_is_asked_by_the_answer_to_its_request() {
+    let confirm = json!({"confirm": ["table/drop"]});
+    let fixture = Fixture::newest(&["table"], confirm.clone(), Some("once")).await;
+    // One exec asks twice, and its output comes with the last answer.
+    let both = format!("text('begun'); {DROP}\n{DROP}");
+    assert_eq!(fixture.text(&both).await, "begun\ncalled drop\ncalled drop");
+    assert_eq!(fixture.client.service().asked.lock().unwrap().len(), 2);
+    let execs = fixture.audit();
+    let execs = execs.iter().filter(|line| line["event"] == "exec").count();
+    assert_eq!(execs, 1);
+
+    let no = Fixture::newest(&["table"], confirm.clone(), Some("no")).await;
+    assert_eq!(
+        no.text(DROP).await,
+        "drop was not called: the user did not agree"
+    );
+    let cannot = Fixture::newest(&["table"], confirm, None).await;
+    let told = cannot.text(DROP).await;
+    assert!(told.contains("which this client cannot ask for"), "{told}");
+}

@@ -19,10 +19,12 @@ use code_mode_mcp::{DEFAULT_CATALOG_BYTES, Front, Parts};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams,
     ElicitResult, ElicitationAction, ErrorData, Implementation, LoggingMessageNotificationParam,
-    ProgressNotificationParam, Tool,
+    ProgressNotificationParam, ProtocolVersion, Tool,
 };
-use rmcp::service::{NotificationContext, RequestContext, RunningService};
-use rmcp::{ClientHandler, RoleClient, ServiceExt};
+use rmcp::service::{
+    ClientLifecycleMode, ClientServiceExt, NotificationContext, RequestContext, RunningService,
+};
+use rmcp::{ClientHandler, RoleClient};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -172,6 +174,23 @@ impl Fixture {
 
     /// The same with a policy and a user's answer.
     pub async fn with(kinds: &[&str], policy: Value, answer: Option<&'static str>) -> Self {
+        Self::greeted(kinds, policy, answer, ClientLifecycleMode::Initialize).await
+    }
+
+    /// The same with a client of the newest revision.
+    pub async fn newest(kinds: &[&str], policy: Value, answer: Option<&'static str>) -> Self {
+        let newest = ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+        };
+        Self::greeted(kinds, policy, answer, newest).await
+    }
+
+    async fn greeted(
+        kinds: &[&str],
+        policy: Value,
+        answer: Option<&'static str>,
+        mode: ClientLifecycleMode,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let provider = provider();
         let servers = servers(folder.path(), kinds);
@@ -187,7 +206,7 @@ impl Fixture {
         };
         Self {
             meeting: UnixListener::bind(folder.path().join("meeting")).unwrap(),
-            client: client.serve(ours).await.unwrap(),
+            client: client.serve_with_lifecycle(ours, mode).await.unwrap(),
             folder,
             events,
             provider,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use code_mode_api::CellId;
+use code_mode_api::{CellId, StateLost};
 use futures_core::Stream;
 use tokio::time::timeout;
 
@@ -141,6 +141,13 @@ impl CellHandle {
         self.core.ended().is_some()
     }
 
+    /// What is known by now of the loss of the session's host before this cell, and whether the session's
+    /// copy of its stored values was there again before the script ran: what
+    /// [`CellEvent::StateLost`] tells.
+    pub fn state_lost(&self) -> Option<(StateLost, bool)> {
+        self.core.state_lost()
+    }
+
     /// All output that has come so far. It is as recent as the last look: see
     /// [`observe`](Self::observe).
     pub fn output(&self) -> Output {
@@ -186,6 +193,12 @@ impl CellHandle {
                 self.wait().await
             }
         }
+    }
+
+    /// Asks for the script's termination, without waiting for it: what it still had to say and its
+    /// end come as events.
+    pub fn stop(&self) {
+        self.core.ask_to_stop(Stop::Asked);
     }
 
     /// Terminates the script, waits until it has really stopped, and gives all its output.

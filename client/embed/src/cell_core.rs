@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use code_mode_api::{CellId, ContentItem};
+use code_mode_api::{CellId, ContentItem, StateLost};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
@@ -59,6 +59,7 @@ struct State {
     /// Whether it is kept after its end for somebody to ask.
     detached: bool,
     ended: Option<Result<Output, ExecError>>,
+    state_lost: Option<(StateLost, bool)>,
     host_duration: Option<Duration>,
 }
 
@@ -155,10 +156,21 @@ impl CellCore {
         let mut state = self.lock();
         if state.notes.is_empty() && state.claimed {
             self.hub.publish(event);
-        } else if state.notes.len() < MAX_WAITING_EVENTS {
+        } else if state.notes.len() < MAX_WAITING_EVENTS || self.hub.is_lossless() {
+            // For a reader that must miss nothing, calls wait for room, so that these are bounded by
+            // the calls that a provider lets be open.
             state.notes.push_back(event);
             state.noted += 1;
         }
+    }
+
+    /// Resolves when the reader that must miss nothing has room, or the cell is to end.
+    pub(crate) async fn room(&self) {
+        let is_over = || {
+            let state = self.lock();
+            state.stop.is_some() || state.ended.is_some()
+        };
+        self.hub.room(is_over).await;
     }
 
     /// Resolves when a note was published, at the latest after [`ORDER_DEADLINE`].
@@ -227,6 +239,20 @@ impl CellCore {
         self.mark.send_modify(|mark| mark.yields += 1);
     }
 
+    /// Says that the session's host was lost before this cell, and whether its values are back.
+    pub(crate) fn state_was_lost(&self, lost: StateLost, restored: bool) {
+        self.hub.publish(CellEvent::StateLost {
+            lost: lost.clone(),
+            restored,
+        });
+        self.lock().state_lost = Some((lost, restored));
+    }
+
+    /// See [`CellHandle::state_lost`](crate::CellHandle::state_lost).
+    pub(crate) fn state_lost(&self) -> Option<(StateLost, bool)> {
+        self.lock().state_lost.clone()
+    }
+
     pub(crate) fn output(&self) -> Output {
         Output::new(&self.lock().output)
     }
@@ -244,6 +270,7 @@ impl CellCore {
         self.hub.publish(CellEvent::Ended(result));
         drop(state);
         self.mark.send_modify(|mark| mark.ended = true);
+        self.hub.wake();
     }
 
     /// How the cell has ended, if it has.
@@ -263,6 +290,7 @@ impl CellCore {
     pub(crate) fn ask_to_stop(&self, why: Stop) {
         self.lock().stop.get_or_insert(why);
         self.nudge.notify_one();
+        self.hub.wake();
     }
 
     pub(crate) fn stop(&self) -> Option<Stop> {

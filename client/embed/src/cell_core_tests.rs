@@ -70,7 +70,7 @@ async fn what_is_noted_before_a_cell_is_claimed_is_kept_for_its_reader() {
     assert!(core.is_followed(), "somebody may follow yet");
     core.note(notification("early"));
     core.note_without_output(notification("second"));
-    let mut events = Hub::subscribe_from_start(&core.hub);
+    let mut events = Hub::subscribe_from_start(&core.hub, false);
     core.claim();
     core.done(core.due());
     for expected in ["early", "second"] {

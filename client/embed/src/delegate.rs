@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, Notification, RawJson, SessionDelegate, SessionId,
-    ToolError, ToolInvocation,
+    ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName,
 };
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::policy::{Asker, PolicyCall, decide};
 use crate::registry::Registry;
 use crate::tool_set::ToolTable;
-use crate::{CallContext, CellEvent, Policy, Tool};
+use crate::{CallContext, CellEvent, NAMESPACE_SEPARATOR, Policy, Tool};
 
 /// Cancelled calls of a session that may clean up at one time; the futures of further ones are
 /// dropped at once.
@@ -28,6 +28,8 @@ pub(crate) struct Answers {
     pub(crate) tools: RwLock<Arc<ToolTable>>,
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) asker: Asker,
+    /// Who answers what the tools do not, and hears notifications.
+    other: Option<Arc<dyn SessionDelegate>>,
     lingering: Arc<Semaphore>,
 }
 
@@ -36,12 +38,14 @@ impl Answers {
         registry: Arc<Registry>,
         tools: ToolTable,
         policy: Option<Arc<dyn Policy>>,
+        other: Option<Arc<dyn SessionDelegate>>,
     ) -> Self {
         Self {
             registry,
             tools: RwLock::new(Arc::new(tools)),
             policy,
             asker: Asker::default(),
+            other,
             lingering: Arc::new(Semaphore::new(MAX_LINGERING_CALLS)),
         }
     }
@@ -54,6 +58,15 @@ impl Answers {
     pub(crate) fn set_tools(&self, table: ToolTable) {
         let mut tools = self.tools.write().unwrap_or_else(PoisonError::into_inner);
         *tools = Arc::new(table);
+    }
+
+    /// The tool of this name: one of the session's, or one that the other delegate answers for.
+    fn tool(&self, name: &ToolName, kind: ToolKind) -> Option<Tool> {
+        let own = self.tools().by_name.get(name).cloned();
+        own.or_else(|| {
+            let other = Arc::clone(self.other.as_ref()?);
+            Some(answered_by(other, name.clone(), kind))
+        })
     }
 
     /// The input that the tool is to run with, if it may.
@@ -123,6 +136,33 @@ async fn expired(cancelled: CancellationSignal, grace: Duration, lingering: Arc<
     }
 }
 
+/// A tool of which no more is known than its name, and whose calls go to another delegate.
+fn answered_by(other: Arc<dyn SessionDelegate>, name: ToolName, kind: ToolKind) -> Tool {
+    let definition = ToolDefinition {
+        name: match &name.namespace {
+            Some(namespace) => format!("{namespace}{NAMESPACE_SEPARATOR}{}", name.name),
+            None => name.name.clone(),
+        },
+        tool_name: name.clone(),
+        description: String::new(),
+        kind,
+        input_schema: None,
+        output_schema: None,
+    };
+    Tool::dynamic(definition, move |input, context| {
+        let invocation = ToolInvocation {
+            session_id: context.session_id,
+            cell_id: context.cell_id,
+            call_id: context.call_id.to_string(),
+            exec_call_id: context.exec_call_id.to_string(),
+            tool_name: name.clone(),
+            tool_kind: kind,
+            input,
+        };
+        other.invoke_tool(invocation, context.cancelled)
+    })
+}
+
 /// A session's delegate.
 pub(crate) struct Delegate(pub(crate) Arc<Answers>);
 
@@ -140,7 +180,7 @@ impl SessionDelegate for Delegate {
             call_id,
             exec_call_id,
             tool_name,
-            tool_kind: _,
+            tool_kind,
             input,
         } = invocation;
         let core = answers.registry.of_call(&cell_id, &exec_call_id);
@@ -163,17 +203,18 @@ impl SessionDelegate for Delegate {
         };
         Box::pin(async move {
             let cancel_on_drop = cancelled.drop_guard();
+            core.room().await;
             if let Some(noted) = noted {
                 core.published(noted).await;
             }
             let call_id = Arc::clone(&context.call_id);
-            let result = match answers.tools().by_name.get(&tool_name) {
+            let result = match answers.tool(&tool_name, tool_kind) {
                 None => Err(ToolError::new(format!(
                     "the tool {} is not offered any more",
                     tool_name.name
                 ))),
-                Some(tool) => match answers.decided(tool, &context, input).await {
-                    Ok(input) => answers.run(tool, input, context).await,
+                Some(tool) => match answers.decided(&tool, &context, input).await {
+                    Ok(input) => answers.run(&tool, input, context).await,
                     Err(denied) => Err(denied),
                 },
             };
@@ -194,8 +235,10 @@ impl SessionDelegate for Delegate {
     fn notify(
         &self,
         notification: Notification,
-        _cancel: CancellationSignal,
+        cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>> {
+        let other = self.0.other.as_ref();
+        let heard = other.map(|other| other.notify(notification.clone(), cancel));
         let Notification {
             cell_id,
             exec_call_id,
@@ -206,7 +249,13 @@ impl SessionDelegate for Delegate {
         if core.is_followed() {
             core.note(CellEvent::Notification(text.into()));
         }
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            core.room().await;
+            match heard {
+                Some(heard) => heard.await,
+                None => Ok(()),
+            }
+        })
     }
 
     fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use async_channel::{Receiver, Sender, WeakReceiver};
 use code_mode_api::{ContentItem, StateLost, ToolError, ToolName};
 use futures_core::Stream;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 
 use crate::output::size_of_item;
 use crate::{ExecError, Output};
@@ -93,7 +94,8 @@ impl CellEvent {
 ///
 /// Each reader has a queue of its own, [`MAX_WAITING_EVENTS`] and [`MAX_WAITING_BYTES`] long: one
 /// that is slow holds nobody back, misses the oldest events and is told how many
-/// ([`CellEvent::Missed`]). A clone is another reader, from then on.
+/// ([`CellEvent::Missed`]). A clone is another reader, from then on. The stream of a
+/// [lossless](crate::Exec::lossless) cell misses nothing; its clones may.
 pub struct CellEvents {
     queue: Pin<Box<Receiver<Queued>>>,
     held: Arc<AtomicUsize>,
@@ -103,12 +105,23 @@ pub struct CellEvents {
     subscribed_at: u64,
     /// An event that was taken already, behind the news of those that were missed.
     after_gap: Option<CellEvent>,
+    /// Whether others wait for room in the queue.
+    lossless: bool,
     hub: Arc<Hub>,
 }
 
 impl fmt::Debug for CellEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CellEvents").finish_non_exhaustive()
+    }
+}
+
+impl Drop for CellEvents {
+    fn drop(&mut self) {
+        if self.lossless {
+            self.queue.close();
+            self.hub.room.notify_waiters();
+        }
     }
 }
 
@@ -136,6 +149,9 @@ impl Stream for CellEvents {
             return Poll::Ready(None);
         };
         self.held.fetch_sub(queued.bytes, Ordering::Relaxed);
+        if self.lossless {
+            self.hub.room.notify_waiters();
+        }
         let events = queued.number.saturating_sub(self.next);
         self.next = queued.number + 1;
         Poll::Ready(Some(if events == 0 {
@@ -155,7 +171,13 @@ struct Queued {
 
 /// Hands the events of one cell to all its readers.
 #[derive(Default)]
-pub(crate) struct Hub(Mutex<Readers>);
+pub(crate) struct Hub {
+    readers: Mutex<Readers>,
+    /// Whether there is a reader that must miss nothing.
+    lossless: AtomicBool,
+    /// Rings when there may be room in such a reader's queue.
+    room: Notify,
+}
 
 #[derive(Default)]
 struct Readers {
@@ -170,19 +192,27 @@ struct Reader {
     /// To take the oldest out again; weak, so that a reader that was dropped is known by it.
     queue: WeakReceiver<Queued>,
     held: Arc<AtomicUsize>,
+    /// Whether nothing is taken out of a full queue.
+    lossless: bool,
 }
 
 impl Hub {
     /// A reader of what comes from now on; of the end alone when that has come.
     pub(crate) fn subscribe(hub: &Arc<Self>) -> CellEvents {
-        let mut events = Self::subscribe_from_start(hub);
+        let mut events = Self::subscribe_from_start(hub, false);
         events.next = events.subscribed_at;
         events
     }
 
-    /// The same for a reader that is told as well how many events it has missed before.
-    pub(crate) fn subscribe_from_start(hub: &Arc<Self>) -> CellEvents {
-        let (sender, receiver) = async_channel::bounded(MAX_WAITING_EVENTS);
+    /// The same for a reader that is told as well how many events it has missed before. One that is
+    /// to miss nothing has to be given [`room`](Self::room).
+    pub(crate) fn subscribe_from_start(hub: &Arc<Self>, lossless: bool) -> CellEvents {
+        let (sender, receiver) = if lossless {
+            // What publishes waits for room, so this holds the bounds and what was on its way.
+            async_channel::unbounded()
+        } else {
+            async_channel::bounded(MAX_WAITING_EVENTS)
+        };
         let held = Arc::new(AtomicUsize::new(0));
         let mut readers = hub.lock();
         let next = readers.published;
@@ -190,7 +220,9 @@ impl Hub {
             sender,
             queue: receiver.downgrade(),
             held: Arc::clone(&held),
+            lossless,
         };
+        hub.lossless.fetch_or(lossless, Ordering::Relaxed);
         match readers.ended.clone() {
             Some(end) => reader.put(next, end),
             None => readers.readers.push(reader),
@@ -202,6 +234,7 @@ impl Hub {
             next: 0,
             subscribed_at: next,
             after_gap: None,
+            lossless,
             hub: Arc::clone(hub),
         }
     }
@@ -211,6 +244,38 @@ impl Hub {
         let mut readers = self.lock();
         readers.readers.retain(|reader| !reader.sender.is_closed());
         !readers.readers.is_empty()
+    }
+
+    /// Resolves when every reader that must miss nothing has room, or `is_over` says that nothing is
+    /// to wait any more; asked again after [`wake`](Self::wake).
+    pub(crate) async fn room(&self, is_over: impl Fn() -> bool) {
+        loop {
+            let rung = self.room.notified();
+            if self.has_room() || is_over() {
+                return;
+            }
+            rung.await;
+        }
+    }
+
+    /// Whether there is, or was, a reader that must miss nothing.
+    pub(crate) fn is_lossless(&self) -> bool {
+        self.lossless.load(Ordering::Relaxed)
+    }
+
+    /// Has those who wait for room look again.
+    pub(crate) fn wake(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// Whether every reader that must miss nothing has room.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.is_lossless()
+            || self
+                .lock()
+                .readers
+                .iter()
+                .all(|reader| !reader.lossless || reader.sender.is_closed() || !reader.is_full())
     }
 
     /// Hands an event to every reader. Never waits. What comes after the end is dropped.
@@ -233,7 +298,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Readers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -247,7 +312,7 @@ impl Reader {
         let bytes = event.bytes();
         let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let mut over = held.saturating_sub(MAX_WAITING_BYTES);
-        while over > 0 || queue.is_full() {
+        while !self.lossless && (over > 0 || queue.is_full()) {
             // The reader may be faster, and then there is room.
             let Ok(oldest) = queue.try_recv() else { break };
             self.held.fetch_sub(oldest.bytes, Ordering::Relaxed);
@@ -260,6 +325,11 @@ impl Reader {
         };
         // There is room, since only this puts; a reader that is just dropped needs it no more.
         drop(self.sender.try_send(queued));
+    }
+
+    fn is_full(&self) -> bool {
+        self.sender.len() >= MAX_WAITING_EVENTS
+            || self.held.load(Ordering::Relaxed) >= MAX_WAITING_BYTES
     }
 }
 

@@ -105,3 +105,31 @@ async fn a_reader_that_was_dropped_is_none() {
     drop(reader);
     assert!(!hub.has_readers());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_must_miss_nothing_is_given_room() {
+    let hub = Arc::new(Hub::default());
+    let mut slow = Hub::subscribe(&hub);
+    let mut lossless = Hub::subscribe_from_start(&hub, true);
+    for number in 0..MAX_WAITING_EVENTS {
+        hub.room(|| false).await;
+        hub.publish(text(number.to_string()));
+    }
+    assert!(!hub.has_room());
+    let wait = std::time::Duration::from_secs(1);
+    let waited = tokio::time::timeout(wait, hub.room(|| false)).await;
+    assert!(waited.is_err(), "the reader has not read");
+    hub.room(|| true).await;
+    // What was on its way still comes.
+    hub.publish(text("more"));
+    assert_eq!(shown(slow.next().await), "missed 1");
+    for number in 0..2 {
+        assert_eq!(shown(lossless.next().await), number.to_string());
+    }
+    hub.room(|| false).await;
+    let large = text("x".repeat(MAX_WAITING_BYTES));
+    hub.publish(large);
+    assert!(!hub.has_room(), "full of bytes");
+    drop(lossless);
+    hub.room(|| false).await;
+}

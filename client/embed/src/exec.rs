@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One script to run, with what differs from the session's defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_api::{CellLimits, ExecuteRequest};
+use code_mode_api::{CellLimits, ExecuteRequest, Globals, ToolDefinition};
 
 /// A script to run. A string is one, with the session's defaults.
 ///
@@ -20,9 +21,12 @@ use code_mode_api::{CellLimits, ExecuteRequest};
 pub struct Exec {
     pub(crate) source: String,
     pub(crate) call_id: Option<String>,
+    pub(crate) tools: Option<Arc<[ToolDefinition]>>,
     pub(crate) limits: Option<CellLimits>,
     pub(crate) first_look: Option<Duration>,
     pub(crate) max_output_tokens: Option<u32>,
+    pub(crate) globals: Option<Globals>,
+    pub(crate) lossless: bool,
 }
 
 impl Exec {
@@ -31,9 +35,12 @@ impl Exec {
         Self {
             source: source.into(),
             call_id: None,
+            tools: None,
             limits: None,
             first_look: None,
             max_output_tokens: None,
+            globals: None,
+            lossless: false,
         }
     }
 
@@ -42,6 +49,14 @@ impl Exec {
     #[must_use]
     pub fn call_id(mut self, id: impl Into<String>) -> Self {
         self.call_id = Some(id.into());
+        self
+    }
+
+    /// Offers these tools instead of the session's. Calls of those that the session's set does not have go
+    /// to its [delegate](crate::SessionBuilder::delegate).
+    #[must_use]
+    pub fn tools(mut self, tools: Arc<[ToolDefinition]>) -> Self {
+        self.tools = Some(tools);
         self
     }
 
@@ -74,19 +89,44 @@ impl Exec {
         self
     }
 
+    /// Which globals the script has, instead of the session's choice.
+    #[must_use]
+    pub fn globals(mut self, globals: Globals) -> Self {
+        self.globals = Some(globals);
+        self
+    }
+
+    /// Lets the [`Cell`](crate::Cell)'s own stream miss nothing, however slow its owner is: while
+    /// [`MAX_WAITING_EVENTS`](crate::MAX_WAITING_EVENTS) or
+    /// [`MAX_WAITING_BYTES`](crate::MAX_WAITING_BYTES) wait in it, the host is asked for no more
+    /// output, and calls and notifications wait, so that the script is held back instead. What is on
+    /// its way already still comes: one answer of the host, and the calls that are open.
+    ///
+    /// Its owner must read the stream to the end, or drop it: until then
+    /// [`wait`](crate::CellHandle::wait) may not resolve. Has no effect without a stream, so not for
+    /// [`Session::exec`](crate::Session::exec) and
+    /// [`Session::start_detached`](crate::Session::start_detached).
+    #[must_use]
+    pub fn lossless(mut self) -> Self {
+        self.lossless = true;
+        self
+    }
+
     pub(crate) fn request(
         self,
         number: u64,
         limits: &CellLimits,
-        tools: std::sync::Arc<[code_mode_api::ToolDefinition]>,
+        globals: Option<Globals>,
+        tools: impl FnOnce() -> Arc<[ToolDefinition]>,
         first_look: Duration,
     ) -> ExecuteRequest {
         ExecuteRequest {
             exec_call_id: self.call_id.unwrap_or_else(|| format!("exec-{number}")),
-            tools,
+            tools: self.tools.unwrap_or_else(tools),
             yield_time: Some(first_look),
             max_output_tokens: self.max_output_tokens,
             limits: self.limits.unwrap_or_else(|| limits.clone()),
+            globals: self.globals.or(globals),
             ..ExecuteRequest::new(self.source)
         }
     }

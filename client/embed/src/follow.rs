@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::cell_core::{CellCore, Due, MAX_OUTPUT_BYTES, ORDER_DEADLINE, Stop};
 use crate::registry::Registry;
 use crate::store::StoreKeeper;
-use crate::{CellEvent, ExecError, Output, ScriptError};
+use crate::{ExecError, Output, ScriptError};
 
 /// How often a cell with readers is asked for its output: the longest that a piece of output waits.
 pub const STREAM_INTERVAL: Duration = Duration::from_millis(250);
@@ -121,6 +121,11 @@ impl Follower {
                     overdue = None;
                     continue;
                 }
+            }
+            if !self.core.hub.has_room() && self.core.stop().is_none() {
+                // The host keeps what nobody asks for, and holds the script back once that is much.
+                observation.pending = None;
+                self.core.room().await;
             }
             if self.core.stop().is_some() {
                 return self.stop(observation.pending).await;
@@ -239,10 +244,7 @@ impl Follower {
             {
                 keeper.lost();
             }
-            self.core.hub.publish(CellEvent::StateLost {
-                lost,
-                restored: self.restored,
-            });
+            self.core.state_was_lost(lost, self.restored);
         }
         if !self.core.add_output(response.content_items) {
             self.core.ask_to_stop(Stop::TooMuchOutput);

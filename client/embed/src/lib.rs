@@ -62,9 +62,13 @@ pub use session::{Session, SessionBuilder};
 pub use tool::{CallContext, MAX_CANCEL_GRACE, NAMESPACE_SEPARATOR, Tool};
 pub use tool_set::{ToolSet, ToolSetError};
 
+/// What [`SessionBuilder::delegate`] is made of.
+#[doc(no_inline)]
+pub use code_mode_api::{BoxFuture, Notification, SessionDelegate, ToolInvocation};
+
 #[doc(no_inline)]
 pub use code_mode_api::{
-    CancellationSignal, CellId, CellLimits, ContentItem, HostExit, ImageDetail, RawJson,
+    CancellationSignal, CellId, CellLimits, ContentItem, Globals, HostExit, ImageDetail, RawJson,
     SessionError, SessionId, SessionProvider, SideEffects, StateLost, ToolDefinition, ToolError,
     ToolKind, ToolName,
 };

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CodeModeSession, FirstResponse, RawJson, SessionError, SessionId,
-    SessionOptions, SessionProvider, ToolDefinition, WaitRequest,
+    CellId, CellLimits, CodeModeSession, FirstResponse, Globals, RawJson, SessionDelegate,
+    SessionError, SessionId, SessionOptions, SessionProvider, ToolDefinition, WaitRequest,
 };
 
 use crate::cell::{CellHandle, Owner};
@@ -28,7 +28,9 @@ pub struct SessionBuilder {
     id: Option<SessionId>,
     tools: ToolSet,
     limits: CellLimits,
+    globals: Option<Globals>,
     policy: Option<Arc<dyn Policy>>,
+    delegate: Option<Arc<dyn SessionDelegate>>,
     values: BTreeMap<String, RawJson>,
     keeps_store: bool,
 }
@@ -62,10 +64,28 @@ impl SessionBuilder {
         self
     }
 
+    /// Which globals scripts have. The operator's choice by default, which is the contract's unless
+    /// said otherwise; a host that knows no others refuses a script that asks for them.
+    #[must_use]
+    pub fn globals(mut self, globals: Globals) -> Self {
+        self.globals = Some(globals);
+        self
+    }
+
     /// Who decides about every call that a script makes. All are allowed by default.
     #[must_use]
     pub fn policy(mut self, policy: impl Policy) -> Self {
         self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Who answers calls of tools that the set of the session does not have, and hears every notification at
+    /// once, whether or not anybody follows its cell. For tools that are only known when a script starts:
+    /// [`Exec::tools`] offers them. The policy is asked about their calls as about all others. Nobody by
+    /// default, so that such calls fail.
+    #[must_use]
+    pub fn delegate(mut self, delegate: Arc<dyn SessionDelegate>) -> Self {
+        self.delegate = Some(delegate);
         self
     }
 
@@ -91,7 +111,8 @@ impl SessionBuilder {
     /// When the tools cannot be offered together, or the provider refuses.
     pub async fn open(self) -> Result<Session, OpenError> {
         let registry = Arc::new(Registry::default());
-        let answers = Answers::new(Arc::clone(&registry), self.tools.table()?, self.policy);
+        let tools = self.tools.table()?;
+        let answers = Answers::new(Arc::clone(&registry), tools, self.policy, self.delegate);
         let answers = Arc::new(answers);
         let options = SessionOptions {
             session_id: self.id,
@@ -106,6 +127,7 @@ impl SessionBuilder {
             registry,
             keeper,
             limits: self.limits,
+            globals: self.globals,
             execs: AtomicU64::new(0),
             provider: self.provider,
         })))
@@ -125,6 +147,7 @@ struct Inner {
     registry: Arc<Registry>,
     keeper: Option<Arc<StoreKeeper>>,
     limits: CellLimits,
+    globals: Option<Globals>,
     execs: AtomicU64,
     /// Dropping the last owner of a provider may end its host.
     provider: Arc<dyn SessionProvider>,
@@ -164,7 +187,9 @@ impl Session {
             id: None,
             tools: ToolSet::new(),
             limits: CellLimits::default(),
+            globals: None,
             policy: None,
+            delegate: None,
             values: BTreeMap::new(),
             keeps_store: true,
         }
@@ -264,9 +289,12 @@ impl Session {
     /// When the session is shut down, or cannot give them.
     pub async fn stored_values(&self) -> Result<BTreeMap<String, RawJson>, SessionError> {
         match &self.0.keeper {
-            Some(keeper) if keeper.copies() => keeper.values().await,
-            _ => self.0.session.export_store().await,
+            Some(keeper) if keeper.copies() => return keeper.values().await,
+            // The first values may not be there yet.
+            Some(keeper) => drop(keeper.ensure().await?),
+            None => {}
         }
+        self.0.session.export_store().await
     }
 
     /// Stores values for the scripts to come, as if a script had stored them.
@@ -305,12 +333,19 @@ impl Session {
             None => false,
         };
         let number = inner.execs.fetch_add(1, Ordering::Relaxed) + 1;
-        let request = exec.request(number, &inner.limits, self.tools(), first_look);
+        let lossless = exec.lossless;
+        let request = exec.request(
+            number,
+            &inner.limits,
+            inner.globals,
+            || self.tools(),
+            first_look,
+        );
         let exec_call_id = request.exec_call_id.clone();
         let starting = Registry::starting(&inner.registry);
         let started = inner.session.execute(request).await.map_err(refused)?;
         let core = inner.registry.of_call(&started.cell_id, &exec_call_id);
-        let events = Hub::subscribe_from_start(&core.hub);
+        let events = Hub::subscribe_from_start(&core.hub, lossless);
         core.claim();
         drop(starting);
         let follower = Follower {

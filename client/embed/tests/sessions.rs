@@ -411,3 +411,89 @@ async fn cells_are_listed_with_what_started_them() {
     assert!(session.cells().is_empty());
     let _: Arc<[_]> = session.tools();
 }
+
+#[tokio::test]
+async fn a_stream_that_must_miss_nothing_holds_its_script_back() {
+    const PIECES: usize = 6_000;
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = {
+        let calls = Arc::clone(&calls);
+        Tool::new("count", "Counts its calls.", move |number: usize| {
+            calls.store(number, std::sync::atomic::Ordering::Relaxed);
+            async move { Ok::<_, String>(number) }
+        })
+    };
+    let session = session(ToolSet::new().with(count)).await;
+    let source = format!(
+        "for (let i = 1; i <= {PIECES}; i++) {{
+            text(`${{i}} ${{'x'.repeat(200)}}`);
+            if (i % 2 === 0) await tools.count(i);
+        }}"
+    );
+    let mut cell = in_time(session.start(Exec::new(source).lossless()))
+        .await
+        .unwrap();
+    let mut others = cell.events();
+    // The first does not read until its queue is full.
+    for _ in 0..code_mode_embed::MAX_WAITING_EVENTS {
+        in_time(others.next()).await.expect("the script runs on");
+    }
+    assert!(calls.load(std::sync::atomic::Ordering::Relaxed) < PIECES);
+    let mut number = 0;
+    while let Some(event) = in_time(cell.next()).await {
+        match &event {
+            CellEvent::Output(item) => {
+                number += 1;
+                let code_mode_embed::ContentItem::Text(text) = &**item else {
+                    panic!("{item:?}");
+                };
+                assert_eq!(text.split(' ').next(), Some(number.to_string().as_str()));
+            }
+            CellEvent::Missed { events } => panic!("{events} are missing"),
+            CellEvent::Ended(result) => assert!(result.is_ok(), "{result:?}"),
+            _ => {}
+        }
+    }
+    assert_eq!(number, PIECES);
+}
+
+#[tokio::test]
+async fn a_cell_that_is_asked_to_stop_tells_its_last_output_and_its_end() {
+    let session = session(ToolSet::new()).await;
+    let source = format!("text('last'); yield_control(); {HANGS}");
+    let mut cell = in_time(session.start(source)).await.unwrap();
+    while !matches!(in_time(cell.next()).await, Some(CellEvent::Output(_))) {}
+    cell.stop();
+    let mut last = None;
+    while let Some(event) = in_time(cell.next()).await {
+        last = Some(event);
+    }
+    assert!(
+        matches!(&last, Some(CellEvent::Ended(Err(ExecError::Terminated { output })))
+            if texts(output) == ["last"]),
+        "{last:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_first_values_are_told_before_a_script_has_run() {
+    let values = BTreeMap::from([("n".to_owned(), json("1"))]);
+    let session = Session::builder(provider())
+        .store(values)
+        .without_store_copy();
+    let session = in_time(session.open()).await.unwrap();
+    let stored = in_time(session.stored_values()).await.unwrap();
+    assert_eq!(stored["n"].get(), "1");
+}
+
+#[tokio::test]
+async fn a_session_chooses_the_globals_and_an_exec_may_choose_others() {
+    let session = Session::builder(provider()).globals(code_mode_embed::Globals::Web);
+    let session = in_time(session.open()).await.unwrap();
+    let source = "text(typeof URL)";
+    let output = in_time(session.exec(source)).await;
+    assert_eq!(output.unwrap().text(), "function");
+    let contract = Exec::new(source).globals(code_mode_embed::Globals::Contract);
+    let output = in_time(session.exec(contract)).await;
+    assert_eq!(output.unwrap().text(), "undefined");
+}

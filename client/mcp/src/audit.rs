@@ -189,14 +189,39 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Line, usize>>, Au
     Ok(std::iter::from_fn(move || {
         let mut line = Vec::new();
         number += 1;
-        match (&mut reader)
+        let read = (&mut reader)
             .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut line)
-        {
+            .read_until(b'\n', &mut line);
+        match read {
             Ok(0) | Err(_) => None,
+            Ok(_) if is_cut(&line) => match skip_line(&mut reader) {
+                Ok(()) => Some(Err(number)),
+                Err(_) => None,
+            },
             Ok(_) => Some(serde_json::from_slice(&line).map_err(|_| number)),
         }
     }))
+}
+
+/// Whether there is more of this line than was read.
+fn is_cut(line: &[u8]) -> bool {
+    line.len() as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n")
+}
+
+/// Reads to the end of a line without keeping it.
+fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let available = reader.fill_buf()?;
+        let end = memchr::memchr(b'\n', available);
+        let (used, ended) = match end {
+            Some(at) => (at + 1, true),
+            None => (available.len(), available.is_empty()),
+        };
+        reader.consume(used);
+        if ended {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -262,5 +287,29 @@ mod tests {
     fn a_source_is_known_by_its_hash() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(hash(""), empty);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_that_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = Audit::open(&path).unwrap();
+        audit.write(exec(1)).unwrap();
+        let long = "x".repeat(usize::try_from(MAX_LINE_BYTES).unwrap() * 3);
+        let first = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{first}{long}\n{first}")).unwrap();
+        let lines: Vec<Result<Line, usize>> = read(&path).unwrap().collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[1], Err(2));
+        assert_eq!(lines[2].as_ref().unwrap().event, exec(1));
+    }
+
+    #[test]
+    fn an_error_is_written_down_within_its_bound() {
+        assert_eq!(cut("no"), "no");
+        assert_eq!(
+            cut(&"€".repeat(MAX_ERROR_BYTES)),
+            "€".repeat(MAX_ERROR_BYTES / 3)
+        );
     }
 }

@@ -135,6 +135,19 @@ impl Catalog {
         &self.servers
     }
 
+    /// How many of the tools are those of tools files.
+    pub fn tools_without_server(&self) -> usize {
+        let local = |entry: &&Entry| entry.server.is_empty();
+        self.entries.iter().filter(local).count()
+    }
+
+    /// The server that is called so, by its own name or by its prefix in scripts.
+    pub fn server(&self, name: &str) -> Option<&ServerEntry> {
+        let mut servers = self.servers.iter();
+        let own = servers.clone().find(|server| server.name == name);
+        own.or_else(|| servers.find(|server| server.prefix == name))
+    }
+
     /// The tool of this server, if it may be called.
     pub fn tool(&self, server: &str, tool: &str) -> Option<&Entry> {
         let at = self.by_tool.get(&(server.to_owned(), tool.to_owned()))?;

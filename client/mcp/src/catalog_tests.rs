@@ -135,3 +135,13 @@ fn declarations_are_given_only_if_all_of_them_fit() {
     assert_eq!(catalog.declarations_within(all).unwrap().len(), 2);
     assert!(catalog.declarations_within(all - 1).is_none());
 }
+
+#[test]
+fn a_server_is_known_by_its_name_before_another_by_its_prefix() {
+    let catalog = catalog(&[source("a-b", &[], None), source("a_b", &[], None)]);
+    let name = |wanted| catalog.server(wanted).map(|server| &*server.name);
+    assert_eq!(name("a_b"), Some("a_b"));
+    assert_eq!(name("a-b"), Some("a-b"));
+    assert_eq!(name("a_b_2"), Some("a_b"));
+    assert_eq!(name("c"), None);
+}

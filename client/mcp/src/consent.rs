@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use code_mode_api::RawJson;
-use rmcp::model::{ElicitRequestParams, ElicitationAction, ElicitationSchema};
-use rmcp::service::ElicitationMode;
+use rmcp::model::{ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema};
 use serde_json::{Value, json};
 
-use crate::observer::Observer;
+use crate::observer::{Asking, Observer};
+use crate::questions::{Decision, Questions};
 
 /// How long the user may take to answer (5 min); then the call is refused.
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -16,53 +16,61 @@ pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bytes of the input that the user gets to see.
 const MAX_SHOWN_BYTES: usize = 2_000;
 
-/// What the user said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// This call.
-    Once,
-    /// All calls of this tool for the rest of the session.
-    Session,
-    /// No.
-    No,
-}
-
 /// Asks.
 ///
 /// # Errors
 /// When the client cannot ask its user, or the user does not answer; in words for scripts.
 pub async fn ask(
     observer: &Observer,
+    questions: &Questions,
+    exec: &str,
     server: &str,
     tool: &str,
     input: &RawJson,
 ) -> Result<Decision, String> {
-    let modes = observer.peer().supported_elicitation_modes();
-    if !modes.contains(&ElicitationMode::Form) {
-        return Err(
-            "the policy asks for the user's consent, which this client cannot ask for".to_owned(),
-        );
-    }
     let whose = if server.is_empty() {
         String::new()
     } else {
         format!(" of the MCP server {server}")
     };
-    let message = format!(
+    let params = question(format!(
         "A script wants to call {tool}{whose} with this input:\n{}",
         shown(input)
-    );
-    let params = ElicitRequestParams::FormElicitationParams {
+    ))?;
+    match observer.asking() {
+        Asking::Never => Err(
+            "the policy asks for the user's consent, which this client cannot ask for".to_owned(),
+        ),
+        Asking::ByRequest => {
+            let answer = observer
+                .peer()
+                .create_elicitation_with_timeout(params, Some(CONSENT_TIMEOUT))
+                .await
+                .map_err(|error| format!("the user could not be asked: {error}"))?;
+            Ok(decision(&answer.action, answer.content.as_ref()))
+        }
+        Asking::ByAnswer => questions.ask(exec, params, CONSENT_TIMEOUT).await,
+    }
+}
+
+/// The question with these words.
+///
+/// # Errors
+/// When it cannot be made, which is a mistake of ours.
+pub fn question(message: String) -> Result<ElicitRequestParams, String> {
+    Ok(ElicitRequestParams::FormElicitationParams {
         meta: None,
         message,
         requested_schema: schema()?,
-    };
-    let answer = observer
-        .peer()
-        .create_elicitation_with_timeout(params, Some(CONSENT_TIMEOUT))
-        .await
-        .map_err(|error| format!("the user could not be asked: {error}"))?;
-    Ok(decision(&answer.action, answer.content.as_ref()))
+    })
+}
+
+/// What the user said, from the answer to a question that went out with an answer to a request.
+pub fn answered(answer: &Value) -> Decision {
+    match serde_json::from_value::<ElicitResult>(answer.clone()) {
+        Ok(answer) => decision(&answer.action, answer.content.as_ref()),
+        Err(_) => Decision::No,
+    }
 }
 
 fn schema() -> Result<ElicitationSchema, String> {
@@ -139,7 +147,71 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_none_is_no() {
+        let once = json!({"action": "accept", "content": {"answer": "once"}});
+        assert_eq!(answered(&once), Decision::Once);
+        assert_eq!(answered(&json!({"action": "decline"})), Decision::No);
+        assert_eq!(answered(&json!("yes")), Decision::No);
+    }
+
+    #[test]
     fn the_question_can_be_made() {
         schema().unwrap();
+    }
+
+    #[test]
+    fn the_user_sees_the_beginning_of_a_long_input() {
+        let input = |text: String| serde_json::value::RawValue::from_string(text).unwrap();
+        assert_eq!(shown(&input("{\"a\":1}".to_owned())), "{\"a\":1}");
+        let long = shown(&input(format!("\"{}\"", "ä".repeat(MAX_SHOWN_BYTES))));
+        assert!(long.ends_with("… (4002 bytes)"), "{long}");
+        assert!(long.len() < MAX_SHOWN_BYTES + 30, "{}", long.len());
+    }
+
+    /// A client whose user never answers.
+    struct Silent;
+
+    impl rmcp::ClientHandler for Silent {
+        fn get_info(&self) -> rmcp::model::ClientConfig {
+            let capabilities = rmcp::model::ClientCapabilities::builder()
+                .enable_elicitation()
+                .build();
+            rmcp::model::ClientConfig::new(
+                capabilities,
+                rmcp::model::Implementation::new("test", "1"),
+            )
+        }
+
+        async fn create_elicitation(
+            &self,
+            _request: ElicitRequestParams,
+            _context: rmcp::service::RequestContext<rmcp::RoleClient>,
+        ) -> Result<rmcp::model::ElicitResult, rmcp::model::ErrorData> {
+            std::future::pending().await
+        }
+    }
+
+    struct Server;
+
+    impl rmcp::ServerHandler for Server {}
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_does_not_answer_has_not_agreed() {
+        use rmcp::ServiceExt;
+        let (ours, theirs) = tokio::io::duplex(4_096);
+        let (server, client) = tokio::join!(Server.serve(ours), Silent.serve(theirs));
+        let (server, _client) = (server.unwrap(), client.unwrap());
+        let observer = Observer::new(server.peer().clone(), None, false, Asking::ByRequest);
+        let questions = Questions::default();
+        let begun = tokio::time::Instant::now();
+        let input = serde_json::value::RawValue::NULL.to_owned();
+        let refused = ask(&observer, &questions, "exec-1", "db", "drop", &input)
+            .await
+            .unwrap_err();
+        assert!(
+            refused.starts_with("the user could not be asked: "),
+            "{refused}"
+        );
+        assert_eq!(begun.elapsed().as_secs(), CONSENT_TIMEOUT.as_secs());
     }
 }

@@ -38,10 +38,11 @@ pub(crate) trait Caller: Send + Sync {
     /// Who hears how far a call of this exec has come.
     fn progress_of(self: Arc<Self>, exec: &str, server: &str) -> ProgressSink;
 
-    /// Asks the user whether a tool may be called with this input; an error says why not, in words for
+    /// Asks the user whether a script of this exec may call a tool with this input; an error says why not, in words for
     /// scripts.
     fn ask_consent<'a>(
         &'a self,
+        exec: &'a str,
         server: &'a str,
         tool: &'a str,
         input: &'a RawJson,
@@ -211,7 +212,7 @@ impl Front {
     ) -> Result<RawJson, Refusal> {
         let tool = invocation.tool_name.name.clone();
         let Some(server) = invocation.tool_name.namespace.clone() else {
-            self.permit(session, "", &tool, &invocation.input).await?;
+            self.permit(session, &invocation, "", &tool).await?;
             let Some(local) = &self.local else {
                 return Err(Refusal::error(format!("there is no tool {tool}")));
             };
@@ -231,8 +232,7 @@ impl Front {
             upstream.ready().await?;
         }
         let tool = self.own_name(&server, &tool)?;
-        self.permit(session, &server, &tool, &invocation.input)
-            .await?;
+        self.permit(session, &invocation, &server, &tool).await?;
         let progress = Arc::clone(session).progress_of(&invocation.exec_call_id, &server);
         Ok(upstream.call(&tool, &invocation.input, progress).await?)
     }
@@ -264,9 +264,9 @@ impl Front {
     async fn permit(
         &self,
         session: &Arc<dyn Caller>,
+        invocation: &ToolInvocation,
         server: &str,
         tool: &str,
-        input: &RawJson,
     ) -> Result<(), Refusal> {
         let hints = self
             .upstreams
@@ -290,7 +290,10 @@ impl Front {
                 Err(Refusal::refused(format!("{tool} may not be called: {why}")))
             }
             Verdict::Confirm(_) => {
-                let consent = session.ask_consent(server, tool, input).await;
+                let exec = &invocation.exec_call_id;
+                let consent = session
+                    .ask_consent(exec, server, tool, &invocation.input)
+                    .await;
                 consent.map_err(|why| Refusal::refused(format!("{tool} was not called: {why}")))
             }
         }
@@ -354,5 +357,48 @@ impl Drop for CallLine {
         if let Err(error) = self.write(Outcome::Cancelled, None) {
             tracing::error!(%error, "a call was not written into the audit log");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use code_mode_api::{CodeModeSession, SessionError, SessionOptions};
+    use pretty_assertions::assert_eq;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config;
+    use crate::guide::DEFAULT_CATALOG_BYTES;
+
+    struct NoHost;
+
+    impl SessionProvider for NoHost {
+        fn open_session(
+            &self,
+            _options: SessionOptions,
+            _delegate: Arc<dyn SessionDelegate>,
+        ) -> BoxFuture<'_, Result<Arc<dyn CodeModeSession>, SessionError>> {
+            panic!("no script runs here")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_list_waits_for_servers_that_start_but_not_for_ever() {
+        let mut config = Config::default();
+        let text = r#"{"mcpServers": {"slow": {"command": "sleep", "args": ["1000"]}}}"#;
+        let lookup = |_: &str| None;
+        config::add(&mut config, text, std::path::Path::new("/x.json"), &lookup).unwrap();
+        let front = Front::new(Parts {
+            config,
+            local: None,
+            audit: None,
+            provider: Arc::new(NoHost),
+            limits: CellLimits::default(),
+            catalog_bytes: DEFAULT_CATALOG_BYTES,
+        });
+        let begun = Instant::now();
+        let catalog = front.settled_catalog().await;
+        assert_eq!(begun.elapsed().as_secs(), LIST_PATIENCE.as_secs());
+        assert!(catalog.servers()[0].pending);
     }
 }

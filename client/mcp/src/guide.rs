@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use code_mode_api::DEFAULT_YIELD_TIME;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::json;
 
@@ -25,10 +26,10 @@ const MAX_PROBLEM_BYTES: usize = 200;
 const EXEC: &str = "\
 Runs JavaScript that calls tools of MCP servers and returns only what it puts out. Do in one script what would take \
 several calls: loop, filter, join, and call independent tools at once with Promise.all.
-Plain JavaScript (no TypeScript, no Markdown fence), an ES module: `await` works at top level. Each exec has fresh \
-globals; `store` and `load` keep values between them. No console, require, process, fetch or files: only tools.
+JavaScript, or TypeScript without enums, namespaces and decorators; an ES module: `await` works at top level. Each \
+exec has fresh globals; `store` and `load` keep values between them. No require, process, fetch or files: only tools.
 ```ts
-text(value: unknown): void // adds output: strings as they are, other values as JSON
+text(value: unknown): void // adds output: strings as they are, other values as JSON; so does console.log
 image(x), audio(x), content(x): void // add a data: URI, a block of a tool's result, or (content) several
 store(key: string, value: unknown): void; load(key: string): any
 notify(value: unknown): void // says something at once
@@ -69,11 +70,8 @@ fn exec_schema() -> Arc<JsonObject> {
     object(json!({
         "type": "object",
         "properties": {
-            "code": {"type": "string", "description": "The JavaScript to run."},
-            "yield_time_ms": {
-                "type": "integer", "minimum": 0, "maximum": MAX_YIELD_TIME.as_millis() as u64,
-                "description": "When to return even though the script runs on (10000 unless given).",
-            },
+            "code": {"type": "string", "description": "The JavaScript or TypeScript to run."},
+            "yield_time_ms": yield_time_schema("When to return even though the script runs on"),
             "max_output_bytes": output_schema(),
         },
         "required": ["code"],
@@ -85,15 +83,20 @@ fn wait_schema() -> Arc<JsonObject> {
         "type": "object",
         "properties": {
             "cell_id": {"type": "string", "description": "The cell that exec named. Without it: lists the cells."},
-            "yield_time_ms": {
-                "type": "integer", "minimum": 0, "maximum": MAX_YIELD_TIME.as_millis() as u64,
-                "description": "How long to wait (10000 unless given).",
-            },
+            "yield_time_ms": yield_time_schema("How long to wait"),
             "terminate": {"type": "boolean", "description": "End the script."},
             "offset": {"type": "integer", "minimum": 0, "description": "Read the output again from this byte on."},
             "max_output_bytes": output_schema(),
         },
     }))
+}
+
+fn yield_time_schema(what: &str) -> serde_json::Value {
+    let default = DEFAULT_YIELD_TIME.as_millis();
+    json!({
+        "type": "integer", "minimum": 0, "maximum": MAX_YIELD_TIME.as_millis() as u64,
+        "description": format!("{what} ({default} unless given)."),
+    })
 }
 
 fn output_schema() -> serde_json::Value {
@@ -147,11 +150,7 @@ fn exec_description(catalog: &Catalog, budget: usize) -> String {
         if with_tools.count() > MAX_NAMED_SERVERS {
             text.push_str(", and others");
         }
-        let local = catalog
-            .entries()
-            .iter()
-            .filter(|entry| entry.server.is_empty())
-            .count();
+        let local = catalog.tools_without_server();
         if local > 0 {
             let _ = write!(text, "{separator}without a server ({local})");
         }
@@ -219,5 +218,31 @@ mod tests {
         assert!(!text.contains("files__read"));
         assert!(text.contains("2 tools; look them up with search"), "{text}");
         assert!(text.contains("By server: files (2).\n"), "{text}");
+    }
+
+    #[test]
+    fn no_more_servers_are_named_and_no_more_of_a_problem_is_told_than_there_is_room_for() {
+        let names: Vec<String> = (0..=MAX_NAMED_SERVERS)
+            .map(|number| format!("s{number}"))
+            .collect();
+        let with_tools: Vec<_> = names.iter().map(|n| source(n, &["x"], None)).collect();
+        let catalog = Catalog::new(&with_tools, &[], &Policy::default());
+        let text = exec_description(&catalog, 10);
+        assert!(text.contains("s63 (1), and others.\n"), "{text}");
+        assert!(!text.contains("s64"), "{text}");
+
+        let problem = "ä".repeat(MAX_PROBLEM_BYTES);
+        let down: Vec<_> = names
+            .iter()
+            .map(|name| source(name, &[], Some(&problem)))
+            .collect();
+        let catalog = Catalog::new(&down, &[], &Policy::default());
+        let text = absences(&catalog);
+        assert_eq!(text.lines().count(), MAX_NAMED_SERVERS);
+        let first = text.lines().next().unwrap_or_default();
+        assert_eq!(
+            first,
+            format!("Not available: s0 ({}).", "ä".repeat(MAX_PROBLEM_BYTES / 2))
+        );
     }
 }

@@ -9,24 +9,28 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use code_mode_api::CellId;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    Implementation, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
-    ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscriptionFilter,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
+    CustomResult, ErrorCode, ErrorData, Implementation, InputRequiredResult, ListToolsResult,
+    LoggingLevel, MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+    ServerConfig, SetLevelRequestParams, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::bounds::{MAX_CLIENT_MESSAGE_BYTES, TOO_LONG_METHOD};
 use crate::guide;
-use crate::observer::Observer;
+use crate::observer::{Asking, Observer};
 use crate::own::{self, Search};
-use crate::session::{Exec, McpSession, Reply, Standing, Wait};
+use crate::session::{Answer, Exec, McpSession, Reply, Standing, Wait};
 
 /// How long the servers' lists may go on changing before the client is told (200 ms).
 const SETTLE: Duration = Duration::from_millis(200);
@@ -36,6 +40,10 @@ pub struct Handler {
     session: Arc<McpSession>,
     /// The session of clients that know none, where there are several clients.
     shared: Option<Arc<McpSession>>,
+    /// Its place among those that may be open.
+    _seat: Option<OwnedSemaphorePermit>,
+    /// Whether the client wants log messages of the level at which scripts speak.
+    wants_logs: AtomicBool,
     /// Ends what watches over the servers for this client.
     over: CancellationToken,
     _over: DropGuard,
@@ -48,6 +56,8 @@ impl Handler {
         Self {
             session,
             shared: None,
+            _seat: None,
+            wants_logs: AtomicBool::new(true),
             _over: over.clone().drop_guard(),
             over,
         }
@@ -55,9 +65,15 @@ impl Handler {
 
     /// A server over `session` for a client that has sessions, else over `shared`. From the revision of
     /// 2026-07 on a request stands for itself, and nothing else would keep its cells and stored values.
-    pub fn sharing(session: Arc<McpSession>, shared: Arc<McpSession>) -> Self {
+    /// `seat` is given back with the session.
+    pub fn sharing(
+        session: Arc<McpSession>,
+        shared: Arc<McpSession>,
+        seat: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             shared: Some(shared),
+            _seat: Some(seat),
             ..Self::new(session)
         }
     }
@@ -72,13 +88,28 @@ impl Handler {
         }
     }
 
-    fn observer(context: &RequestContext<RoleServer>) -> Observer {
+    fn observer(&self, context: &RequestContext<RoleServer>) -> Observer {
         let token = context.meta.get_progress_token();
-        // From the revision of 2026-07 on, a request says whether it wants log messages; none is sent.
-        let logs = context
+        let by_session = context
             .protocol_version()
             .is_none_or(|version| version.has_initialize());
-        Observer::new(context.peer.clone(), token, logs)
+        let logs = if by_session {
+            self.wants_logs.load(Ordering::Relaxed)
+        } else {
+            // From the revision of 2026-07 on, a request says which log messages it wants.
+            context.meta.log_level().is_some_and(includes_ours)
+        };
+        let elicitation = context
+            .client_capabilities()
+            .and_then(|capabilities| capabilities.elicitation);
+        // A client that names no way of asking has that of forms.
+        let has_forms = elicitation.is_some_and(|ways| ways.form.is_some() || ways.url.is_none());
+        let asking = match (has_forms, by_session) {
+            (false, _) => Asking::Never,
+            (true, true) => Asking::ByRequest,
+            (true, false) => Asking::ByAnswer,
+        };
+        Observer::new(context.peer.clone(), token, logs, asking)
     }
 
     /// Waits until what `exec`'s description says has changed.
@@ -86,30 +117,50 @@ impl Handler {
         changed(&self.session, told).await;
     }
 
-    async fn exec(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
+    /// `asked` is the cell of an exec whose call waits for what the user was asked.
+    async fn exec(
+        &self,
+        arguments: Value,
+        asked: Option<CellId>,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResponse {
         let arguments: ExecArguments = match serde_json::from_value(arguments) {
             Ok(arguments) => arguments,
-            Err(error) => return wrong("exec", &error),
+            Err(error) => return wrong("exec", &error).into(),
         };
+        let observer = self.observer(&context);
+        let session = self.session_of(&context);
+        if let Some(cell) = asked {
+            let wait = Wait {
+                cell,
+                yield_time: arguments.yield_time_ms.map(Duration::from_millis),
+                terminate: false,
+                output_bytes: arguments.max_output_bytes,
+            };
+            return response(session.wait(wait, observer, &context.ct).await);
+        }
         let exec = Exec {
             code: arguments.code,
             yield_time: arguments.yield_time_ms.map(Duration::from_millis),
             output_bytes: arguments.max_output_bytes,
         };
-        let observer = Self::observer(&context);
-        let session = self.session_of(&context);
-        result(session.exec(exec, observer, &context.ct).await)
+        response(session.exec(exec, observer, &context.ct).await)
     }
 
-    async fn wait(&self, arguments: Value, context: RequestContext<RoleServer>) -> CallToolResult {
+    async fn wait(
+        &self,
+        arguments: Value,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResponse {
         let arguments: WaitArguments = match serde_json::from_value(arguments) {
             Ok(arguments) => arguments,
-            Err(error) => return wrong("wait", &error),
+            Err(error) => return wrong("wait", &error).into(),
         };
         let session = self.session_of(&context);
         let cell = match arguments.cell_id {
             None | Some(Value::Null) => {
-                return CallToolResult::success(vec![ContentBlock::text(session.list())]);
+                let list = vec![ContentBlock::text(session.list())];
+                return CallToolResult::success(list).into();
             }
             Some(Value::String(id)) => CellId::new(id.trim()),
             // Models write the id of a cell as the number that it looks like.
@@ -117,10 +168,8 @@ impl Handler {
         };
         if let Some(offset) = arguments.offset {
             let limit = arguments.max_output_bytes;
-            return match session.read_output(&cell, offset, limit) {
-                Ok(content) => CallToolResult::success(content),
-                Err(message) => failure(message),
-            };
+            let read = session.read_output(&cell, offset, limit);
+            return read.map_or_else(failure, CallToolResult::success).into();
         }
         let wait = Wait {
             cell,
@@ -128,8 +177,8 @@ impl Handler {
             terminate: arguments.terminate,
             output_bytes: arguments.max_output_bytes,
         };
-        let observer = Self::observer(&context);
-        result(session.wait(wait, observer, &context.ct).await)
+        let observer = self.observer(&context);
+        response(session.wait(wait, observer, &context.ct).await)
     }
 
     async fn search(&self, arguments: Value) -> CallToolResult {
@@ -143,6 +192,11 @@ impl Handler {
             Err(message) => failure(message),
         }
     }
+}
+
+/// Whether a client that asks for messages of this level and above gets what scripts say, which is `info`.
+fn includes_ours(level: LoggingLevel) -> bool {
+    matches!(level, LoggingLevel::Debug | LoggingLevel::Info)
 }
 
 async fn changed(session: &McpSession, told: &mut String) {
@@ -192,6 +246,25 @@ fn wrong(tool: &str, error: &serde_json::Error) -> CallToolResult {
 
 fn failure(message: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(message)])
+}
+
+/// What is written into the state of an answer that asks the user, before the id of the cell.
+const ASKED_CELL: &str = "cell ";
+
+/// The cell whose call waits for what the user was asked, if the request is one that is made again.
+fn asked_cell(request: &CallToolRequestParams) -> Option<CellId> {
+    let state = request.request_state.as_deref()?;
+    state.strip_prefix(ASKED_CELL).map(CellId::new)
+}
+
+fn response(answer: Answer) -> CallToolResponse {
+    match answer {
+        Answer::Reply(reply) => result(reply).into(),
+        Answer::Ask { cell, requests } => {
+            let state = format!("{ASKED_CELL}{cell}");
+            InputRequiredResult::new(Some(requests), Some(state)).into()
+        }
+    }
 }
 
 fn result(reply: Reply) -> CallToolResult {
@@ -249,25 +322,51 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let asked = asked_cell(&request);
+        if let Some(responses) = &request.input_responses {
+            self.session_of(&context).answer(responses);
+        }
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let result = match &*request.name {
-            "exec" => self.exec(arguments, context).await,
+        let response = match &*request.name {
+            "exec" => self.exec(arguments, asked, context).await,
             "wait" => self.wait(arguments, context).await,
-            "search" => self.search(arguments).await,
+            "search" => self.search(arguments).await.into(),
             other => {
                 let message = format!("there is no tool {other}; there are exec, wait and search");
                 return Err(ErrorData::invalid_params(message, None));
             }
         };
-        Ok(result.into())
+        Ok(response)
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method != TOO_LONG_METHOD {
+            let unknown = ErrorCode::METHOD_NOT_FOUND;
+            return Err(ErrorData::new(unknown, request.method, None));
+        }
+        let bytes = request
+            .params
+            .and_then(|params| params.get("bytes")?.as_u64());
+        Err(ErrorData::invalid_request(
+            format!(
+                "the request of {} bytes is larger than the {MAX_CLIENT_MESSAGE_BYTES} that are taken",
+                bytes.unwrap_or_default()
+            ),
+            None,
+        ))
     }
 
     async fn set_level(
         &self,
-        _request: SetLevelRequestParams,
+        request: SetLevelRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        // What scripts say is of level info; a client that wants less may pass over it.
+        self.wants_logs
+            .store(includes_ours(request.level), Ordering::Relaxed);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! Serves MCP clients over streamable HTTP, with a token, on loopback unless told otherwise.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +22,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bounds::MAX_CLIENT_MESSAGE_BYTES;
 use crate::front::Front;
 use crate::handler::Handler;
-use crate::serve::MAX_CLIENT_MESSAGE_BYTES;
 use crate::session::McpSession;
 
 /// Connections that are served at one time; further ones wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 64;
+
+/// MCP sessions that are open at one time; a client that asks for another is refused.
+pub const MAX_SESSIONS: usize = 256;
 
 /// How long a client may take to send the headers of a request (10 s).
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,10 +93,15 @@ pub async fn serve_http(
     let shared = Arc::new(McpSession::new(Arc::clone(&front), "http".to_owned()));
     let make = {
         let shared = Arc::clone(&shared);
+        let seats = Arc::new(Semaphore::new(MAX_SESSIONS));
         move || {
+            let seat = Arc::clone(&seats).try_acquire_owned();
+            let seat = seat.map_err(|_| {
+                io::Error::other(format!("there are {MAX_SESSIONS} sessions already"))
+            })?;
             let id = uuid::Uuid::new_v4().to_string();
             let own = Arc::new(McpSession::new(Arc::clone(&front), id));
-            Ok(Handler::sharing(own, Arc::clone(&shared)))
+            Ok(Handler::sharing(own, Arc::clone(&shared), seat))
         }
     };
     let service: Service = StreamableHttpService::new(make, Arc::new(sessions), config);

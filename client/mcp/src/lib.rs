@@ -31,22 +31,27 @@ mod front;
 pub mod guide;
 mod handler;
 pub mod http;
+mod lines;
 mod observer;
 mod output;
 pub mod own;
 pub mod policy;
 mod prelude;
+mod questions;
 mod result;
 mod search;
 mod serve;
 pub mod session;
+mod session_state;
 pub mod upstream;
 
-pub use bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
+pub use bounds::{
+    DEFAULT_OUTPUT_BYTES, MAX_CLIENT_MESSAGE_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME,
+};
 pub use consent::CONSENT_TIMEOUT;
 pub use front::{Front, LIST_PATIENCE, LocalTools, Parts};
 pub use guide::DEFAULT_CATALOG_BYTES;
 pub use handler::Handler;
 pub use search::MAX_QUERY_BYTES;
-pub use serve::{MAX_CLIENT_MESSAGE_BYTES, ServeError, serve_streams};
+pub use serve::{ServeError, serve_streams};
 pub use session::McpSession;

@@ -21,6 +21,17 @@ use serde_json::Value;
 /// Bytes of one message to the client; a longer one is cut.
 const MAX_SAID_BYTES: usize = 64 * 1024;
 
+/// How the client asks its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// It cannot.
+    Never,
+    /// By a request to it.
+    ByRequest,
+    /// By the answer to its request, as the revision 2026-07-28 has it.
+    ByAnswer,
+}
+
 /// See the module.
 #[derive(Clone)]
 pub struct Observer {
@@ -29,18 +40,30 @@ pub struct Observer {
     said: Arc<AtomicU64>,
     /// Whether log messages are wanted.
     logs: bool,
+    asking: Asking,
 }
 
 impl Observer {
     /// The client at `peer`, whose request carries `token` if it wants to hear of progress. `logs` says
     /// whether it takes log messages.
-    pub fn new(peer: Peer<RoleServer>, token: Option<ProgressToken>, logs: bool) -> Self {
+    pub fn new(
+        peer: Peer<RoleServer>,
+        token: Option<ProgressToken>,
+        logs: bool,
+        asking: Asking,
+    ) -> Self {
         Self {
             peer,
             token,
             said: Arc::default(),
             logs,
+            asking,
         }
+    }
+
+    /// How its user is asked.
+    pub fn asking(&self) -> Asking {
+        self.asking
     }
 
     /// The client.
@@ -94,4 +117,16 @@ pub fn cut(mut text: String) -> String {
         text.truncate(end);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_said_at_once_than_there_is_room_for() {
+        assert_eq!(cut("short".to_owned()), "short");
+        let long = cut(format!("a{}", "ä".repeat(MAX_SAID_BYTES)));
+        assert_eq!(long.len(), MAX_SAID_BYTES - 1);
+    }
 }

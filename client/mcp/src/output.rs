@@ -2,6 +2,7 @@
 //! What a cell puts out, as content of an MCP result: cut to a budget, and kept so that what was cut can
 //! be read.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 
 use code_mode_api::{CellId, ContentItem};
@@ -29,6 +30,9 @@ impl Kept {
     /// Adds text of a cell and gives the offset at which it stands in all of the cell's text.
     fn add(&mut self, cell: &CellId, text: &str) -> usize {
         if !self.cells.iter().any(|(known, _)| known == cell) {
+            if text.is_empty() {
+                return 0;
+            }
             self.cells.push_back((cell.clone(), String::new()));
         }
         let mut offset = 0;
@@ -90,7 +94,13 @@ pub struct Blocks {
 
 /// Makes blocks of a cell's output with at most `budget` bytes of text; the middle of more is cut, and a
 /// note says how to read it.
-pub fn blocks(cell: &CellId, items: &[ContentItem], budget: usize, kept: &mut Kept) -> Blocks {
+pub fn blocks(
+    cell: &CellId,
+    items: &[impl Borrow<ContentItem>],
+    budget: usize,
+    kept: &mut Kept,
+) -> Blocks {
+    let items: Vec<&ContentItem> = items.iter().map(Borrow::borrow).collect();
     let texts: Vec<&str> = items
         .iter()
         .filter_map(|item| match item {

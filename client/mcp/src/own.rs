@@ -66,10 +66,7 @@ pub fn search<'a>(catalog: &'a Catalog, search: &Search) -> Result<Found<'a>, St
     let server = match search.server.as_deref().filter(|name| !name.is_empty()) {
         None => None,
         Some(name) => {
-            let known = catalog
-                .servers()
-                .iter()
-                .find(|s| s.name == name || s.prefix == name);
+            let known = catalog.server(name);
             Some(known.ok_or_else(|| format!("there is no server {name}"))?)
         }
     };
@@ -120,11 +117,7 @@ pub fn search_text(catalog: &Catalog, wanted: &Search) -> Result<String, String>
                 server.name, server.tools, server.prefix
             );
         }
-        let local = catalog
-            .entries()
-            .iter()
-            .filter(|entry| entry.server.is_empty())
-            .count();
+        let local = catalog.tools_without_server();
         if local > 0 {
             let _ = writeln!(text, "without a server: {local} tools");
         }
@@ -262,11 +255,9 @@ fn find<'a>(
     catalog: &Catalog,
     name: &str,
 ) -> Result<&'a Arc<Server>, ToolError> {
-    let own = catalog
-        .servers()
-        .iter()
-        .find(|s| s.name == name || s.prefix == name);
-    own.and_then(|server| upstreams.server(&server.name))
+    let known = catalog.server(name);
+    known
+        .and_then(|server| upstreams.server(&server.name))
         .ok_or_else(|| ToolError::new(format!("there is no MCP server {name}")))
 }
 
@@ -358,6 +349,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::tests::source;
+    use crate::entry::tests::entry;
     use crate::policy::Policy;
 
     fn catalog(tools: usize) -> Catalog {
@@ -417,5 +409,36 @@ mod tests {
     fn nothing_found_says_what_to_try() {
         let text = text(&catalog(1), json!({"query": "quux"}));
         assert!(text.starts_with("No tool was found."), "{text}");
+    }
+
+    #[test]
+    fn a_page_holds_no_more_tools_and_no_more_bytes_than_there_is_room_for() {
+        let all = Search {
+            server: Some("files".to_owned()),
+            limit: Some(usize::MAX),
+            ..Search::default()
+        };
+        let small = catalog(MAX_FOUND + 1);
+        let page = search(&small, &all).unwrap();
+        assert_eq!(page.tools.len(), MAX_FOUND);
+        assert_eq!(page.next, Some(MAX_FOUND));
+
+        let large: Vec<_> = (0..50)
+            .map(|number| entry("", &format!("t{number}"), &"x".repeat(3_000), "{}").definition)
+            .collect();
+        let large = Catalog::new(&[], &large, &Policy::default());
+        let named = Search {
+            server: None,
+            ..all
+        };
+        let page = search(&large, &named).unwrap();
+        let bytes: usize = page.tools.iter().map(|tool| tool.declaration().len()).sum();
+        assert!(bytes <= MAX_FOUND_BYTES, "{bytes}");
+        assert!(bytes + 4_000 > MAX_FOUND_BYTES, "{bytes}");
+        assert_eq!(page.next, Some(page.tools.len()));
+        // One tool that is larger than a page is a page.
+        let huge = [entry("", "huge", &"x".repeat(MAX_FOUND_BYTES), "{}").definition];
+        let huge = Catalog::new(&[], &huge, &Policy::default());
+        assert_eq!(search(&huge, &named).unwrap().tools.len(), 1);
     }
 }

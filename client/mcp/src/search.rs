@@ -225,4 +225,30 @@ mod tests {
     fn a_long_query_is_cut_and_harms_nobody() {
         check(&"ä".repeat(MAX_QUERY_BYTES), &[]);
     }
+
+    #[test]
+    fn no_more_parameters_are_searched_than_there_is_room_for() {
+        let many: serde_json::Map<String, Value> = (0..MAX_PARAMETERS + 100)
+            .map(|number| (format!("p{number:03}"), serde_json::json!({})))
+            .collect();
+        let schema = serde_json::json!({"properties": many}).to_string();
+        let text = document(&entry("s", "t", "", &schema));
+        let found = text.split(' ').filter(|word| word.starts_with('p')).count();
+        assert_eq!(found, MAX_PARAMETERS);
+
+        let mut deep = serde_json::json!({});
+        for level in (1..=MAX_PARAMETER_DEPTH + 1).rev() {
+            deep = serde_json::json!({"properties": {format!("level{level}"): deep}});
+        }
+        let text = document(&entry("s", "t", "", &deep.to_string()));
+        assert!(text.contains("level4"), "{text}");
+        assert!(!text.contains("level5"), "{text}");
+    }
+
+    #[test]
+    fn of_a_long_query_the_beginning_counts() {
+        let padding = "zz ".repeat(MAX_QUERY_BYTES / 3);
+        check(&format!("invoice {padding}"), &["writeFile"]);
+        check(&format!("{padding} invoice"), &[]);
+    }
 }

@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Serves MCP clients: one over a pair of streams, such as standard input and output.
 
+use std::io;
 use std::sync::Arc;
 
+use rmcp::model::RequestId;
 use rmcp::service::{QuitReason, ServerInitializeError};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{RoleServer, ServiceExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::bounds::{MAX_CLIENT_MESSAGE_BYTES, TOO_LONG_METHOD};
 use crate::front::Front;
 use crate::handler::Handler;
+use crate::lines::{Line, Lines};
 use crate::session::McpSession;
 
-/// Bytes of one message of a client (4 MiB). Scripts are at most 1 MiB.
-pub const MAX_CLIENT_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of messages on their way to the SDK (64 KiB).
+const PASSED_ON_BYTES: usize = 64 * 1024;
 
 /// Why a client could not be served to its end.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +42,13 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let session = Arc::new(McpSession::new(front, "stdio".to_owned()));
-    let transport = AsyncRwTransport::<RoleServer, _, _>::new(reader, writer)
+    let (messages, on) = tokio::io::duplex(PASSED_ON_BYTES);
+    let _passing = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = pass_on(reader, on).await {
+            tracing::debug!(%error, "the MCP client's messages ended early");
+        }
+    }));
+    let transport = AsyncRwTransport::<RoleServer, _, _>::new(messages, writer)
         .with_max_line_length(MAX_CLIENT_MESSAGE_BYTES);
     let served = match Handler::new(Arc::clone(&session)).serve(transport).await {
         Ok(running) => match running.waiting().await {
@@ -50,4 +62,33 @@ where
     };
     session.close().await;
     served
+}
+
+/// Hands a client's messages on. In the place of one that is too long stands a request with its id, which is
+/// answered by an error: the SDK drops such a message, and the client would wait for ever.
+async fn pass_on(
+    reader: impl AsyncRead + Unpin + Send,
+    mut on: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut lines = Lines::new(reader, MAX_CLIENT_MESSAGE_BYTES);
+    while let Some(line) = lines.next().await? {
+        let mut message = match line {
+            Line::Whole(message) => message,
+            Line::TooLong {
+                bytes,
+                id: Some(id),
+            } => stand_in(&id, bytes)?,
+            Line::TooLong { id: None, .. } => continue,
+        };
+        message.push(b'\n');
+        on.write_all(&message).await?;
+    }
+    Ok(())
+}
+
+fn stand_in(id: &RequestId, bytes: usize) -> io::Result<Vec<u8>> {
+    let request = json!({
+        "jsonrpc": "2.0", "id": id, "method": TOO_LONG_METHOD, "params": {"bytes": bytes},
+    });
+    Ok(serde_json::to_vec(&request)?)
 }

@@ -1,36 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One code-mode session for one MCP session: its cells, who hears from them, and what they put out.
 //!
-//! This is the only module that runs scripts; it knows the host through `code_mode_api` alone.
+//! This is the only module that runs scripts; the library for agents' authors follows them.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession,
-    ExecuteRequest, Globals, Notification, RawJson, SessionDelegate, SessionError, SessionId,
-    SessionOptions, ToolError, ToolInvocation, WaitRequest,
+    BoxFuture, CancellationSignal, CellId, DEFAULT_YIELD_TIME, Notification, RawJson,
+    SessionDelegate, SessionError, ToolError, ToolInvocation,
 };
-use rmcp::model::ContentBlock;
+use code_mode_embed::{CellHandle, ExecError, Globals, OpenError, Progress, Session};
+use rmcp::model::{ContentBlock, InputRequests, InputResponses};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Event, Outcome};
 use crate::bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
-use crate::consent::{self, Decision};
 use crate::front::{Caller, Front};
-use crate::observer::{self, Observer};
-use crate::output::{self, Kept};
-use crate::prelude::{self, Prelude};
-use crate::upstream::ProgressSink;
-
-/// Texts for the client that no request is there to take; the oldest goes first.
-const MAX_PENDING_NOTES: usize = 100;
-
-/// Cells that a session remembers; those that have ended go first.
-const MAX_REMEMBERED_CELLS: usize = 256;
+use crate::observer::Observer;
+use crate::output;
+use crate::prelude;
+use crate::session_state::SessionState;
 
 /// Bytes of an error text, which is never cut otherwise.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
@@ -84,6 +76,19 @@ pub struct Reply {
     pub structured: Option<serde_json::Value>,
 }
 
+/// What exec and wait give.
+pub enum Answer {
+    /// An answer for the model.
+    Reply(Reply),
+    /// The user is to be asked first; the request is to be made again with what the user says.
+    Ask {
+        /// The cell whose call waits.
+        cell: CellId,
+        /// The questions.
+        requests: InputRequests,
+    },
+}
+
 impl Reply {
     /// An answer that nothing was done, or that it is not known what.
     fn failed(message: String) -> Self {
@@ -100,7 +105,7 @@ impl Reply {
 pub struct McpSession {
     front: Arc<Front>,
     state: Arc<SessionState>,
-    session: OnceCell<Arc<dyn CodeModeSession>>,
+    session: OnceCell<Session>,
     execs: AtomicU64,
 }
 
@@ -109,10 +114,7 @@ impl McpSession {
     pub fn new(front: Arc<Front>, id: String) -> Self {
         Self {
             front,
-            state: Arc::new(SessionState {
-                id,
-                inner: Mutex::default(),
-            }),
+            state: Arc::new(SessionState::new(id)),
             session: OnceCell::new(),
             execs: AtomicU64::new(0),
         }
@@ -123,115 +125,133 @@ impl McpSession {
         &self.front
     }
 
-    async fn open(&self) -> Result<&Arc<dyn CodeModeSession>, SessionError> {
-        let open = || async {
+    async fn open(&self) -> Result<&Session, OpenError> {
+        let open = || {
             let delegate = Arc::new(Delegate {
                 front: Arc::downgrade(&self.front),
                 state: Arc::clone(&self.state),
             });
-            self.front
-                .provider
-                .open_session(SessionOptions::default(), delegate)
-                .await
+            Session::builder(Arc::clone(&self.front.provider))
+                .limits(self.front.limits.clone())
+                .globals(Globals::Web)
+                .delegate(delegate)
+                .open()
         };
         self.session.get_or_try_init(open).await
     }
 
-    /// Runs a script until it ends or yields. When `cancelled` fires, the script is ended.
+    /// Runs a script until it ends or yields, or the user is to be asked. When `cancelled` fires, the
+    /// script is ended.
     pub async fn exec(
         &self,
         exec: Exec,
         observer: Observer,
         cancelled: &CancellationToken,
-    ) -> Reply {
-        if exec.code.trim().is_empty() {
-            return Reply::failed("exec needs code: the JavaScript to run".to_owned());
-        }
+    ) -> Answer {
         let number = self.execs.fetch_add(1, Ordering::Relaxed) + 1;
         let exec_id = format!("exec-{number}");
+        let _heard = self.state.observe(&exec_id, observer);
+        match self.start(&exec, exec_id, cancelled).await {
+            Ok(cell) => {
+                let time = yield_time(exec.yield_time);
+                self.follow(&cell, time, exec.output_bytes, cancelled).await
+            }
+            Err(message) => Answer::Reply(Reply::failed(message)),
+        }
+    }
+
+    /// Starts a script; an error is for the model.
+    async fn start(
+        &self,
+        exec: &Exec,
+        exec_id: String,
+        cancelled: &CancellationToken,
+    ) -> Result<CellHandle, String> {
+        if exec.code.trim().is_empty() {
+            return Err("exec needs code: the JavaScript to run".to_owned());
+        }
         let begun = Event::Exec {
-            session: self.state.id.clone(),
+            session: Caller::id(&*self.state).to_owned(),
             exec: exec_id.clone(),
             sha256: audit::hash(&exec.code),
             bytes: exec.code.len(),
         };
-        if let Err(error) = self.front.note(begun) {
-            return Reply::failed(error.message);
-        }
+        self.front.note(begun).map_err(|error| error.message)?;
         let (source, prelude) = prelude::prepare(&exec.code);
-        let session = match self.open().await {
-            Ok(session) => Arc::clone(session),
-            Err(error) => return Reply::failed(error.to_string()),
-        };
+        let session = self.open().await.map_err(|error| error.to_string())?;
         let catalog = tokio::select! {
             catalog = self.front.catalog_for(&exec.code) => catalog,
-            () = cancelled.cancelled() => return Reply::failed("cancelled before it began".to_owned()),
+            () = cancelled.cancelled() => return Err("cancelled before it began".to_owned()),
         };
-        let request = ExecuteRequest {
-            exec_call_id: exec_id.clone(),
-            tools: catalog.offered_to(&exec.code),
-            yield_time: exec.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
-            limits: self.front.limits.clone(),
-            globals: Some(Globals::Web),
-            ..ExecuteRequest::new(source)
-        };
-        let _heard = self.state.observe(&exec_id, observer);
+        let script = code_mode_embed::Exec::new(source)
+            .call_id(exec_id.clone())
+            .tools(catalog.offered_to(&exec.code))
+            .first_look(yield_time(exec.yield_time));
         // Dropped while it waits, the request is taken back or its cell ended.
         let started = tokio::select! {
-            started = session.execute(request) => started,
-            () = cancelled.cancelled() => return Reply::failed("cancelled".to_owned()),
+            started = session.start_detached(script) => started,
+            () = cancelled.cancelled() => return Err("cancelled".to_owned()),
         };
-        let started = match started {
-            Ok(started) => started,
-            Err(error) => return Reply::failed(error.to_string()),
-        };
-        let cell = started.cell_id.clone();
-        self.state.remember(&cell, exec_id, prelude);
-        let response = self.until_cancelled(&session, &cell, started.first_response, cancelled);
-        self.reply(&cell, response.await, exec.output_bytes)
+        let cell = started.map_err(|error| told(&error))?;
+        self.state.remember(exec_id, prelude);
+        Ok(cell)
     }
 
-    /// Follows a cell until it ends, yields or the time is over, or ends it. When `cancelled` fires, it
-    /// is ended.
+    /// Follows a cell until it ends, yields, the time is over or the user is to be asked, or ends it. When
+    /// `cancelled` fires, it is ended.
     pub async fn wait(
         &self,
         wait: Wait,
         observer: Observer,
         cancelled: &CancellationToken,
-    ) -> Reply {
-        let Some(session) = self.session.get().cloned() else {
-            let cell_id = wait.cell;
-            return Reply::failed(SessionError::MissingCell { cell_id }.to_string());
-        };
-        let _heard = self
-            .state
-            .exec_of(&wait.cell)
-            .map(|exec| self.state.observe(&exec, observer));
-        self.state.deliver_pending(&wait.cell).await;
-        let response = if wait.terminate {
-            session.terminate(wait.cell.clone()).await
-        } else {
-            let request = WaitRequest {
+    ) -> Answer {
+        let found = match self.session.get() {
+            Some(session) => session.cell(&wait.cell).await,
+            None => Err(ExecError::Session(SessionError::MissingCell {
                 cell_id: wait.cell.clone(),
-                yield_time: wait.yield_time.map(|time| time.min(MAX_YIELD_TIME)),
-            };
-            self.until_cancelled(&session, &wait.cell, session.wait(request), cancelled)
-                .await
+            })),
         };
-        self.reply(&wait.cell, response, wait.output_bytes)
+        let cell = match found {
+            Ok(cell) => cell,
+            Err(error) => {
+                let reply = Reply::failed(self.explain(&wait.cell, &error));
+                return Answer::Reply(Reply {
+                    cell: Some(wait.cell),
+                    ..reply
+                });
+            }
+        };
+        let _heard = self.state.observe(cell.exec_call_id(), observer);
+        self.state.deliver_pending(cell.exec_call_id()).await;
+        if wait.terminate {
+            let progress = ended(&cell).await;
+            return Answer::Reply(self.reply(&cell, progress, wait.output_bytes));
+        }
+        let time = yield_time(wait.yield_time);
+        self.follow(&cell, time, wait.output_bytes, cancelled).await
     }
 
-    async fn until_cancelled(
+    /// What the user says to questions of an earlier [`Answer::Ask`].
+    pub fn answer(&self, responses: &InputResponses) {
+        self.state.answer(responses);
+    }
+
+    /// Follows the cell for some time; ends it when `cancelled` fires.
+    async fn follow(
         &self,
-        session: &Arc<dyn CodeModeSession>,
-        cell: &CellId,
-        response: impl Future<Output = Result<CellResponse, SessionError>>,
+        cell: &CellHandle,
+        time: Duration,
+        output_bytes: Option<usize>,
         cancelled: &CancellationToken,
-    ) -> Result<CellResponse, SessionError> {
-        tokio::select! {
-            response = response => response,
-            () = cancelled.cancelled() => session.terminate(cell.clone()).await,
-        }
+    ) -> Answer {
+        let progress = tokio::select! {
+            progress = cell.observe(time) => progress,
+            requests = self.state.asked(cell.exec_call_id()) => {
+                return Answer::Ask { cell: cell.id().clone(), requests };
+            }
+            () = cancelled.cancelled() => ended(cell).await,
+        };
+        Answer::Reply(self.reply(cell, progress, output_bytes))
     }
 
     /// Ends all cells and closes the session.
@@ -243,89 +263,73 @@ impl McpSession {
         }
     }
 
-    fn reply(
-        &self,
-        cell: &CellId,
-        response: Result<CellResponse, SessionError>,
-        output_bytes: Option<usize>,
-    ) -> Reply {
-        let response = match response {
-            Ok(response) => response,
-            Err(error) => {
-                let reply = Reply::failed(self.state.explain(cell, &error));
-                return Reply {
-                    cell: Some(cell.clone()),
-                    ..reply
-                };
-            }
+    fn reply(&self, cell: &CellHandle, progress: Progress, output_bytes: Option<usize>) -> Reply {
+        let (output, end) = match progress {
+            Progress::Running(output) => (output, None),
+            Progress::Ended { output, result, .. } => (output, Some(result)),
         };
-        let mut inner = self.state.lock();
-        let budget = output_bytes
-            .unwrap_or(DEFAULT_OUTPUT_BYTES)
-            .min(MAX_OUTPUT_BYTES);
-        let made = output::blocks(cell, &response.content_items, budget, &mut inner.kept);
-        let mut content = made.content;
-        if let Some(lost) = &response.state_lost {
-            content.push(ContentBlock::text(format!(
-                "[The host was lost before this script ({}): stored values and running scripts are gone.]",
-                lost.cause
-            )));
-        }
-        let standing = match response.status {
-            CellStatus::Yielded => {
+        let id = cell.id();
+        let output::Blocks {
+            mut content,
+            structured,
+        } = self.state.blocks(id, &output, output_bytes);
+        let standing = match end {
+            None => {
                 content.push(ContentBlock::text(format!(
-                    "[The script runs on as cell {cell}. To follow it: wait with cell_id \"{cell}\".]"
+                    "[The script runs on as cell {id}. To follow it: wait with cell_id \"{id}\".]"
                 )));
                 Standing::Running
             }
-            CellStatus::Completed { error_text: None } => Standing::Completed,
-            CellStatus::Completed {
-                error_text: Some(error),
-            } => {
-                let told = inner
-                    .cells
-                    .get(cell)
-                    .map(|known| known.prelude.restore(&error));
-                content.push(ContentBlock::text(shortened(told.unwrap_or(error))));
-                Standing::Failed
-            }
-            CellStatus::Terminated => {
-                content.push(ContentBlock::text(format!("[Cell {cell} was terminated.]")));
-                Standing::Terminated
+            Some(result) => {
+                let script = self.state.end(cell.exec_call_id());
+                let (standing, outcome) = match &result {
+                    Ok(()) => (Standing::Completed, Outcome::Ok),
+                    Err(ExecError::Terminated { .. } | ExecError::TimedOut { .. }) => {
+                        content.push(ContentBlock::text(format!("[Cell {id} was terminated.]")));
+                        (Standing::Terminated, Outcome::Cancelled)
+                    }
+                    Err(error) => {
+                        let error = told(error);
+                        let error = match &script {
+                            Some(script) => script.prelude.restore(&error),
+                            None => error,
+                        };
+                        content.push(ContentBlock::text(shortened(error)));
+                        (Standing::Failed, Outcome::Error)
+                    }
+                };
+                // Somebody else who waited may have been told before.
+                if script.is_some()
+                    && let Err(error) = self.note_end(cell, outcome)
+                {
+                    content.push(ContentBlock::text(format!("[{error}]")));
+                }
+                standing
             }
         };
-        let ended = (standing != Standing::Running)
-            .then(|| inner.end(cell))
-            .flatten();
-        drop(inner);
-        if let Some((exec, begun)) = ended {
-            let outcome = match standing {
-                Standing::Failed => Outcome::Error,
-                Standing::Terminated => Outcome::Cancelled,
-                Standing::Running | Standing::Completed => Outcome::Ok,
-            };
-            let line = Event::End {
-                session: self.state.id.clone(),
-                exec,
-                cell: cell.to_string(),
-                outcome,
-                ms: audit::ms(begun.elapsed()),
-            };
-            if let Err(error) = self.front.note(line) {
-                content.push(ContentBlock::text(format!("[{error}]")));
-            }
-        }
+        let lost = cell.state_lost();
+        content.extend(lost.and_then(|(lost, restored)| self.state.loss(&lost, restored)));
         if content.is_empty() {
             content.push(ContentBlock::text(
                 "[The script has ended and put nothing out.]",
             ));
         }
         Reply {
-            cell: Some(cell.clone()),
+            cell: Some(id.clone()),
             standing,
             content,
-            structured: made.structured,
+            structured,
         }
+    }
+
+    fn note_end(&self, cell: &CellHandle, outcome: Outcome) -> Result<(), ToolError> {
+        self.front.note(Event::End {
+            session: Caller::id(&*self.state).to_owned(),
+            exec: cell.exec_call_id().to_owned(),
+            cell: cell.id().to_string(),
+            outcome,
+            ms: audit::ms(cell.age()),
+        })
     }
 
     /// The output of a cell from `offset` on, and how to read on.
@@ -338,14 +342,11 @@ impl McpSession {
         offset: usize,
         limit: Option<usize>,
     ) -> Result<Vec<ContentBlock>, String> {
-        let inner = self.state.lock();
         let limit = limit
             .unwrap_or(DEFAULT_OUTPUT_BYTES)
             .clamp(1, MAX_OUTPUT_BYTES);
-        let (text, total) = inner
-            .kept
-            .read(cell, offset, limit)
-            .ok_or_else(|| format!("no output of cell {cell} is kept"))?;
+        let kept = self.state.kept(cell, offset, limit);
+        let (text, total) = kept.ok_or_else(|| format!("no output of cell {cell} is kept"))?;
         let end = offset.min(total) + text.len();
         let mut content = vec![ContentBlock::text(text)];
         if end < total {
@@ -357,27 +358,36 @@ impl McpSession {
         Ok(content)
     }
 
+    /// An error in words that tell the model what to do instead.
+    fn explain(&self, cell: &CellId, error: &ExecError) -> String {
+        match error {
+            ExecError::Session(error @ SessionError::CellFinished { .. })
+                if self.state.kept(cell, 0, 0).is_some() =>
+            {
+                format!("{error}; to read its output again: wait with an offset")
+            }
+            error => told(error),
+        }
+    }
+
     /// The cells that run or whose output is kept, for the model.
     pub fn list(&self) -> String {
-        let inner = self.state.lock();
-        let mut lines: Vec<String> = inner
-            .cells
+        let cells = self.session.get().map(Session::cells).unwrap_or_default();
+        let mut lines: Vec<String> = cells
             .iter()
-            .filter(|(_, known)| !known.ended)
-            .map(|(cell, known)| {
-                let seconds = known.begun.elapsed().as_secs();
-                let state = if known.closed {
-                    "has ended, its result was not read"
-                } else {
-                    "runs"
+            .map(|cell| {
+                let state = match cell.has_ended() {
+                    true => "has ended, its result was not read",
+                    false => "runs",
                 };
-                format!("cell {cell}: {state}, started {seconds} s ago")
+                let seconds = cell.age().as_secs();
+                format!("cell {}: {state}, started {seconds} s ago", cell.id())
             })
             .collect();
-        for (cell, bytes) in inner.kept.cells() {
-            if inner.cells.get(cell).is_some_and(|known| known.ended) {
+        for (id, bytes) in self.state.kept_cells() {
+            if !cells.iter().any(|cell| *cell.id() == id) {
                 lines.push(format!(
-                    "cell {cell}: has ended, {bytes} bytes of output are kept"
+                    "cell {id}: has ended, {bytes} bytes of output are kept"
                 ));
             }
         }
@@ -385,6 +395,27 @@ impl McpSession {
             lines.push("There are no cells.".to_owned());
         }
         lines.join("\n")
+    }
+}
+
+/// How long exec and wait may take.
+fn yield_time(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(DEFAULT_YIELD_TIME).min(MAX_YIELD_TIME)
+}
+
+/// Ends the cell, unless it has ended by itself just before.
+async fn ended(cell: &CellHandle) -> Progress {
+    // How it has ended stands in what is observed then.
+    let _ = cell.terminate().await;
+    cell.observe(Duration::ZERO).await
+}
+
+/// What an error says, without what the library puts in front of it.
+fn told(error: &ExecError) -> String {
+    match error {
+        ExecError::Script(error) => error.text.clone(),
+        ExecError::Session(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -398,207 +429,6 @@ fn shortened(mut error: String) -> String {
         error.push('…');
     }
     error
-}
-
-/// What a session and the calls of its scripts share.
-pub struct SessionState {
-    id: String,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    cells: BTreeMap<CellId, Known>,
-    /// Who hears from the cell of which exec.
-    observers: HashMap<String, (u64, Observer)>,
-    next_observer: u64,
-    /// The last client's end that was seen, to ask the user through.
-    latest: Option<Observer>,
-    pending: HashMap<String, VecDeque<String>>,
-    kept: Kept,
-    /// Tools that the user lets be called for the rest of the session.
-    consented: HashSet<(String, String)>,
-}
-
-struct Known {
-    exec: String,
-    begun: Instant,
-    prelude: Prelude,
-    /// Its final answer was handed out.
-    ended: bool,
-    /// The host has closed it.
-    closed: bool,
-}
-
-impl Inner {
-    /// Notes that a cell's final answer is handed out; gives its exec and beginning the first time.
-    fn end(&mut self, cell: &CellId) -> Option<(String, Instant)> {
-        let known = self.cells.get_mut(cell).filter(|known| !known.ended)?;
-        known.ended = true;
-        let told = (known.exec.clone(), known.begun);
-        self.pending.remove(&told.0);
-        Some(told)
-    }
-}
-
-impl SessionState {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets `observer` hear from the exec's cell until what this gives is dropped.
-    fn observe(self: &Arc<Self>, exec: &str, observer: Observer) -> Heard {
-        let mut inner = self.lock();
-        inner.next_observer += 1;
-        let number = inner.next_observer;
-        inner.latest = Some(observer.clone());
-        inner.observers.insert(exec.to_owned(), (number, observer));
-        Heard {
-            state: Arc::clone(self),
-            exec: exec.to_owned(),
-            number,
-        }
-    }
-
-    fn remember(&self, cell: &CellId, exec: String, prelude: Prelude) {
-        let mut inner = self.lock();
-        if inner.cells.len() >= MAX_REMEMBERED_CELLS {
-            let oldest = |(_, known): &(&CellId, &Known)| (!known.ended, known.begun);
-            let oldest = inner
-                .cells
-                .iter()
-                .min_by_key(oldest)
-                .map(|(cell, _)| cell.clone());
-            if let Some(gone) = oldest.and_then(|cell| inner.cells.remove(&cell)) {
-                inner.pending.remove(&gone.exec);
-            }
-        }
-        let known = Known {
-            exec,
-            begun: Instant::now(),
-            prelude,
-            ended: false,
-            closed: false,
-        };
-        inner.cells.insert(cell.clone(), known);
-    }
-
-    fn exec_of(&self, cell: &CellId) -> Option<String> {
-        self.lock().cells.get(cell).map(|known| known.exec.clone())
-    }
-
-    /// An error in words that tell the model what to do instead.
-    fn explain(&self, cell: &CellId, error: &SessionError) -> String {
-        let kept = self.lock().kept.read(cell, 0, 0).is_some();
-        match error {
-            SessionError::CellFinished { .. } if kept => {
-                format!("{error}; to read its output again: wait with an offset")
-            }
-            _ => error.to_string(),
-        }
-    }
-
-    fn observer_of(&self, exec: &str) -> Option<Observer> {
-        let inner = self.lock();
-        inner
-            .observers
-            .get(exec)
-            .map(|(_, observer)| observer.clone())
-    }
-
-    /// Tells the client what a script says; keeps it for the next request about its cell when there is
-    /// none now.
-    async fn notify(&self, exec: &str, text: String) {
-        match self.observer_of(exec) {
-            Some(observer) => observer.say(text).await,
-            None => {
-                let mut inner = self.lock();
-                let pending = inner.pending.entry(exec.to_owned()).or_default();
-                if pending.len() == MAX_PENDING_NOTES {
-                    pending.pop_front();
-                }
-                pending.push_back(observer::cut(text));
-            }
-        }
-    }
-
-    async fn deliver_pending(&self, cell: &CellId) {
-        let Some(exec) = self.exec_of(cell) else {
-            return;
-        };
-        let pending = self.lock().pending.remove(&exec).unwrap_or_default();
-        let Some(observer) = self.observer_of(&exec) else {
-            return;
-        };
-        for text in pending {
-            observer.say(text).await;
-        }
-    }
-}
-
-impl Caller for SessionState {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn progress_of(self: Arc<Self>, exec: &str, server: &str) -> ProgressSink {
-        let state = Arc::downgrade(&self);
-        let (exec, server) = (exec.to_owned(), server.to_owned());
-        Arc::new(move |text| {
-            let observer = state.upgrade().and_then(|state| state.observer_of(&exec));
-            if let Some(observer) = observer {
-                observer.progress_soon(format!("{server}: {text}"));
-            }
-        })
-    }
-
-    fn ask_consent<'a>(
-        &'a self,
-        server: &'a str,
-        tool: &'a str,
-        input: &'a RawJson,
-    ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move {
-            let key = (server.to_owned(), tool.to_owned());
-            let observer = {
-                let inner = self.lock();
-                if inner.consented.contains(&key) {
-                    return Ok(());
-                }
-                inner.latest.clone()
-            };
-            let observer = observer.ok_or("there is nobody to ask")?;
-            match consent::ask(&observer, server, tool, input).await? {
-                Decision::Once => Ok(()),
-                Decision::Session => {
-                    self.lock().consented.insert(key);
-                    Ok(())
-                }
-                Decision::No => Err("the user did not agree".to_owned()),
-            }
-        })
-    }
-}
-
-/// An observer that hears; dropped when its request is over.
-struct Heard {
-    state: Arc<SessionState>,
-    exec: String,
-    number: u64,
-}
-
-impl Drop for Heard {
-    fn drop(&mut self) {
-        let mut inner = self.state.lock();
-        // A later request may have taken over.
-        if inner
-            .observers
-            .get(&self.exec)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
-            inner.observers.remove(&self.exec);
-        }
-    }
 }
 
 /// The session's side of the front end.
@@ -635,12 +465,6 @@ impl SessionDelegate for Delegate {
             Ok(())
         })
     }
-
-    fn cell_closed(&self, _session_id: &SessionId, cell_id: &CellId) {
-        if let Some(known) = self.state.lock().cells.get_mut(cell_id) {
-            known.closed = true;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -649,48 +473,17 @@ mod tests {
 
     use super::*;
 
-    fn state() -> SessionState {
-        SessionState {
-            id: "s".to_owned(),
-            inner: Mutex::default(),
-        }
+    #[test]
+    fn nobody_waits_for_longer_than_may_be() {
+        assert_eq!(yield_time(None), DEFAULT_YIELD_TIME);
+        assert_eq!(yield_time(Some(Duration::MAX)), MAX_YIELD_TIME);
+        assert_eq!(yield_time(Some(Duration::ZERO)), Duration::ZERO);
     }
 
-    fn remember(state: &SessionState, number: usize) -> CellId {
-        let cell = CellId::new(number.to_string());
-        let (_, prelude) = prelude::prepare("");
-        state.remember(&cell, format!("exec-{number}"), prelude);
-        cell
-    }
-
-    #[tokio::test]
-    async fn what_nobody_hears_is_kept_for_the_next_request_and_bounded() {
-        let state = state();
-        remember(&state, 1);
-        for number in 0..MAX_PENDING_NOTES + 2 {
-            state.notify("exec-1", number.to_string()).await;
-        }
-        let inner = state.lock();
-        let pending = &inner.pending["exec-1"];
-        assert_eq!(pending.len(), MAX_PENDING_NOTES);
-        assert_eq!(pending.front().map(String::as_str), Some("2"));
-    }
-
-    #[tokio::test]
-    async fn cells_that_have_ended_are_forgotten_first() {
-        let state = state();
-        let first = remember(&state, 0);
-        let second = remember(&state, 1);
-        state.notify("exec-1", "text".to_owned()).await;
-        assert!(state.lock().end(&second).is_some());
-        assert!(state.lock().end(&second).is_none());
-        for number in 2..=MAX_REMEMBERED_CELLS {
-            remember(&state, number);
-        }
-        let inner = state.lock();
-        assert_eq!(inner.cells.len(), MAX_REMEMBERED_CELLS);
-        assert!(inner.cells.contains_key(&first));
-        assert!(!inner.cells.contains_key(&second));
-        assert!(inner.pending.is_empty());
+    #[test]
+    fn an_error_is_told_within_its_bound() {
+        assert_eq!(shortened("no".to_owned()), "no");
+        let long = shortened("ä".repeat(MAX_ERROR_BYTES));
+        assert_eq!(long.len(), MAX_ERROR_BYTES + '…'.len_utf8());
     }
 }

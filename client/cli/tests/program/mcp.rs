@@ -201,6 +201,25 @@ fn servers_are_added_listed_tested_and_removed() {
 }
 
 #[test]
+fn several_files_count_and_toml_is_one_of_them() {
+    let fixture = Fixture::new();
+    let first = json!({"mcpServers": {
+        "files": {"command": "x"}, "web": {"url": "http://127.0.0.1:1/a"},
+    }});
+    fixture.file("a.json", &first.to_string());
+    let second = "[mcp_servers.web]\nurl = \"http://127.0.0.1:1/${NOWHERE:-b}\"\n";
+    fixture.file("b.toml", second);
+    let listed = fixture.run(&["mcp", "list", "--config", "a.json", "--config", "b.toml"]);
+    assert_eq!(listed.stdout, "files\tx\nweb\thttp://127.0.0.1:1/b\n");
+    assert!(
+        listed
+            .stderr
+            .contains("replaces the one of an earlier file"),
+        "{listed:?}"
+    );
+}
+
+#[test]
 fn an_installation_is_shown_carried_out_and_undone() {
     let fixture = Fixture::new();
     let before =

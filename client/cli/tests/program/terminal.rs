@@ -225,3 +225,18 @@ fn a_long_script_shows_its_progress_and_leaves_nothing_of_it() {
     terminal.wait_for(&format!("{ERASE_LINE}done\r\n"));
     assert_eq!(terminal.finish(), (Some(0), String::new()));
 }
+
+#[test]
+fn an_installation_asks_before_it_changes_a_file() {
+    let fixture = Fixture::new();
+    let path = fixture.file(".claude.json", "{}\n");
+    for (answer, status, changed) in [("n\r", Some(1), false), ("y\r", Some(0), true)] {
+        let mut terminal = on_terminal(&fixture, &["mcp", "install", "claude-code"]);
+        terminal.wait_for("\"code_mode\"");
+        terminal.wait_for("Change it? [y/N]");
+        terminal.type_in(answer);
+        assert_eq!(terminal.finish().0, status);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.contains("code_mode"), changed, "{text}");
+    }
+}

@@ -201,3 +201,15 @@ fn credentials_are_blanked_out_of_what_is_told() {
     );
     assert!(!format!("{config:?}").contains("t0k3n-value"));
 }
+
+#[test]
+fn a_value_that_is_too_short_for_a_credential_blanks_nothing_out() {
+    let mut secrets = Secrets::default();
+    secrets.add("12345");
+    secrets.add("123456");
+    secrets.add("1234567");
+    assert_eq!(
+        secrets.redact("12345 123456 1234567"),
+        "12345 [secret] [secret]"
+    );
+}

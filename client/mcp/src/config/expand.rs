@@ -12,12 +12,32 @@ pub enum ExpandError {
     Malformed(String),
 }
 
+/// Variables that say who and where one is. They are no credentials, and errors would be hard to read without
+/// them: a server of files tells paths.
+const OPEN: [&str; 14] = [
+    "HOME",
+    "LOGNAME",
+    "USER",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "TZ",
+    "PWD",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
 /// A text with its variables filled in, and what was filled in.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Expanded {
     /// The text.
     pub text: String,
-    /// The values of the variables, which nobody but the server should see.
+    /// The values of the variables that nobody but the server should see: all but those that say who and
+    /// where one is.
     pub values: Vec<String>,
 }
 
@@ -47,7 +67,9 @@ pub fn expand(
         }
         let value = match (lookup(name), default) {
             (Some(value), _) if !value.is_empty() => {
-                expanded.values.push(value.clone());
+                if !OPEN.contains(&name) {
+                    expanded.values.push(value.clone());
+                }
                 value
             }
             (_, Some(default)) => default.to_owned(),
@@ -79,6 +101,7 @@ mod tests {
         match name {
             "KEY" => Some("secret".to_owned()),
             "EMPTY" => Some(String::new()),
+            "HOME" => Some("/home/ada".to_owned()),
             _ => None,
         }
     }
@@ -100,7 +123,8 @@ mod tests {
 
     #[test]
     fn what_was_filled_in_is_told_so_that_it_can_be_kept_secret() {
-        let expanded = expand("${KEY} ${MISSING:-open}", &lookup).unwrap();
+        let expanded = expand("${KEY} ${MISSING:-open} ${HOME}/x", &lookup).unwrap();
+        assert_eq!(expanded.text, "secret open /home/ada/x");
         assert_eq!(expanded.values, ["secret"]);
     }
 

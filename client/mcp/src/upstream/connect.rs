@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use rmcp::model::{
     ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProgressToken,
-    ProtocolVersion,
+    ProtocolVersion, SubscriptionFilter,
 };
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, ClientServiceExt, NotificationContext, Peer,
@@ -19,6 +19,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{ClientHandler, RoleClient};
 use tokio::process::Child;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::lines::{Ending, LineTransport, MAX_MESSAGE_BYTES};
 use super::process::{self, LastWords};
@@ -29,6 +30,13 @@ const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Calls that one HTTP server has under way at one time; further ones wait.
 const MAX_HTTP_REQUESTS: usize = 32;
+
+/// The pause before a server whose subscription has ended is asked for another (1 s), doubled each time up to
+/// [`MAX_FOLLOW_PAUSE`].
+const FIRST_FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause (60 s); a subscription that lasted as long makes the pauses start anew.
+const MAX_FOLLOW_PAUSE: Duration = Duration::from_secs(60);
 
 /// A text about the progress of a call, for whoever waits for it.
 pub type ProgressSink = Arc<dyn Fn(String) + Send + Sync>;
@@ -97,6 +105,34 @@ impl ClientHandler for Ears {
             sink(progress_text(&progress));
         }
     }
+}
+
+/// Follows the tools of a server that tells of changes only to those who have subscribed, as servers of the
+/// revision 2026-07-28 do. It never ends: a server that takes no subscription is not asked again.
+pub async fn follow_tools(peer: &Peer<RoleClient>, ears: &Ears) {
+    let tells = peer.peer_info().is_some_and(|info| {
+        let tools = info.capabilities.tools.as_ref();
+        tools.is_some_and(|tools| tools.list_changed == Some(true))
+    });
+    let mut pause = FIRST_FOLLOW_PAUSE;
+    while tells {
+        let filter = SubscriptionFilter::builder().tools_list_changed().build();
+        let Ok(mut subscription) = peer.listen(filter).await else {
+            break;
+        };
+        let begun = Instant::now();
+        // What has changed before the server listened was told to nobody.
+        ears.tools_changed.notify_one();
+        while let Ok(Some(_)) = subscription.next().await {
+            ears.tools_changed.notify_one();
+        }
+        if begun.elapsed() >= MAX_FOLLOW_PAUSE {
+            pause = FIRST_FOLLOW_PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_FOLLOW_PAUSE);
+    }
+    std::future::pending().await
 }
 
 fn progress_text(progress: &ProgressNotificationParam) -> String {

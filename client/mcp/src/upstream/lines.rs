@@ -14,9 +14,11 @@ use rmcp::RoleClient;
 use rmcp::model::{ErrorCode, ErrorData, JsonRpcError, JsonRpcMessage, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+
+use crate::lines::{Line, Lines};
 
 /// Bytes of one message of a server (16 MiB, as much as the SDK takes over HTTP).
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -52,10 +54,7 @@ impl Ending {
 
 /// The transport; see the module.
 pub struct LineTransport<R> {
-    reader: BufReader<R>,
-    line: Vec<u8>,
-    /// The line that is too long and being skipped.
-    skipped: Option<Skipped>,
+    lines: Lines<R>,
     writer: Option<mpsc::Sender<Outgoing>>,
     unasked: VecDeque<Instant>,
     ending: Ending,
@@ -64,13 +63,6 @@ pub struct LineTransport<R> {
 struct Outgoing {
     line: Vec<u8>,
     written: oneshot::Sender<io::Result<()>>,
-}
-
-/// What is kept of a line that is too long: its length and the id of the answer in it.
-#[derive(Default)]
-struct Skipped {
-    bytes: usize,
-    scanner: IdScanner,
 }
 
 impl<R: AsyncRead + Unpin + Send> LineTransport<R> {
@@ -82,54 +74,10 @@ impl<R: AsyncRead + Unpin + Send> LineTransport<R> {
         let (sender, receiver) = mpsc::channel(MAX_QUEUED_MESSAGES);
         tokio::spawn(write_all(writer, receiver));
         Self {
-            reader: BufReader::new(reader),
-            line: Vec::new(),
-            skipped: None,
+            lines: Lines::new(reader, MAX_MESSAGE_BYTES),
             writer: Some(sender),
             unasked: VecDeque::new(),
             ending,
-        }
-    }
-
-    /// The next line that can be a message, or the stand-in for one that is too long. What was read
-    /// is kept in `self` before the next await, so that the future may be dropped.
-    async fn read(&mut self) -> Option<Read> {
-        loop {
-            let (used, ended) = {
-                let available = match self.reader.fill_buf().await {
-                    Ok([]) => {
-                        self.ending.set("the server closed its output");
-                        return None;
-                    }
-                    Ok(available) => available,
-                    Err(error) => {
-                        self.ending
-                            .set(format!("the server's output failed: {error}"));
-                        return None;
-                    }
-                };
-                let end = memchr::memchr(b'\n', available);
-                let part = available
-                    .get(..end.unwrap_or(available.len()))
-                    .unwrap_or_default();
-                if self.skipped.is_none() && self.line.len() + part.len() > MAX_MESSAGE_BYTES {
-                    let mut skipped = Skipped::default();
-                    skipped.add(&std::mem::take(&mut self.line));
-                    self.skipped = Some(skipped);
-                }
-                match &mut self.skipped {
-                    Some(skipped) => skipped.add(part),
-                    None => self.line.extend_from_slice(part),
-                }
-                (part.len() + usize::from(end.is_some()), end.is_some())
-            };
-            self.reader.consume(used);
-            if ended {
-                return Some(match self.skipped.take() {
-                    Some(skipped) => Read::TooLong(skipped),
-                    None => Read::Line(std::mem::take(&mut self.line)),
-                });
-            }
         }
     }
 
@@ -145,18 +93,6 @@ impl<R: AsyncRead + Unpin + Send> LineTransport<R> {
         }
         self.unasked.push_back(now);
         self.unasked.len() <= MAX_UNASKED_MESSAGES
-    }
-}
-
-enum Read {
-    Line(Vec<u8>),
-    TooLong(Skipped),
-}
-
-impl Skipped {
-    fn add(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len();
-        self.scanner.add(bytes);
     }
 }
 
@@ -196,13 +132,26 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleClient> for LineTransport<R> {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
         loop {
-            let message = match self.read().await? {
-                Read::TooLong(skipped) => match skipped.scanner.id() {
-                    Some(id) => return Some(too_long(id, skipped.bytes)),
-                    None => None,
-                },
-                Read::Line(line) if line.trim_ascii().is_empty() => continue,
-                Read::Line(line) => serde_json::from_slice(&line).ok(),
+            let line = match self.lines.next().await {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    self.ending.set("the server closed its output");
+                    return None;
+                }
+                Err(error) => {
+                    let why = format!("the server's output failed: {error}");
+                    self.ending.set(why);
+                    return None;
+                }
+            };
+            let message = match line {
+                Line::TooLong {
+                    bytes,
+                    id: Some(id),
+                } => return Some(too_long(id, bytes)),
+                Line::TooLong { id: None, .. } => None,
+                Line::Whole(line) if line.trim_ascii().is_empty() => continue,
+                Line::Whole(line) => serde_json::from_slice(&line).ok(),
             };
             match message {
                 Some(answer @ (JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))) => {
@@ -238,95 +187,6 @@ fn too_long(id: RequestId, bytes: usize) -> RxJsonRpcMessage<RoleClient> {
     );
     let error = ErrorData::new(ErrorCode::INTERNAL_ERROR, message, None);
     JsonRpcMessage::Error(JsonRpcError::new(Some(id), error))
-}
-
-/// Bytes of an id or a key that are kept; longer ones are none of ours.
-const MAX_ID_BYTES: usize = 64;
-
-/// Finds the value of the member `id` of the outermost object in JSON that is not kept.
-#[derive(Default)]
-struct IdScanner {
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-    /// The text of the string or number at depth 1 that is being read.
-    token: Vec<u8>,
-    /// Whether the token at depth 1 stands behind the colon of the member `id`.
-    awaits_value: bool,
-    last_key: Vec<u8>,
-    id: Option<Vec<u8>>,
-}
-
-impl IdScanner {
-    fn add(&mut self, mut bytes: &[u8]) {
-        while let Some((&byte, rest)) = bytes.split_first() {
-            // A long text is passed over at once: only its end and what is escaped in it count.
-            if self.in_string && !self.escaped && self.depth > 1 {
-                let next = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-                if next > 0 {
-                    bytes = bytes.get(next..).unwrap_or_default();
-                    continue;
-                }
-            }
-            self.step(byte);
-            bytes = rest;
-        }
-    }
-
-    fn step(&mut self, byte: u8) {
-        if self.in_string {
-            if self.depth == 1 && self.token.len() <= MAX_ID_BYTES {
-                self.token.push(byte);
-            }
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
-                _ => {}
-            }
-            return;
-        }
-        match byte {
-            b'"' => {
-                self.in_string = true;
-                if self.depth == 1 {
-                    self.token.clear();
-                    self.token.push(byte);
-                }
-            }
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' | b',' => {
-                if self.depth == 1 {
-                    self.end_value();
-                }
-                if byte != b',' {
-                    self.depth = self.depth.saturating_sub(1);
-                }
-            }
-            b':' if self.depth == 1 => {
-                self.last_key = std::mem::take(&mut self.token);
-                self.awaits_value = self.last_key == b"\"id\"";
-            }
-            _ if self.depth == 1
-                && !byte.is_ascii_whitespace()
-                && self.token.len() <= MAX_ID_BYTES =>
-            {
-                self.token.push(byte);
-            }
-            _ => {}
-        }
-    }
-
-    fn end_value(&mut self) {
-        let token = std::mem::take(&mut self.token);
-        if std::mem::take(&mut self.awaits_value) && token.len() <= MAX_ID_BYTES {
-            self.id = Some(token);
-        }
-    }
-
-    fn id(&self) -> Option<RequestId> {
-        serde_json::from_slice(self.id.as_deref()?).ok()
-    }
 }
 
 #[cfg(test)]

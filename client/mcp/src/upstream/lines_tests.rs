@@ -13,41 +13,6 @@ fn leaked(text: String) -> &'static [u8] {
     text.into_bytes().leak()
 }
 
-#[track_caller]
-fn check_id(text: &str, expected: Option<NumberOrString>) {
-    // A line comes in parts of any length.
-    for length in [1, 2, 3, 7, text.len()] {
-        let mut scanner = IdScanner::default();
-        for part in text.as_bytes().chunks(length) {
-            scanner.add(part);
-        }
-        assert_eq!(scanner.id(), expected, "{text} by {length}");
-    }
-}
-
-#[test]
-fn the_id_of_an_answer_is_found_wherever_it_stands() {
-    let seven = Some(NumberOrString::Number(7));
-    check_id(
-        r#"{"jsonrpc":"2.0","id":7,"result":{"id":8}}"#,
-        seven.clone(),
-    );
-    check_id(
-        r#"{"result":{"id":8,"x":[{"id":9}]},"jsonrpc":"2.0", "id" : 7 }"#,
-        seven.clone(),
-    );
-    check_id(r#"{"result":"\"id\":8, } {","id":7}"#, seven);
-    check_id(
-        r#"{"result":["\\\\","\\\"}",{"id":8}],"id":7}"#,
-        Some(NumberOrString::Number(7)),
-    );
-    let text = Some(NumberOrString::String("a\"b".into()));
-    check_id(r#"{"id":"a\"b","result":1}"#, text);
-    check_id(r#"{"result":{"id":8}}"#, None);
-    check_id(r#"{"key":"id","result":3}"#, None);
-    check_id(&format!(r#"{{"id":"{}"}}"#, "x".repeat(100)), None);
-}
-
 #[tokio::test]
 async fn messages_are_read_and_nonsense_is_passed_over() {
     let mut transport = transport(
@@ -108,4 +73,36 @@ async fn closing_ends_the_input_of_the_server() {
     let mut rest = Vec::new();
     servers.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest.last(), Some(&b'\n'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_messages_in_so_long_a_time_are_a_flood() {
+    let mut transport = transport(b"");
+    for _ in 0..2 {
+        for _ in 0..MAX_UNASKED_MESSAGES {
+            assert!(transport.count_unasked());
+        }
+        tokio::time::advance(FLOOD_WINDOW + Duration::from_millis(1)).await;
+    }
+    assert!(transport.unasked.len() <= MAX_UNASKED_MESSAGES + 1);
+}
+
+#[tokio::test]
+async fn messages_to_a_server_that_does_not_read_wait_for_room() {
+    let (ours, _servers) = tokio::io::duplex(1);
+    let mut transport = LineTransport::new(tokio::io::empty(), ours, Ending::default());
+    let message =
+        || serde_json::from_str("{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}").unwrap();
+    let mut sent = Vec::new();
+    // One is being written, and one more finds no room.
+    for _ in 0..MAX_QUEUED_MESSAGES + 2 {
+        let mut send = Box::pin(transport.send(message()));
+        tokio::select! {
+            biased;
+            _ = &mut send => panic!("nobody has read it"),
+            () = tokio::task::yield_now() => {}
+        }
+        sent.push(send);
+    }
+    assert_eq!(transport.writer.as_ref().unwrap().capacity(), 0);
 }

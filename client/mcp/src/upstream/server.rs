@@ -31,7 +31,7 @@ pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause before a server is started again (60 s).
 pub const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a server must have run for the pauses to start anew (60 s).
+/// How long a server must have answered for the pauses to start anew (60 s).
 pub const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// A call waits for a server that is to start within this time (1 s); otherwise it fails at once.
@@ -43,6 +43,9 @@ pub const MAX_CALLS: usize = 64;
 /// How long a server's list of tools may go on changing before it is asked for again (100 ms), so that a
 /// server that tells of every single change is not asked for every single one.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// Mistakes in the list of one server that are told; the others are not.
+const MAX_WARNINGS: usize = 16;
 
 /// Bytes of an error of a server that a script and the model get to see.
 const MAX_ERROR_BYTES: usize = 4 * 1024;
@@ -95,7 +98,8 @@ impl Snapshot {
             Status::Unusable(cause) => Some(cause.to_string()),
             Status::Pausing { cause, until } => {
                 let left = until.saturating_duration_since(Instant::now());
-                Some(format!("{cause} (tried again in {} s)", left.as_secs() + 1))
+                let seconds = left.as_secs_f64().ceil();
+                Some(format!("{cause} (tried again in {seconds} s)"))
             }
         }
     }
@@ -249,10 +253,10 @@ impl Server {
             .await
             .map_err(|_| self.unavailable("it was shut down"))?;
         let ready = self.ready().await?;
-        let mut options = PeerRequestOptions::with_timeout(self.spec.call_timeout);
-        options.reset_timeout_on_progress = true;
-        options.max_total_timeout = Some(MAX_CALL_TIME.max(self.spec.call_timeout));
-        let sent = ready.peer.send_cancellable_request(request, options).await;
+        let sent = ready
+            .peer
+            .send_cancellable_request(request, times(self.spec.call_timeout))
+            .await;
         let handle = sent.map_err(|error| self.failed(&error))?;
         let _route = progress.map(|sink| ready.progress.route(handle.progress_token.clone(), sink));
         let mut cancel = CancelOnDrop {
@@ -312,7 +316,7 @@ impl Server {
             .into_iter()
             .filter(|tool| self.offers(&tool.name))
             .collect();
-        warnings.truncate(16);
+        warnings.truncate(MAX_WARNINGS);
         self.state.send_modify(|snapshot| {
             snapshot.tools = offered.into();
             snapshot.warnings = warnings.into();
@@ -332,23 +336,19 @@ impl Server {
 
     /// The keeper: starts the server, follows it until it is lost, and starts it again after a pause.
     async fn keep(self: Arc<Self>) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         let mut greeting = Greeting::Initialize;
         loop {
-            let begun = Instant::now();
-            let Some(cause) = self.live(&mut greeting).await else {
+            let Some(Lost { cause, answered }) = self.live(&mut greeting).await else {
                 self.set(Status::Unusable("it was shut down".into()));
                 return;
             };
-            if begun.elapsed() >= STABLE_AFTER {
-                pause = FIRST_PAUSE;
-            }
             tracing::warn!(
                 server = self.spec.name,
                 cause,
                 "an MCP server is not available"
             );
-            let until = Instant::now() + pause;
+            let until = Instant::now() + pauses.after(answered);
             self.set(Status::Pausing {
                 cause: cause.into(),
                 until,
@@ -360,13 +360,12 @@ impl Server {
                     return;
                 }
             }
-            pause = (pause * 2).min(MAX_PAUSE);
             self.set(Status::Starting);
         }
     }
 
-    /// One life of the server; gives why it ended, or nothing when we have ended it.
-    async fn live(&self, greeting: &mut Greeting) -> Option<String> {
+    /// One life of the server; gives how it ended, or nothing when we have ended it.
+    async fn live(&self, greeting: &mut Greeting) -> Option<Lost> {
         let deadline = Instant::now() + self.spec.start_timeout;
         let connected = tokio::select! {
             connected = self.connect(greeting, deadline) => connected,
@@ -375,7 +374,12 @@ impl Server {
         };
         let connection = match connected {
             Ok(connection) => connection,
-            Err(cause) => return Some(cause),
+            Err(cause) => {
+                return Some(Lost {
+                    cause,
+                    answered: Duration::ZERO,
+                });
+            }
         };
         let Connection {
             running,
@@ -391,10 +395,20 @@ impl Server {
         };
         let stop = running.cancellation_token();
         let mut over = std::pin::pin!(running.waiting());
+        let subscribes = *greeting == Greeting::Discover;
+        let follow = async {
+            match subscribes {
+                true => connect::follow_tools(&peer, &ears).await,
+                false => std::future::pending().await,
+            }
+        };
+        let mut follow = std::pin::pin!(follow);
         let listed = tokio::select! {
             listed = self.list_until(&peer, deadline) => Some(listed),
             () = self.shutdown.cancelled() => None,
         };
+        let ready_since = Instant::now();
+        let is_ready = matches!(listed, Some(Ok(_)));
         let (mut lost, mut ended_by_us) = match listed {
             Some(Ok(list)) => {
                 self.set_tools(list);
@@ -408,6 +422,7 @@ impl Server {
             tokio::select! {
                 _ = &mut over => lost = Some("its connection was closed".to_owned()),
                 () = self.shutdown.cancelled() => ended_by_us = true,
+                () = &mut follow => {}
                 () = ears.tools_changed.notified() => {
                     let listed = tokio::select! {
                         listed = self.list_again(&peer) => listed,
@@ -426,6 +441,10 @@ impl Server {
                 }
             }
         }
+        let answered = match is_ready {
+            true => ready_since.elapsed(),
+            false => Duration::ZERO,
+        };
         stop.cancel();
         let mut cause = lost.unwrap_or_default();
         if let Some(why) = ending.get() {
@@ -435,7 +454,10 @@ impl Server {
             let status = process::end(child).await;
             cause = format!("{cause}; its process ended with {status}");
         }
-        (!ended_by_us).then(|| self.explained(&cause, words.text()))
+        (!ended_by_us).then(|| Lost {
+            cause: self.explained(&cause, words.text()),
+            answered,
+        })
     }
 
     async fn connect(
@@ -507,6 +529,45 @@ impl Server {
     }
 }
 
+/// How long a request may take whose server may be silent for `silence`: progress starts that anew.
+fn times(silence: Duration) -> PeerRequestOptions {
+    let mut options = PeerRequestOptions::with_timeout(silence);
+    options.reset_timeout_on_progress = true;
+    options.max_total_timeout = Some(MAX_CALL_TIME.max(silence));
+    options
+}
+
+/// How a life of a server ended.
+struct Lost {
+    /// What happened, for people.
+    cause: String,
+    /// How long it had answered.
+    answered: Duration,
+}
+
+/// The pauses before a server is started again.
+struct Pauses {
+    next: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+}
+
+impl Pauses {
+    /// The pause after a life in which the server has answered for so long.
+    fn after(&mut self, answered: Duration) -> Duration {
+        if answered >= STABLE_AFTER {
+            self.next = FIRST_PAUSE;
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(MAX_PAUSE);
+        pause
+    }
+}
+
 /// A request that the server is told to give up when nobody waits for it any more.
 struct CancelOnDrop {
     peer: Peer<RoleClient>,
@@ -529,3 +590,7 @@ impl Drop for CancelOnDrop {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Servers that misbehave: each costs its own tools and nobody else's.
 
+use code_mode_mcp::{DEFAULT_OUTPUT_BYTES, MAX_CLIENT_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use pretty_assertions::assert_eq;
+use rmcp::model::CallToolRequestParams;
 use serde_json::json;
 
-use crate::support::{Fixture, text};
+use crate::support::{Event, Fixture, text};
 
 /// Calls a server's tool, then another server's.
 fn then_another(call: &str) -> String {
@@ -28,7 +30,7 @@ async fn a_server_that_cannot_start_says_why_where_it_is_needed() {
     );
     assert!(told.contains("exit status: 7"), "{told}");
     assert!(
-        told.contains("its last words: cannot find my configuration"),
+        told.contains("its last words: cannot find my configuration with [secret]"),
         "{told}"
     );
     assert!(told.ends_with("\na chart"), "{told}");
@@ -133,4 +135,63 @@ async fn two_thousand_tools_are_counted_found_and_called() {
             .await,
         "called \"tool_1234\""
     );
+}
+
+#[tokio::test]
+async fn lists_that_do_not_end_are_cut_off() {
+    let mut fixture = Fixture::new(&["endless", "chart"]).await;
+    loop {
+        let listed = text(&fixture.call("search", json!({})).await);
+        if listed.contains("endless: 1000 tools") {
+            break;
+        }
+        // On a busy machine the thousand pages take longer than a list waits.
+        assert!(listed.contains("Still starting: endless."), "{listed}");
+        while fixture.event().await != Event::ToolsChanged {}
+    }
+    let script = "text((await resources.list('endless')).length); text((await prompts.list('endless')).length);
+        text((await tools.chart__both({}))[0].text);";
+    assert_eq!(fixture.text(script).await, "10000\n100\na chart");
+}
+
+#[tokio::test]
+async fn no_more_calls_come_to_a_server_at_one_time_than_it_may_have() {
+    let fixture = Fixture::new(&["crowd"]).await;
+    // The last of 128 calls reach the server only after the first were answered.
+    let script =
+        "const all = await Promise.all(Array.from({ length: 128 }, () => tools.crowd__go({})));
+        text(all.every((crowd) => crowd === 64));";
+    assert_eq!(fixture.text(script).await, "true");
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_answered_and_the_client_stays() {
+    let fixture = Fixture::new(&[]).await;
+    let mut params = CallToolRequestParams::new("exec");
+    let code = "x".repeat(MAX_CLIENT_MESSAGE_BYTES);
+    params.arguments = json!({"code": code}).as_object().cloned();
+    let refused = fixture.client.call_tool(params).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("is larger than the 4194304"),
+        "{refused}"
+    );
+    assert_eq!(fixture.text("text(1)").await, "1");
+}
+
+#[tokio::test]
+async fn a_result_holds_no_more_text_than_was_asked_for_or_may_be() {
+    let fixture = Fixture::new(&[]).await;
+    let code = "text('x'.repeat(1_200_000))";
+    for (asked, expected) in [
+        (json!(null), DEFAULT_OUTPUT_BYTES),
+        (json!(10), 10),
+        (json!(100_000_000), MAX_OUTPUT_BYTES),
+    ] {
+        let arguments = json!({"code": code, "yield_time_ms": 60_000, "max_output_bytes": asked});
+        let told = text(&fixture.call("exec", arguments).await);
+        // The end of the line counts as well.
+        let shown = told.matches('x').count() + 1;
+        assert_eq!(shown, expected, "of {asked}");
+        assert!(told.contains("of 1200001 bytes were cut here"));
+    }
 }

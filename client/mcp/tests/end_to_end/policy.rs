@@ -70,15 +70,39 @@ async fn credentials_reach_the_server_and_nothing_else() {
     let fixture = Fixture::new(&["people"]).await;
     let own = "text(await tools.people__environment({ name: 'SECRET_KEY' }))";
     assert_eq!(fixture.text(own).await, "the-credential");
-    // The error of a server is told without them.
-    let result = fixture
-        .exec("await tools.people__environment('the-credential')")
-        .await;
-    assert!(!text(&result).contains("process"), "{}", text(&result));
+    // The error of a server is told without them, to the script and to the log.
+    let failing = "await tools.people__environment({ name: 'SECRET_KEY', fail: true })";
+    let told = text(&fixture.exec(failing).await);
+    assert!(told.contains("SECRET_KEY is [secret]"), "{told}");
+    let log = serde_json::to_string(&fixture.audit()).unwrap();
+    assert!(log.contains("SECRET_KEY is [secret]"), "{log}");
+    assert!(!log.contains("the-credential"), "{log}");
     let described = fixture.tools().await[0].description.clone().unwrap();
     assert!(!described.contains("the-credential"));
     let seen = fixture
         .text("text(Object.keys(globalThis).join()); text(JSON.stringify(ALL_TOOLS))")
         .await;
     assert!(!seen.contains("the-credential"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_client_of_the_newest_revision_is_asked_by_the_answer_to_its_request() {
+    let confirm = json!({"confirm": ["table/drop"]});
+    let fixture = Fixture::newest(&["table"], confirm.clone(), Some("once")).await;
+    // One exec asks twice, and its output comes with the last answer.
+    let both = format!("text('begun'); {DROP}\n{DROP}");
+    assert_eq!(fixture.text(&both).await, "begun\ncalled drop\ncalled drop");
+    assert_eq!(fixture.client.service().asked.lock().unwrap().len(), 2);
+    let execs = fixture.audit();
+    let execs = execs.iter().filter(|line| line["event"] == "exec").count();
+    assert_eq!(execs, 1);
+
+    let no = Fixture::newest(&["table"], confirm.clone(), Some("no")).await;
+    assert_eq!(
+        no.text(DROP).await,
+        "drop was not called: the user did not agree"
+    );
+    let cannot = Fixture::newest(&["table"], confirm, None).await;
+    let told = cannot.text(DROP).await;
+    assert!(told.contains("which this client cannot ask for"), "{told}");
 }

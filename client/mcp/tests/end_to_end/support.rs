@@ -19,10 +19,12 @@ use code_mode_mcp::{DEFAULT_CATALOG_BYTES, Front, Parts};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams,
     ElicitResult, ElicitationAction, ErrorData, Implementation, LoggingMessageNotificationParam,
-    ProgressNotificationParam, Tool,
+    ProgressNotificationParam, ProtocolVersion, Tool,
 };
-use rmcp::service::{NotificationContext, RequestContext, RunningService};
-use rmcp::{ClientHandler, RoleClient, ServiceExt};
+use rmcp::service::{
+    ClientLifecycleMode, ClientServiceExt, NotificationContext, RequestContext, RunningService,
+};
+use rmcp::{ClientHandler, RoleClient};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -128,6 +130,19 @@ pub fn servers(folder: &Path, kinds: &[&str]) -> Value {
 
 /// A front end over these servers, whose audit log is in `folder`.
 pub fn front(folder: &Path, servers: Value, policy: Value) -> Arc<Front> {
+    front_over(provider(), folder, servers, policy)
+}
+
+fn provider() -> Arc<ProcessSessionProvider> {
+    Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host())))
+}
+
+fn front_over(
+    provider: Arc<ProcessSessionProvider>,
+    folder: &Path,
+    servers: Value,
+    policy: Value,
+) -> Arc<Front> {
     let text = json!({"mcpServers": servers, "policy": policy}).to_string();
     let mut config = Config::default();
     let lookup = |name: &str| (name == "TEST_CREDENTIAL").then(|| "the-credential".to_owned());
@@ -136,7 +151,7 @@ pub fn front(folder: &Path, servers: Value, policy: Value) -> Arc<Front> {
         config,
         local: None,
         audit: Some(Audit::open(&folder.join("audit.jsonl")).unwrap()),
-        provider: Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host()))),
+        provider,
         limits: CellLimits::default(),
         catalog_bytes: DEFAULT_CATALOG_BYTES,
     })
@@ -148,6 +163,7 @@ pub struct Fixture {
     pub client: RunningService<RoleClient, Client>,
     pub events: mpsc::UnboundedReceiver<Event>,
     meeting: UnixListener,
+    provider: Arc<ProcessSessionProvider>,
 }
 
 impl Fixture {
@@ -158,8 +174,27 @@ impl Fixture {
 
     /// The same with a policy and a user's answer.
     pub async fn with(kinds: &[&str], policy: Value, answer: Option<&'static str>) -> Self {
+        Self::greeted(kinds, policy, answer, ClientLifecycleMode::Initialize).await
+    }
+
+    /// The same with a client of the newest revision.
+    pub async fn newest(kinds: &[&str], policy: Value, answer: Option<&'static str>) -> Self {
+        let newest = ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+        };
+        Self::greeted(kinds, policy, answer, newest).await
+    }
+
+    async fn greeted(
+        kinds: &[&str],
+        policy: Value,
+        answer: Option<&'static str>,
+        mode: ClientLifecycleMode,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let front = front(folder.path(), servers(folder.path(), kinds), policy);
+        let provider = provider();
+        let servers = servers(folder.path(), kinds);
+        let front = front_over(Arc::clone(&provider), folder.path(), servers, policy);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (reader, writer) = tokio::io::split(theirs);
         tokio::spawn(code_mode_mcp::serve_streams(front, reader, writer));
@@ -171,9 +206,10 @@ impl Fixture {
         };
         Self {
             meeting: UnixListener::bind(folder.path().join("meeting")).unwrap(),
-            client: client.serve(ours).await.unwrap(),
+            client: client.serve_with_lifecycle(ours, mode).await.unwrap(),
             folder,
             events,
+            provider,
         }
     }
 
@@ -200,6 +236,16 @@ impl Fixture {
         let result = self.exec(code).await;
         assert_ne!(result.is_error, Some(true), "{}", text(&result));
         text(&result)
+    }
+
+    /// Kills the host as `kill -9` does.
+    pub async fn kill_host(&self) {
+        let host = self.provider.probe().await.unwrap();
+        let pid = host.process_id.unwrap().to_string();
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &pid])
+            .status();
+        assert!(killed.unwrap().success());
     }
 
     /// Waits for the next server that comes to the meeting.

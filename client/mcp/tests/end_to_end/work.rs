@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What it is for.
 
+// The SDK marks MCP's log messages as deprecated; the clients of today show them.
+#![expect(
+    deprecated,
+    reason = "log messages are what clients before the revision of 2026-07 show"
+)]
+
 use pretty_assertions::assert_eq;
-use rmcp::model::ContentBlock;
+use rmcp::model::{ContentBlock, LoggingLevel, SetLevelRequestParams};
 use serde_json::json;
 
 use crate::support::{Event, Fixture, text};
@@ -93,6 +99,51 @@ async fn stored_values_last_from_one_exec_to_the_next() {
 }
 
 #[tokio::test]
+async fn stored_values_are_there_again_after_the_host_was_lost() {
+    let fixture = Fixture::new(&[]).await;
+    fixture.text("store('key', 7)").await;
+    let code = "text('on its way'); yield_control(); await new Promise(() => {})";
+    let running = fixture.call("exec", json!({"code": code})).await;
+    assert!(text(&running).contains("runs on as cell 2"));
+    fixture.kill_host().await;
+    let lost = fixture.call("wait", json!({"cell_id": "2"})).await;
+    assert_eq!(lost.is_error, Some(true));
+    assert!(text(&lost).contains("lost"), "{}", text(&lost));
+    let told = fixture.text("text(load('key'))").await;
+    assert!(
+        told.starts_with("7\n[The host was lost before this script ("),
+        "{told}"
+    );
+    assert!(told.ends_with("stored values were put back.]"), "{told}");
+}
+
+#[tokio::test]
+async fn two_requests_may_wait_for_one_cell() {
+    let fixture = Fixture::new(&["people"]).await;
+    let code = "text('begun'); yield_control(); text((await tools.people__find({ id: 1 })).name)";
+    fixture.call("exec", json!({"code": code})).await;
+    let wait = || fixture.call("wait", json!({"cell_id": "1", "yield_time_ms": 60_000}));
+    let (one, other, ()) = tokio::join!(wait(), wait(), async {
+        fixture.guest().await.release().await;
+    });
+    let told = format!("{}{}", text(&one), text(&other));
+    // Each piece of the output comes to one of them.
+    assert_eq!(told.matches("person 1").count(), 1, "{told}");
+    // One that came too late is told so.
+    for result in [one, other] {
+        let told = text(&result);
+        let late = told.contains("already delivered");
+        assert_eq!(result.is_error, Some(late), "{told}");
+    }
+    let ends = fixture
+        .audit()
+        .iter()
+        .filter(|line| line["event"] == "end")
+        .count();
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test]
 async fn tools_are_found_by_words_from_outside_and_within() {
     let fixture = Fixture::new(&["table", "people"]).await;
     let found = text(&fixture.call("search", json!({"query": "person"})).await);
@@ -175,6 +226,25 @@ async fn what_a_script_says_and_how_far_a_call_has_come_is_heard_at_once() {
         Event::Progress("people: step 2 (2 of 2)".to_owned()),
     ] {
         assert!(heard.contains(&expected), "{expected:?} in {heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_wants_fewer_log_messages_gets_none_of_a_script() {
+    let mut fixture = Fixture::new(&[]).await;
+    for (level, wanted) in [(LoggingLevel::Error, false), (LoggingLevel::Debug, true)] {
+        let params = SetLevelRequestParams::new(level);
+        fixture.client.set_level(params).await.unwrap();
+        fixture.text(&format!("notify('{level:?}')")).await;
+        // The progress comes after the message, if there is one.
+        let mut heard = Vec::new();
+        while !matches!(heard.last(), Some(Event::Progress(_))) {
+            match fixture.event().await {
+                Event::ToolsChanged => {}
+                event => heard.push(event),
+            }
+        }
+        assert_eq!(heard.len() == 2, wanted, "{heard:?}");
     }
 }
 
@@ -283,6 +353,12 @@ async fn cancelling_a_request_ends_its_cell_and_its_calls() {
     let cancelled = fixture.guest().await;
     assert_eq!(cancelled.word, "cancelled");
     cancelled.release().await;
+    // The cell is gone as soon as its end was noted.
+    while fixture.audit().last().unwrap()["event"] != "end" {
+        tokio::task::yield_now().await;
+    }
+    let listed = text(&fixture.call("wait", json!({})).await);
+    assert_eq!(listed, "There are no cells.");
 }
 
 #[tokio::test]
@@ -335,4 +411,46 @@ async fn a_script_in_a_fence_runs_and_arguments_that_are_wrong_are_told() {
         let result = fixture.call(tool, arguments).await;
         assert_eq!(result.is_error, Some(true));
     }
+}
+
+#[tokio::test]
+async fn a_server_of_the_newest_revision_is_understood_and_followed() {
+    let mut fixture = Fixture::new(&["newest"]).await;
+    fixture.tools().await;
+    let script = "const [note, link] = await tools.newest__link({}); text(`${note.text} ${link.type} ${link.uri}`);
+        content(link);
+        text((await tools.newest__list({}))[1].two);
+        try { await tools.newest__ask({}) } catch (e) { text(e.message) }
+        text(await tools.newest__grow({}));";
+    let told = fixture.text(script).await;
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "made resource_link test://made");
+    assert!(lines[1].contains("test://made"), "{told}");
+    assert_eq!(
+        lines[2..],
+        [
+            "2",
+            "the tool asks the user for input, which scripts cannot give",
+            "grown"
+        ]
+    );
+    let described = loop {
+        let described = fixture.tools().await[0].description.clone().unwrap();
+        if described.contains("newest__grown_0") {
+            break described;
+        }
+        while fixture.event().await != Event::ToolsChanged {}
+    };
+    assert!(described.contains("Was not there before"));
+}
+
+#[tokio::test]
+async fn a_script_may_be_typescript_import_its_tools_and_log() {
+    let fixture = Fixture::new(&["people"]).await;
+    let script = "import { people__count } from 'tools.js';
+        type Found = { name: string };
+        const found = (await searchTools('person')).tools[0] as Found;
+        const counted: number = await people__count({ to: 4 });
+        console.log(found.name, counted);";
+    assert_eq!(fixture.text(script).await, "[log] people__find 4");
 }

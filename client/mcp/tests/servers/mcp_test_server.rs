@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! MCP servers for tests: `mcp_test_server KIND`. Those with the SDK behave; those by hand do not.
+//! MCP servers for tests: `mcp_test_server KIND`. Those with the SDK behave; those by hand do not. The kind
+//! `newest` knows the newest revision of the protocol only.
 //!
 //! A server that is to meet others connects to the Unix socket `MEETING`, writes its name and waits for a
 //! byte, so that a test knows that calls run at the same time without waiting for time.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation, JsonObject,
-    ListPromptsResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, Prompt, PromptMessage, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, Role, ServerCapabilities,
-    ServerConfig, Tool, ToolAnnotations,
+    GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation,
+    InputRequiredResult, JsonObject, ListPromptsResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, Prompt, PromptMessage, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
+    ResourceContents, Role, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    ToolAnnotations,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler, ServiceExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 /// One white pixel.
 const PNG: &str =
@@ -28,7 +31,7 @@ const PNG: &str =
 fn main() {
     let kind = std::env::args().nth(1).unwrap_or_default();
     match kind.as_str() {
-        "table" | "people" | "chart" | "odd" => run(Good::new(kind)),
+        "table" | "people" | "chart" | "odd" | "newest" => run(Good::new(kind)),
         _ => by_hand(&kind),
     }
 }
@@ -49,14 +52,15 @@ fn run(server: Good) {
 /// A server that does what the protocol says.
 struct Good {
     kind: String,
-    grown: Arc<AtomicUsize>,
+    /// How many tools were not there at first; whoever follows the list hears of each.
+    grown: watch::Sender<usize>,
 }
 
 impl Good {
     fn new(kind: String) -> Self {
         Self {
             kind,
-            grown: Arc::default(),
+            grown: watch::Sender::new(0),
         }
     }
 
@@ -82,12 +86,18 @@ impl Good {
                 tool("2 büße.now", "No identifier", &[]),
                 tool("class", "A reserved word", &[]),
             ],
+            "newest" => vec![
+                tool("link", "A link to what it has made", &[]),
+                tool("list", "Structured content that is no object", &[]),
+                tool("ask", "Asks the user", &[]),
+                tool("grow", "Adds a tool", &[]),
+            ],
             _ => vec![
                 tool("draw", "Draws a chart of rows", &["rows"]),
                 tool("both", "Text and image", &[]),
             ],
         };
-        for number in 0..self.grown.load(Ordering::SeqCst) {
+        for number in 0..*self.grown.borrow() {
             tools.push(tool(
                 &format!("grown_{number}"),
                 "Was not there before",
@@ -132,6 +142,36 @@ impl ServerHandler for Good {
             .enable_prompts()
             .build();
         ServerConfig::new(capabilities).with_server_info(Implementation::new(&self.kind, "1"))
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        match self.kind.as_str() {
+            "newest" => Cow::Owned(vec![ProtocolVersion::LATEST]),
+            _ => Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS),
+        }
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        let mut accepted = SubscriptionFilter::new();
+        accepted.tools_list_changed = requested.tools_list_changed;
+        Some(accepted)
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut grown = self.grown.subscribe();
+        loop {
+            tokio::select! {
+                changed = grown.changed() => {
+                    if changed.is_err() || context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = context.cancelled() => return Ok(()),
+            }
+        }
     }
 
     async fn list_tools(
@@ -192,13 +232,26 @@ impl ServerHandler for Good {
             }
             "environment" => {
                 let name = arguments["name"].as_str().unwrap_or_default();
-                text(std::env::var(name).unwrap_or_default())
+                let value = std::env::var(name).unwrap_or_default();
+                if arguments["fail"] == json!(true) {
+                    CallToolResult::error(vec![ContentBlock::text(format!("{name} is {value}"))])
+                } else {
+                    text(value)
+                }
             }
             "grow" => {
-                self.grown.fetch_add(1, Ordering::SeqCst);
-                let _ = context.peer.notify_tool_list_changed().await;
+                self.grown.send_modify(|grown| *grown += 1);
+                if self.kind != "newest" {
+                    let _ = context.peer.notify_tool_list_changed().await;
+                }
                 text("grown".to_owned())
             }
+            "link" => CallToolResult::success(vec![
+                ContentBlock::text("made"),
+                ContentBlock::resource_link(Resource::new("test://made", "made")),
+            ]),
+            "list" => CallToolResult::structured(json!([1, {"two": 2}])),
+            "ask" => return Ok(InputRequiredResult::from_request_state("state").into()),
             name => text(format!("called {name}")),
         };
         Ok(result.into())
@@ -261,16 +314,29 @@ fn by_hand(kind: &str) {
         return;
     }
     if kind == "broken" {
+        let key = std::env::var("SECRET_KEY").unwrap_or_default();
         io::stderr()
-            .write_all(b"cannot find my configuration\n")
+            .write_all(format!("cannot find my configuration with {key}\n").as_bytes())
             .expect("standard error");
         std::process::exit(7);
     }
+    let mut crowd = Vec::new();
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         let Ok(request) = serde_json::from_str::<Value>(&line) else {
             continue;
         };
+        if request["id"] == json!("all") {
+            let text = crowd.len().to_string();
+            for id in crowd.drain(..) {
+                let result = json!({"content": [{"type": "text", "text": text}]});
+                send(
+                    &mut output,
+                    &json!({"jsonrpc": "2.0", "id": id, "result": result}),
+                );
+            }
+            continue;
+        }
         if request["id"].is_null() {
             continue;
         }
@@ -280,7 +346,21 @@ fn by_hand(kind: &str) {
                 "capabilities": {"tools": {}},
                 "serverInfo": {"name": kind, "version": "1"},
             }),
+            "tools/list" if kind == "endless" => endless(&request, "tools", 1),
+            "resources/list" if kind == "endless" => endless(&request, "resources", 300),
+            "prompts/list" if kind == "endless" => endless(&request, "prompts", 1),
             "tools/list" => json!({"tools": listed(kind)}),
+            "tools/call" if kind == "crowd" => {
+                crowd.push(request["id"].clone());
+                if crowd.len() == CROWD {
+                    // Whatever else is on its way to us comes before the answer to this.
+                    send(
+                        &mut output,
+                        &json!({"jsonrpc": "2.0", "id": "all", "method": "ping"}),
+                    );
+                }
+                continue;
+            }
             "tools/call" => match called(kind, &request, &mut output) {
                 Some(result) => result,
                 None => continue,
@@ -300,6 +380,29 @@ fn by_hand(kind: &str) {
             return;
         }
     }
+}
+
+/// Calls that the server `crowd` waits for before it answers any.
+const CROWD: usize = 64;
+
+fn send(output: &mut impl Write, message: &Value) {
+    // Nobody is there to hear of it if this fails.
+    let _ = output
+        .write_all(format!("{message}\n").as_bytes())
+        .and_then(|()| output.flush());
+}
+
+/// A page of a list that never ends, with so many things in it.
+fn endless(request: &Value, member: &str, count: usize) -> Value {
+    let cursor = request["params"]["cursor"].as_str().unwrap_or("0");
+    let page: usize = cursor.parse().unwrap_or(0);
+    let things: Vec<Value> = (0..count)
+        .map(|number| {
+            let name = format!("t{page}_{number}");
+            json!({"name": name, "uri": format!("test://{name}"), "inputSchema": {"type": "object"}})
+        })
+        .collect();
+    json!({(member): things, "nextCursor": (page + 1).to_string()})
 }
 
 fn listed(kind: &str) -> Vec<Value> {

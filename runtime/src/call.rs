@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use code_mode_api::{BoxFuture, RawJson, ToolError};
+use code_mode_api::{BoxFuture, CancellationSignal, RawJson, ToolError};
 
 use crate::cell::Cell;
 use code_mode_engine::panic_message;
@@ -37,6 +37,8 @@ pub(crate) struct DelegateCall {
     /// The number of the call within its cell; tool calls and notifications count together.
     pub(crate) id: u64,
     cell: Arc<Cell>,
+    /// What fires when this call alone is cancelled, if it can be.
+    own_signal: Option<CancellationSignal>,
     /// Whether a tokio task polls the future from now on.
     has_task: AtomicBool,
     state: Mutex<CallState>,
@@ -58,13 +60,23 @@ enum CallState {
 }
 
 impl DelegateCall {
-    pub(crate) fn new(id: u64, cell: Arc<Cell>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        cell: Arc<Cell>,
+        own_signal: Option<CancellationSignal>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             cell,
+            own_signal,
             has_task: AtomicBool::new(false),
             state: Mutex::new(CallState::Waiting),
         })
+    }
+
+    /// What fires when this call alone is cancelled, if it can be.
+    pub(crate) fn own_signal(&self) -> Option<&CancellationSignal> {
+        self.own_signal.as_ref()
     }
 
     /// Takes the delegate's future and polls it once. When it needs more than that, it gets a task of

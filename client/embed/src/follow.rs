@@ -244,10 +244,11 @@ impl Follower {
             {
                 keeper.lost();
             }
-            self.core.hub.publish(CellEvent::StateLost {
-                lost,
-                restored: self.restored,
-            });
+            // A provider may keep a copy of its own.
+            let restored = self.restored || lost.restored.is_some_and(|copy| copy.is_current);
+            self.core
+                .hub
+                .publish(CellEvent::StateLost { lost, restored });
         }
         if !self.core.add_output(response.content_items) {
             self.core.ask_to_stop(Stop::TooMuchOutput);

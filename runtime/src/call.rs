@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use code_mode_api::{BoxFuture, RawJson, ToolError};
+use code_mode_api::{BoxFuture, CancellationSignal, RawJson, ToolError};
 
 use crate::shield;
 
@@ -52,6 +52,8 @@ pub(crate) struct DelegateCall {
     pub(crate) id: u64,
     owner: Arc<dyn CallOwner>,
     begun: Instant,
+    /// What fires when this call alone is cancelled, if it can be.
+    own_signal: Option<CancellationSignal>,
     /// Whether a tokio task polls the future from now on.
     has_task: AtomicBool,
     state: Mutex<CallState>,
@@ -73,11 +75,16 @@ enum CallState {
 }
 
 impl DelegateCall {
-    pub(crate) fn new(id: u64, owner: Arc<dyn CallOwner>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        owner: Arc<dyn CallOwner>,
+        own_signal: Option<CancellationSignal>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             owner,
             begun: Instant::now(),
+            own_signal,
             has_task: AtomicBool::new(false),
             state: Mutex::new(CallState::Waiting),
         })
@@ -86,6 +93,11 @@ impl DelegateCall {
     /// How long ago the script has called.
     pub(crate) fn age(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// What fires when this call alone is cancelled, if it can be.
+    pub(crate) fn own_signal(&self) -> Option<&CancellationSignal> {
+        self.own_signal.as_ref()
     }
 
     /// Takes the delegate's future and polls it once. When it needs more than that, it gets a task of

@@ -322,12 +322,27 @@ impl Cell {
             input,
         };
         let call = call.call;
-        let delegate_call = DelegateCall::new(call, Arc::clone(self) as _);
+        // A script of the contract can abandon no call, so its calls need no signals of their own.
+        let own_signal = (self.globals == Globals::Web).then(|| self.call_cancel.child_token());
+        let delegate_call = DelegateCall::new(call, Arc::clone(self) as _, own_signal);
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));
         state
             .events
             .push_back(Event::Invoke(delegate_call, invocation));
+        self.deliver(state);
+    }
+
+    /// Cancels one tool call, if it is open: its signal fires and its future is dropped.
+    pub(crate) fn abandon(self: &Arc<Self>, call: u64) {
+        let mut state = self.lock();
+        let Some(call) = state.calls.remove(&call) else {
+            return;
+        };
+        if let Some(signal) = call.own_signal() {
+            state.events.push_back(Event::FireCancel(signal.clone()));
+        }
+        state.events.push_back(Event::Cancel(call));
         self.deliver(state);
     }
 
@@ -340,7 +355,7 @@ impl Cell {
             text,
         };
         let bound = self.runtime.config.max_open_notifications;
-        let delegate_call = DelegateCall::new(call, Arc::clone(self) as _);
+        let delegate_call = DelegateCall::new(call, Arc::clone(self) as _, None);
         let mut state = self.lock();
         if state.notifications.len() >= bound {
             return Err((LimitName::OpenNotifications, bound as u64));

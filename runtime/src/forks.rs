@@ -348,6 +348,11 @@ impl Conversation {
         match message {
             FromCell::Output(item) => cell.output(item).map_err(End::Bound),
             FromCell::Call(call) => self.call(cell, tools, call),
+            FromCell::Abandon(call) => {
+                // One that was answered meanwhile, or that there never was, is nobody's.
+                cell.abandon(call);
+                Ok(())
+            }
             FromCell::Notify(call, text) => {
                 self.number(call)?;
                 let maximum = cell.limits.value_bytes;

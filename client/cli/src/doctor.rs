@@ -6,9 +6,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{
-    CellLimits, CellStatus, CodeModeSession, ContentItem, ExecuteRequest, SessionProvider,
-};
+use code_mode_embed::{CellLimits, Exec, ExecError, Output as CellOutput, SessionProvider};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -237,8 +235,7 @@ async fn check_session(
         }
     };
     let plan = Plan::new(tools, "/".into(), guard);
-    let opened = OpenSession::open(provider, plan, doctor.reporter).await;
-    let mut session = match opened {
+    let session = match OpenSession::open(provider, plan).await {
         Ok(session) => session,
         Err(error) => {
             let remedy = "see CODE_MODE_LOG=debug";
@@ -247,12 +244,12 @@ async fn check_session(
                 .await;
         }
     };
-    doctor.report("ICU", check_icu(&mut session).await).await;
+    doctor.report("ICU", check_icu(&session).await).await;
     doctor
-        .report("tool call", check_tool_call(&mut session).await)
+        .report("tool call", check_tool_call(&session).await)
         .await;
     doctor
-        .report("ten execs", measure_execs(&mut session).await)
+        .report("ten execs", measure_execs(&session).await)
         .await;
     let limits = CellLimits {
         heap_bytes: Some(SMALL_HEAP),
@@ -261,7 +258,7 @@ async fn check_session(
     doctor
         .report(
             "heap limit",
-            check_limit(&mut session, HEAP_SCRIPT, limits).await,
+            check_limit(&session, HEAP_SCRIPT, limits).await,
         )
         .await;
     let limits = CellLimits {
@@ -269,10 +266,7 @@ async fn check_session(
         ..CellLimits::default()
     };
     doctor
-        .report(
-            "CPU limit",
-            check_limit(&mut session, CPU_SCRIPT, limits).await,
-        )
+        .report("CPU limit", check_limit(&session, CPU_SCRIPT, limits).await)
         .await;
     session.close(doctor.reporter).await;
 }
@@ -440,10 +434,9 @@ fn check_capabilities(agreed: &[String]) -> Checked {
     ))
 }
 
-async fn check_icu(session: &mut OpenSession) -> Checked {
+async fn check_icu(session: &OpenSession) -> Checked {
     let remedy = "use a host that was built with full ICU data, as tools/bazel builds it";
-    let request = session.request(ICU_SCRIPT.to_owned());
-    let texts = completed(session, request)
+    let texts = completed(session, ICU_SCRIPT)
         .await
         .map_err(|problem| failed(problem, remedy))?;
     if texts == ICU_RESULT {
@@ -453,11 +446,10 @@ async fn check_icu(session: &mut OpenSession) -> Checked {
     }
 }
 
-async fn check_tool_call(session: &mut OpenSession) -> Checked {
+async fn check_tool_call(session: &OpenSession) -> Checked {
     let remedy = "check that programs can be started here, and see CODE_MODE_LOG=debug";
     let begun = Instant::now();
-    let request = session.request(TOOL_SCRIPT.to_owned());
-    let texts = completed(session, request)
+    let texts = completed(session, TOOL_SCRIPT)
         .await
         .map_err(|problem| failed(problem, remedy))?;
     if texts == [TOOL_RESULT] {
@@ -470,13 +462,12 @@ async fn check_tool_call(session: &mut OpenSession) -> Checked {
     }
 }
 
-async fn measure_execs(session: &mut OpenSession) -> Checked {
+async fn measure_execs(session: &OpenSession) -> Checked {
     let remedy = "see CODE_MODE_LOG=debug";
     let mut times = Vec::new();
     for number in 0..MEASURED_EXECS {
-        let request = session.request(format!("text({number});"));
         let begun = Instant::now();
-        let texts = completed(session, request)
+        let texts = completed(session, format!("text({number});"))
             .await
             .map_err(|problem| failed(problem, remedy))?;
         times.push(begun.elapsed());
@@ -498,20 +489,14 @@ async fn measure_execs(session: &mut OpenSession) -> Checked {
 }
 
 /// A script without end must be ended by its limit, and the host must live on.
-async fn check_limit(session: &mut OpenSession, source: &str, limits: CellLimits) -> Checked {
+async fn check_limit(session: &OpenSession, source: &str, limits: CellLimits) -> Checked {
     let remedy = "do not run untrusted scripts on this host";
-    let request = ExecuteRequest {
-        limits,
-        ..session.request(source.to_owned())
+    let message = match evaluate(session, Exec::new(source).limits(limits)).await {
+        Err(ExecError::Script(error)) => error.text,
+        Err(error) => return Err(failed(words(&error), remedy)),
+        Ok(_) => return Err(failed("a script without end has ended in order", remedy)),
     };
-    let ended = evaluate(session.session.as_ref(), request).await;
-    let message = match ended {
-        Err(problem) => return Err(failed(problem, remedy)),
-        Ok((_, None)) => return Err(failed("a script without end has ended in order", remedy)),
-        Ok((_, Some(message))) => message,
-    };
-    let request = session.request("text('alive');".to_owned());
-    match completed(session, request).await {
+    match completed(session, "text('alive');").await {
         Ok(texts) if texts == ["alive"] => Ok(format!(
             "ended as it must: {}",
             message.lines().next().unwrap_or_default()
@@ -528,45 +513,30 @@ async fn check_limit(session: &mut OpenSession, source: &str, limits: CellLimits
 }
 
 /// Runs a script that must complete, and gives its text items.
-async fn completed(session: &OpenSession, request: ExecuteRequest) -> Result<Vec<String>, String> {
-    let (items, error_text) = evaluate(session.session.as_ref(), request).await?;
-    if let Some(error_text) = error_text {
-        return Err(format!("the script failed: {error_text}"));
-    }
-    let texts = items.into_iter().filter_map(|item| match item {
-        ContentItem::Text(text) => Some(text),
-        ContentItem::Image { .. } | ContentItem::Audio { .. } => None,
-    });
-    Ok(texts.collect())
+async fn completed(session: &OpenSession, exec: impl Into<Exec>) -> Result<Vec<String>, String> {
+    let output = evaluate(session, exec)
+        .await
+        .map_err(|error| words(&error))?;
+    Ok(output.texts().map(str::to_owned).collect())
 }
 
-/// Runs a script to its end and gives its output and the text of its error.
-async fn evaluate(
-    session: &dyn CodeModeSession,
-    mut request: ExecuteRequest,
-) -> Result<(Vec<ContentItem>, Option<String>), String> {
-    request.yield_time = Some(CHECK_DEADLINE);
-    let started = session
-        .execute(request)
-        .await
-        .map_err(|error| error.to_string())?;
-    let response = started
-        .first_response
-        .await
-        .map_err(|error| error.to_string())?;
-    match response.status {
-        CellStatus::Completed { error_text } => Ok((response.content_items, error_text)),
-        CellStatus::Terminated => Err("the script was terminated".into()),
-        CellStatus::Yielded => {
-            let ended = session.terminate(started.cell_id).await;
-            let words = ended
-                .err()
-                .map(|error| format!(" ({error})"))
-                .unwrap_or_default();
-            Err(format!(
-                "the script did not end within 30 s and was terminated{words}"
-            ))
+/// Runs a script to its end, for as long as one check may take.
+async fn evaluate(session: &OpenSession, exec: impl Into<Exec>) -> Result<CellOutput, ExecError> {
+    let exec = exec.into().first_look(CHECK_DEADLINE);
+    let cell = session.session.start(exec).await?;
+    cell.finish_within(CHECK_DEADLINE).await
+}
+
+/// Why a script of a check gave no result.
+fn words(error: &ExecError) -> String {
+    match error {
+        ExecError::Script(error) => format!("the script failed: {error}"),
+        ExecError::TimedOut { .. } => {
+            "the script did not end within 30 s and was terminated".to_owned()
         }
+        ExecError::HostLost(lost) => lost.source.to_string(),
+        ExecError::Session(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 

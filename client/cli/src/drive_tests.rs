@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::sync::Arc;
 
-use code_mode_api::{SessionOptions, SessionProvider};
+use code_mode_embed::{SessionError, ToolSet};
 use pretty_assertions::assert_eq;
 use tokio::time::timeout;
 
 use super::*;
-use crate::delegate::CommandDelegate;
+use crate::background::Background;
 use crate::events::View;
 use crate::fake_session::FakeProvider;
-use crate::guard::Guard;
 use crate::output::testing::{Kept, kept_printer};
 
 /// Guard against a hang; no test waits for it.
 const GUARD: Duration = Duration::from_secs(60);
 
 struct Fixture {
-    session: Arc<dyn CodeModeSession>,
-    order: Arc<Order>,
+    session: Session,
     reporter: Reporter,
     interrupts: Interrupts,
     stdout: Kept,
@@ -31,16 +29,9 @@ impl Fixture {
     async fn over(provider: FakeProvider) -> Self {
         let (printer, stdout, _stderr) = kept_printer(false);
         let reporter = Reporter::new(printer, View::default());
-        let delegate = CommandDelegate::new(&[], "/".into(), reporter.clone(), Guard::absent());
-        let delegate = Arc::new(delegate);
-        let order = delegate.order();
-        let session = provider
-            .open_session(SessionOptions::default(), delegate)
-            .await
-            .unwrap();
+        let session = Session::open(Arc::new(provider), ToolSet::new()).await;
         Self {
-            session,
-            order,
+            session: session.unwrap(),
             reporter,
             interrupts: Interrupts::listen().unwrap(),
             stdout,
@@ -48,38 +39,41 @@ impl Fixture {
     }
 
     async fn run(&mut self, source: &str, patience: Patience) -> Driven {
-        let mut driver = Driver::new(
-            self.session.as_ref(),
-            &self.reporter,
-            &mut self.interrupts,
-            self.order.clone(),
-        );
-        let run = driver.run("a.js", ExecuteRequest::new(source), patience);
+        let mut driver = Driver::new(&self.reporter, &mut self.interrupts);
+        let run = driver.run(&self.session, "a.js", source, patience);
         let driven = timeout(GUARD, run).await.unwrap();
         self.reporter.printer().flush().await;
         driven
+    }
+
+    /// The end of a script that ends.
+    async fn end_of(&mut self, source: &str, patience: Patience) -> CellEnd {
+        match self.run(source, patience).await {
+            Driven::Ended(end) => end,
+            Driven::Left(cell) => panic!("cell {} runs on", cell.id()),
+        }
     }
 }
 
 #[tokio::test]
 async fn a_script_that_ends_is_shown_whole() {
     let mut fixture = Fixture::new().await;
-    let driven = fixture.run("text a\ntext b", Patience::Endless).await;
-    assert_eq!(driven, Driven::Ended(CellEnd::Completed));
+    let end = fixture.end_of("text a\ntext b", Patience::Endless).await;
+    assert_eq!(end, CellEnd::Completed);
     assert_eq!(fixture.stdout.text(), "a\nb\n");
 }
 
 #[tokio::test]
 async fn a_failed_script_keeps_its_output() {
     let mut fixture = Fixture::new().await;
-    let driven = fixture
-        .run("text a\nfail Error: no", Patience::Endless)
+    let end = fixture
+        .end_of("text a\nfail Error: no", Patience::Endless)
         .await;
     assert_eq!(
-        driven,
-        Driven::Ended(CellEnd::Failed {
+        end,
+        CellEnd::Failed {
             error_text: "Error: no".into()
-        })
+        }
     );
     assert_eq!(fixture.stdout.text(), "a\n");
 }
@@ -87,10 +81,10 @@ async fn a_failed_script_keeps_its_output() {
 #[tokio::test]
 async fn a_script_that_yields_is_waited_for() {
     let mut fixture = Fixture::new().await;
-    let driven = fixture
-        .run("text a\nyield\ntext b\nyield\ntext c", Patience::Endless)
+    let end = fixture
+        .end_of("text a\nyield\ntext b\nyield\ntext c", Patience::Endless)
         .await;
-    assert_eq!(driven, Driven::Ended(CellEnd::Completed));
+    assert_eq!(end, CellEnd::Completed);
     assert_eq!(fixture.stdout.text(), "a\nb\nc\n");
 }
 
@@ -98,13 +92,10 @@ async fn a_script_that_yields_is_waited_for() {
 async fn a_script_that_times_out_is_terminated_and_its_output_shown_once() {
     let mut fixture = Fixture::new().await;
     let after = Duration::from_millis(10);
-    let driven = fixture
-        .run("text a\nhang", Patience::TerminateAfter(after))
+    let end = fixture
+        .end_of("text a\nhang", Patience::TerminateAfter(after))
         .await;
-    assert_eq!(
-        driven,
-        Driven::Ended(CellEnd::Terminated(Termination::Timeout(after)))
-    );
+    assert_eq!(end, CellEnd::Terminated(Termination::Timeout(after)));
     assert_eq!(fixture.stdout.text(), "a\n");
 }
 
@@ -115,19 +106,18 @@ async fn a_script_that_is_left_can_be_resumed_and_terminated() {
     let Driven::Left(cell) = fixture.run("text a\nhang", patience).await else {
         panic!("the cell ended");
     };
-    let mut driver = Driver::new(
-        fixture.session.as_ref(),
-        &fixture.reporter,
-        &mut fixture.interrupts,
-        fixture.order.clone(),
-    );
-    let resumed = timeout(GUARD, driver.resume(cell.clone(), patience))
-        .await
-        .unwrap();
-    assert_eq!(resumed, Driven::Left(cell.clone()));
-    let end = timeout(GUARD, driver.terminate(cell, Termination::Elsewhere))
-        .await
-        .unwrap();
+    let id = cell.id().clone();
+    let background = Background::keep(cell, fixture.reporter.clone());
+    assert!(!background.has_ended());
+    let (cell, before) = timeout(GUARD, background.take()).await.unwrap().unwrap();
+    let mut driver = Driver::new(&fixture.reporter, &mut fixture.interrupts);
+    let resumed = timeout(GUARD, driver.resume(cell, before, patience)).await;
+    let Driven::Left(cell) = resumed.unwrap() else {
+        panic!("the cell ended");
+    };
+    assert_eq!(*cell.id(), id);
+    let terminating = driver.terminate(cell, Vec::new(), Termination::Elsewhere);
+    let end = timeout(GUARD, terminating).await.unwrap();
     assert_eq!(end, CellEnd::Terminated(Termination::Elsewhere));
     fixture.reporter.printer().flush().await;
     assert_eq!(fixture.stdout.text(), "a\n");
@@ -136,11 +126,11 @@ async fn a_script_that_is_left_can_be_resumed_and_terminated() {
 #[tokio::test]
 async fn a_lost_host_is_the_cells_end() {
     let mut fixture = Fixture::new().await;
-    let driven = fixture
-        .run("text a\nlose it was killed", Patience::Endless)
+    let end = fixture
+        .end_of("text a\nlose it was killed", Patience::Endless)
         .await;
-    let Driven::Ended(CellEnd::Error(SessionError::RuntimeLost { cause, .. })) = driven else {
-        panic!("{driven:?}");
+    let CellEnd::Error(SessionError::RuntimeLost { cause, .. }) = end else {
+        panic!("{end:?}");
     };
     assert_eq!(cause, "it was killed");
 }
@@ -153,23 +143,17 @@ async fn the_time_that_a_host_takes_to_start_is_not_the_scripts() {
     })
     .await;
     let patience = Patience::TerminateAfter(Duration::from_secs(1));
-    let driven = fixture.run("yield", patience).await;
-    assert_eq!(driven, Driven::Ended(CellEnd::Completed));
+    let end = fixture.end_of("yield", patience).await;
+    assert_eq!(end, CellEnd::Completed);
 }
 
 #[tokio::test]
 async fn output_for_the_prompt_is_not_shown() {
     let mut fixture = Fixture::new().await;
-    let mut driver = Driver::new(
-        fixture.session.as_ref(),
-        &fixture.reporter,
-        &mut fixture.interrupts,
-        fixture.order.clone(),
-    );
-    let request = ExecuteRequest::new(format!("text {KEPT_MARK}1\ntext a"));
-    timeout(GUARD, driver.run("a.js", request, Patience::Endless))
-        .await
-        .unwrap();
+    let mut driver = Driver::new(&fixture.reporter, &mut fixture.interrupts);
+    let source = format!("text {KEPT_MARK}1\ntext a");
+    let run = driver.run(&fixture.session, "a.js", source, Patience::Endless);
+    timeout(GUARD, run).await.unwrap();
     assert_eq!(driver.take_kept(), [format!("{KEPT_MARK}1")]);
     fixture.reporter.printer().flush().await;
     assert_eq!(fixture.stdout.text(), "a\n");
@@ -182,9 +166,31 @@ async fn a_notification_does_not_wait_for_output_for_ever() {
         ..FakeProvider::default()
     })
     .await;
-    let driven = fixture
-        .run("text a\nnotify n\ntext b", Patience::Endless)
+    let end = fixture
+        .end_of("text a\nnotify n\ntext b", Patience::Endless)
         .await;
-    assert_eq!(driven, Driven::Ended(CellEnd::Completed));
+    assert_eq!(end, CellEnd::Completed);
+    assert_eq!(fixture.stdout.text(), "a\nb\n");
+}
+
+#[tokio::test]
+async fn what_a_cell_puts_out_in_the_background_is_shown_when_it_is_asked_for() {
+    let mut fixture = Fixture::new().await;
+    let source = "text a\nnotify n\ntext b\nhang";
+    let cell = fixture.session.start(source).await.unwrap();
+    let mut others = cell.events();
+    let background = Background::keep(cell, fixture.reporter.clone());
+    let mut texts = 0;
+    while texts < 1 {
+        let event = timeout(GUARD, others.next()).await.unwrap();
+        texts += usize::from(matches!(event, Some(CellEvent::Output(_))));
+    }
+    fixture.reporter.printer().flush().await;
+    assert_eq!(fixture.stdout.text(), "");
+    let (cell, before) = timeout(GUARD, background.take()).await.unwrap().unwrap();
+    let mut driver = Driver::new(&fixture.reporter, &mut fixture.interrupts);
+    let terminating = driver.terminate(cell, before, Termination::Elsewhere);
+    timeout(GUARD, terminating).await.unwrap();
+    fixture.reporter.printer().flush().await;
     assert_eq!(fixture.stdout.text(), "a\nb\n");
 }

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
-use code_mode_api::{
-    CellId, ContentItem, ImageDetail, RawJson, RestoredStore, SessionError, StateLost,
-    ToolInvocation, ToolName,
+use code_mode_embed::{
+    CellEvent, CellId, ContentItem, ExecError, ImageDetail, SessionError, StateLost, ToolName,
 };
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::images::{self, Picture};
@@ -44,29 +44,29 @@ pub enum Event {
         /// Its cell.
         cell: CellId,
         /// What.
-        item: ContentItem,
+        item: Arc<ContentItem>,
     },
     /// The script called a tool.
     ToolCall {
         /// Its cell.
         cell: CellId,
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// The tool.
         tool: ToolName,
         /// The input.
-        input: RawJson,
+        input: Arc<RawValue>,
     },
     /// A tool has answered. A call that its cell did not wait for has none of these.
     ToolResult {
         /// The caller's cell.
         cell: CellId,
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// The tool's name.
         tool: String,
         /// The result, or the error's message.
-        result: Result<RawJson, String>,
+        result: Result<Arc<RawValue>, String>,
         /// How long the call took, waiting for a free place included.
         took: Duration,
     },
@@ -75,10 +75,15 @@ pub enum Event {
         /// Its cell.
         cell: CellId,
         /// The text.
-        text: String,
+        text: Arc<str>,
     },
     /// The session's earlier state was lost with a host.
-    StateLost(StateLost),
+    StateLost {
+        /// What, and why.
+        lost: StateLost,
+        /// Whether the stored values are back.
+        restored: bool,
+    },
     /// A script has ended.
     Ended {
         /// The script's name for people.
@@ -106,6 +111,26 @@ pub enum CellEnd {
     Terminated(Termination),
     /// The session could not run it, or lost it.
     Error(SessionError),
+}
+
+impl CellEnd {
+    /// The end that a cell has told of.
+    pub fn of(result: Result<(), ExecError>) -> Self {
+        result.map_or_else(Self::of_error, |()| Self::Completed)
+    }
+
+    /// The end of a cell that gave no result, or was not run.
+    pub fn of_error(error: ExecError) -> Self {
+        match error {
+            ExecError::Script(error) => Self::Failed {
+                error_text: error.text,
+            },
+            ExecError::HostLost(lost) => Self::Error(lost.source),
+            ExecError::Session(error) => Self::Error(error),
+            ExecError::TimedOut { after, .. } => Self::Terminated(Termination::Timeout(after)),
+            _ => Self::Terminated(Termination::Elsewhere),
+        }
+    }
 }
 
 /// Why a cell was terminated.
@@ -144,14 +169,35 @@ impl fmt::Display for Termination {
 }
 
 impl Event {
-    /// The event of a tool call.
-    pub fn tool_call(invocation: &ToolInvocation) -> Self {
-        Self::ToolCall {
-            cell: invocation.cell_id.clone(),
-            call: invocation.call_id.clone(),
-            tool: invocation.tool_name.clone(),
-            input: invocation.input.clone(),
-        }
+    /// What a cell tells besides its output, its losses and its end; `None` where nobody is told.
+    pub fn of_cell(cell: &CellId, event: CellEvent) -> Option<Self> {
+        let cell = cell.clone();
+        Some(match event {
+            CellEvent::Notification(text) => Self::Notification { cell, text },
+            CellEvent::ToolCall {
+                call_id,
+                tool,
+                input,
+            } => Self::ToolCall {
+                cell,
+                call: call_id,
+                tool,
+                input,
+            },
+            CellEvent::ToolResult {
+                call_id,
+                tool,
+                result,
+                took,
+            } => Self::ToolResult {
+                cell,
+                call: call_id,
+                tool: tool.name,
+                result: result.map_err(|error| error.message),
+                took,
+            },
+            _ => return None,
+        })
     }
 }
 
@@ -242,11 +288,6 @@ impl Reporter {
         self.view.colors
     }
 
-    /// Whether anybody sees tool calls.
-    pub fn shows_calls(&self) -> bool {
-        self.view.json || self.view.loudness == Loudness::Verbose
-    }
-
     /// Whether an image could not be saved.
     pub fn has_lost_images(&self) -> bool {
         self.lost_images.load(Ordering::Relaxed)
@@ -255,10 +296,12 @@ impl Reporter {
     /// Shows one event.
     pub async fn report(&self, event: Event) {
         let image = match &event {
-            Event::Output {
-                item: ContentItem::Image { image_url, detail },
-                ..
-            } => Some(self.take_image(image_url, *detail).await),
+            Event::Output { item, .. } => match &**item {
+                ContentItem::Image { image_url, detail } => {
+                    Some(self.take_image(image_url, *detail).await)
+                }
+                _ => None,
+            },
             _ => None,
         };
         if self.view.json {
@@ -379,25 +422,20 @@ impl Reporter {
             Event::Started { .. } | Event::ToolCall { .. } | Event::ToolResult { .. } => {
                 return None;
             }
-            Event::Output {
-                item: ContentItem::Text(text),
-                ..
-            } => (Stream::Stdout, text.clone()),
-            Event::Output {
-                item: ContentItem::Audio { audio_url },
-                ..
-            } => (Stream::Stdout, audio_name(audio_url)),
-            Event::Output {
-                item: ContentItem::Image { .. },
-                ..
-            } => return None,
+            Event::Output { item, .. } => match &**item {
+                ContentItem::Text(text) => (Stream::Stdout, text.clone()),
+                ContentItem::Audio { audio_url } => (Stream::Stdout, audio_name(audio_url)),
+                ContentItem::Image { .. } => return None,
+            },
             // JSON events carry the text; people then read the JSON.
             Event::Notification { .. } if self.view.json || quiet => return None,
             Event::Notification { text, .. } => (
                 Stream::Stderr,
                 format!("{} {text}", self.styled("[notify]", NOTE)),
             ),
-            Event::StateLost(lost) => (Stream::Stderr, state_lost_text(lost)),
+            Event::StateLost { lost, restored } => {
+                (Stream::Stderr, state_lost_text(lost, *restored))
+            }
             Event::Ended { script, end } => {
                 let script = self.styled(script, ERROR);
                 match end {
@@ -438,23 +476,18 @@ fn json_of(event: &Event) -> Value {
         Event::Started { script, cell } => {
             json!({"event": "started", "script": script, "cell": cell.as_str()})
         }
-        Event::Output {
-            cell,
-            item: ContentItem::Text(text),
-        } => {
-            json!({"event": "text", "cell": cell.as_str(), "text": text})
-        }
-        Event::Output {
-            cell,
-            item: ContentItem::Image { image_url, detail },
-        } => json!({
-            "event": "image", "cell": cell.as_str(), "image_url": image_url,
-            "detail": detail.map(ImageDetail::name),
-        }),
-        Event::Output {
-            cell,
-            item: ContentItem::Audio { audio_url },
-        } => json!({"event": "audio", "cell": cell.as_str(), "audio_url": audio_url}),
+        Event::Output { cell, item } => match &**item {
+            ContentItem::Text(text) => {
+                json!({"event": "text", "cell": cell.as_str(), "text": text})
+            }
+            ContentItem::Image { image_url, detail } => json!({
+                "event": "image", "cell": cell.as_str(), "image_url": image_url,
+                "detail": detail.map(ImageDetail::name),
+            }),
+            ContentItem::Audio { audio_url } => {
+                json!({"event": "audio", "cell": cell.as_str(), "audio_url": audio_url})
+            }
+        },
         Event::ToolCall {
             cell,
             call,
@@ -462,7 +495,7 @@ fn json_of(event: &Event) -> Value {
             input,
         } => json!({
             "event": "tool_call", "cell": cell.as_str(), "call": call,
-            "tool": {"name": tool.name, "namespace": tool.namespace}, "input": input,
+            "tool": {"name": tool.name, "namespace": tool.namespace}, "input": &**input,
         }),
         Event::ToolResult {
             cell,
@@ -476,7 +509,7 @@ fn json_of(event: &Event) -> Value {
                 "duration_ms": milliseconds(*took),
             });
             match result {
-                Ok(value) => object["result"] = json!(value),
+                Ok(value) => object["result"] = json!(&**value),
                 Err(message) => object["error"] = json!(message),
             }
             object
@@ -484,9 +517,9 @@ fn json_of(event: &Event) -> Value {
         Event::Notification { cell, text } => {
             json!({"event": "notification", "cell": cell.as_str(), "text": text})
         }
-        Event::StateLost(lost) => json!({
+        Event::StateLost { lost, restored } => json!({
             "event": "state_lost", "lost_generation": lost.lost_generation, "cause": lost.cause,
-            "restored_values": lost.restored.map(|restored| restored.values),
+            "restored": restored,
         }),
         Event::Ended { script, end } => ended_json(script, end),
         Event::Notice(text) => json!({"event": "notice", "message": text}),
@@ -538,27 +571,17 @@ fn audio_name(url: &str) -> String {
     )
 }
 
+/// What people read when a session has lost its host.
+fn state_lost_text(lost: &StateLost, restored: bool) -> String {
+    let cause = &lost.cause;
+    if restored {
+        return format!(
+            "the session's running cells were lost with its host; its stored values were put back: {cause}"
+        );
+    }
+    format!("the session's stored values and running cells were lost with its host: {cause}")
+}
+
 #[cfg(test)]
 #[path = "events_tests.rs"]
 mod tests;
-
-/// What people read when a session has lost its host.
-fn state_lost_text(lost: &StateLost) -> String {
-    let cause = &lost.cause;
-    match lost.restored {
-        None => format!(
-            "the session's stored values and running cells were lost with its host: {cause}"
-        ),
-        Some(RestoredStore {
-            values,
-            is_current: true,
-        }) => format!(
-            "the session's running cells were lost with its host; its {values} stored values were put \
-             back: {cause}"
-        ),
-        Some(RestoredStore { values, .. }) => format!(
-            "the session's running cells were lost with its host; {values} stored values were put back \
-             from an earlier moment, and newer ones are lost: {cause}"
-        ),
-    }
-}

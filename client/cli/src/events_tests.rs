@@ -22,7 +22,7 @@ fn image(url: &str, detail: Option<ImageDetail>) -> Event {
     };
     Event::Output {
         cell: CellId::new("1"),
-        item,
+        item: Arc::new(item),
     }
 }
 
@@ -31,7 +31,7 @@ fn all_kinds() -> Vec<Event> {
     let script = || "a.js".to_owned();
     let lost = SessionError::RuntimeLost {
         cause: "it was killed".into(),
-        side_effects: code_mode_api::SideEffects::Possible,
+        side_effects: code_mode_embed::SideEffects::Possible,
     };
     vec![
         Event::Started {
@@ -40,7 +40,7 @@ fn all_kinds() -> Vec<Event> {
         },
         Event::Output {
             cell: cell.clone(),
-            item: ContentItem::Text("hi".into()),
+            item: Arc::new(ContentItem::Text("hi".into())),
         },
         image("data:image/png;base64,AAAA", Some(ImageDetail::High)),
         Event::ToolCall {
@@ -50,13 +50,13 @@ fn all_kinds() -> Vec<Event> {
                 name: "wc".into(),
                 namespace: None,
             },
-            input: RawValue::NULL.to_owned(),
+            input: Arc::from(RawValue::NULL.to_owned()),
         },
         Event::ToolResult {
             cell: cell.clone(),
             call: "tool-1".into(),
             tool: "wc".into(),
-            result: Ok(RawValue::TRUE.to_owned()),
+            result: Ok(Arc::from(RawValue::TRUE.to_owned())),
             took: Duration::from_millis(3),
         },
         Event::ToolResult {
@@ -70,11 +70,14 @@ fn all_kinds() -> Vec<Event> {
             cell,
             text: "half way".into(),
         },
-        Event::StateLost(StateLost {
-            lost_generation: 1,
-            cause: "gone".into(),
-            restored: None,
-        }),
+        Event::StateLost {
+            lost: StateLost {
+                lost_generation: 1,
+                cause: "gone".into(),
+                restored: None,
+            },
+            restored: false,
+        },
         Event::Ended {
             script: script(),
             end: CellEnd::Completed,
@@ -129,7 +132,7 @@ async fn each_event_is_one_json_line() {
         {"event": "tool_result", "cell": "1", "call": "tool-2", "duration_ms": 0, "error": "no"},
         {"event": "notification", "cell": "1", "text": "half way"},
         {"event": "state_lost", "lost_generation": 1, "cause": "gone",
-         "restored_values": null},
+         "restored": false},
         {"event": "ended", "script": "a.js", "status": "completed"},
         {"event": "ended", "script": "a.js", "status": "failed", "error": "Error: x"},
         {"event": "ended", "script": "a.js", "status": "timed_out",

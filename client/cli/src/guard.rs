@@ -27,7 +27,7 @@ const PROCESS_NAME: &std::ffi::CStr = c"code_mode_guard";
 
 /// Groups that a guard remembers; commands beyond it are not watched over.
 ///
-/// Far above [`MAX_TOOL_PROCESSES`](crate::delegate::MAX_TOOL_PROCESSES), which bounds them in fact.
+/// Far above [`MAX_TOOL_PROCESSES`](crate::file_tools::MAX_TOOL_PROCESSES), which bounds them in fact.
 const MAX_GROUPS: usize = 4096;
 
 /// Digits of the largest process id.

@@ -4,9 +4,9 @@
 //!
 //! # Purpose
 //! [`main`] carries out one command line: `program`. `args` declares it; `run`, `repl`, `describe`, `doctor` and
-//! `mcp` carry the commands out; `output` is the only module that writes to the standard streams. Everything
-//! but `connect` knows sessions only by their traits, so that it is tested against a session without a
-//! process. `docs/cli.md` documents it for users.
+//! `mcp` carry the commands out; `output` is the only module that writes to the standard streams. Scripts
+//! run in sessions of `code_mode_embed`, over a provider that only `connect` makes, so that all of it is
+//! tested against sessions without a process. `docs/cli.md` documents it for users.
 //!
 //! # Life cycle
 //! A command reads all its files, finds the host, opens a session, drives cells one after the other,
@@ -18,26 +18,26 @@
 //! commands if this one is killed (`guard`).
 //!
 //! # Limits
-//! `delegate::MAX_TOOL_PROCESSES`, `command_tool::MAX_TOOL_OUTPUT_BYTES`, `tools_file::MAX_FILE_BYTES`,
+//! `file_tools::MAX_TOOL_PROCESSES`, `command_tool::MAX_TOOL_OUTPUT_BYTES`, `tools_file::MAX_FILE_BYTES`,
 //! `repl_scope::MAX_CARRIED_BYTES` and `repl_lines::MAX_HISTORY` bound what it holds.
 
 mod address;
 mod args;
+mod background;
 mod command_tool;
 mod connect;
 mod context;
-mod delegate;
 mod doctor;
 mod drive;
 mod edited;
 mod events;
+mod file_tools;
 mod guard;
 mod host_args;
 mod images;
 mod interrupts;
 mod limits;
 mod mcp;
-mod order;
 mod output;
 mod paths;
 mod program;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use terminal_size::{Width, terminal_size_of};
 use tokio::time::{Instant, sleep};
 
-use crate::delegate::Calls;
+use crate::file_tools::Calls;
 use crate::output::Printer;
 
 /// Work shorter than this shows no progress line.

@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use code_mode_api::{CellId, SessionError, script_name};
+use code_mode_api::script_name;
+use code_mode_embed::{CellId, ExecError, SessionError};
 use terminal_size::{Width, terminal_size};
 
 use crate::args::ReplArgs;
+use crate::background::Background;
 use crate::connect;
 use crate::context::Context;
 use crate::drive::{Driven, Driver, Patience};
@@ -68,7 +70,6 @@ pub(crate) async fn run(
         interrupts,
         patience: Patience::LeaveAfter(yield_after),
         background: Vec::new(),
-        host_lost: false,
     };
     repl.converse(lines).await
 }
@@ -78,7 +79,10 @@ async fn open(
     context: &Context,
     reporter: &Reporter,
 ) -> Result<(OpenSession, Words, Lines), SetUpError> {
-    let plan = Plan::of(&args.session, context, reporter.colors().stderr)?;
+    let plan = Plan {
+        outlives_host: true,
+        ..Plan::of(&args.session, context, reporter.colors().stderr)?
+    };
     let choice = host_choice(&args.session.host.host, context);
     let host = connect::find_host(&choice, &context.folder)?;
     let tools = plan.tools.iter();
@@ -87,18 +91,17 @@ async fn open(
             .map(|tool| script_name(&tool.definition.name))
             .collect(),
     );
-    let session = OpenSession::open(connect::provider(host), plan, reporter).await?;
+    let session = OpenSession::open(connect::provider(host), plan).await?;
     let lines = Lines::of_stdin(words.clone())
         .map_err(|error| SetUpError::new(format!("failed to read standard input: {error}")))?;
     Ok((session, words, lines))
 }
 
 /// A cell that the prompt did not wait for.
-struct Background {
-    cell: CellId,
+struct Left {
+    cell: Background,
     entry: Entry,
     since: Instant,
-    ended: bool,
 }
 
 /// What was typed, and what is run for it.
@@ -115,9 +118,7 @@ struct Repl<'a> {
     reporter: &'a Reporter,
     interrupts: &'a mut Interrupts,
     patience: Patience,
-    background: Vec<Background>,
-    /// The host was lost and its stored values are not yet loaded into the next one.
-    host_lost: bool,
+    background: Vec<Left>,
 }
 
 impl Repl<'_> {
@@ -168,7 +169,6 @@ impl Repl<'_> {
                 continue;
             }
             lines.remember(&whole);
-            self.note_closed();
             if let Some(status) = self.carry_out(&whole).await {
                 break status;
             }
@@ -177,7 +177,7 @@ impl Repl<'_> {
             self.notice("the last entry was not finished and was not run")
                 .await;
         }
-        let finishing = finish(&self.session, !self.host_lost, self.reporter);
+        let finishing = finish(&self.session, self.reporter);
         tokio::select! {
             () = finishing => status,
             why = self.interrupts.next() => Status::of_termination(why),
@@ -219,70 +219,68 @@ impl Repl<'_> {
     }
 
     async fn execute(&mut self, typed: &str) -> Option<Status> {
-        self.recover_store().await;
         let entry = Entry {
             typed: typed.to_owned(),
             run: self.scope.rewrite(typed),
         };
-        let request = self.session.request(entry.run.text().to_owned());
-        let (session, calls) = (self.session.session.clone(), self.session.delegate.calls());
-        let order = self.session.delegate.order();
-        let mut driver = Driver::new(session.as_ref(), self.reporter, self.interrupts, order);
+        let session = &self.session;
+        let mut driver = Driver::new(self.reporter, self.interrupts);
+        let source = entry.run.text();
         let driven = tokio::select! {
-            driven = driver.run("entry", request, self.patience) => driven,
-            never = progress::show(self.reporter.printer(), "entry", Some(&calls)) => match never {},
+            driven = driver.run(&session.session, "entry", source, self.patience) => driven,
+            never = progress::show(self.reporter.printer(), "entry", Some(&session.calls)) => match never {},
         };
-        let (lost, kept) = (driver.state_lost(), driver.take_kept());
-        self.after(driven, entry, lost, kept).await
+        let kept = driver.take_kept();
+        self.after(driven, entry, kept).await
     }
 
-    async fn wait(&mut self, cell: CellId) -> Option<Status> {
-        let entry = self.forget(&cell);
-        let (session, calls) = (self.session.session.clone(), self.session.delegate.calls());
-        let order = self.session.delegate.order();
-        let mut driver = Driver::new(session.as_ref(), self.reporter, self.interrupts, order);
-        let name = cell.to_string();
+    async fn wait(&mut self, id: CellId) -> Option<Status> {
+        let Some(left) = self.forget(&id) else {
+            return self.no_such_cell(&id).await;
+        };
+        let (cell, before) = left.cell.take().await?;
+        let calls = &self.session.calls;
+        let mut driver = Driver::new(self.reporter, self.interrupts);
         let driven = tokio::select! {
-            driven = driver.resume(cell, self.patience) => driven,
-            never = progress::show(self.reporter.printer(), &name, Some(&calls)) => match never {},
+            driven = driver.resume(cell, before, self.patience) => driven,
+            never = progress::show(self.reporter.printer(), id.as_str(), Some(calls)) => match never {},
         };
-        let (lost, kept) = (driver.state_lost(), driver.take_kept());
-        self.after(driven, entry, lost, kept).await
+        let kept = driver.take_kept();
+        self.after(driven, left.entry, kept).await
     }
 
-    async fn kill(&mut self, cell: CellId) -> Option<Status> {
-        let entry = self.forget(&cell);
-        let session = self.session.session.clone();
-        let order = self.session.delegate.order();
-        let mut driver = Driver::new(session.as_ref(), self.reporter, self.interrupts, order);
-        let end = driver.terminate(cell, Termination::Elsewhere).await;
-        let (lost, kept) = (driver.state_lost(), driver.take_kept());
-        self.after(Driven::Ended(end), entry, lost, kept).await
+    async fn kill(&mut self, id: CellId) -> Option<Status> {
+        let Some(left) = self.forget(&id) else {
+            return self.no_such_cell(&id).await;
+        };
+        let (cell, before) = left.cell.take().await?;
+        let mut driver = Driver::new(self.reporter, self.interrupts);
+        let end = driver.terminate(cell, before, Termination::Elsewhere).await;
+        let kept = driver.take_kept();
+        self.after(Driven::Ended(end), left.entry, kept).await
     }
 
-    /// Takes a cell off the list of background cells and gives what was typed for it.
-    fn forget(&mut self, cell: &CellId) -> Entry {
-        let at = self
-            .background
-            .iter()
-            .position(|background| background.cell == *cell);
-        match at {
-            Some(at) => self.background.swap_remove(at).entry,
-            None => Entry {
-                typed: String::new(),
-                run: Edited::unchanged(""),
+    /// Takes a cell off the list of background cells.
+    fn forget(&mut self, id: &CellId) -> Option<Left> {
+        let mut cells = self.background.iter();
+        let at = cells.position(|left| left.cell.id() == id)?;
+        Some(self.background.swap_remove(at))
+    }
+
+    /// Says what the session says about a cell that is not in the background.
+    async fn no_such_cell(&self, id: &CellId) -> Option<Status> {
+        let error = match self.session.session.cell(id).await {
+            Err(ExecError::Session(error)) => error,
+            Err(ExecError::HostLost(lost)) => lost.source,
+            _ => SessionError::MissingCell {
+                cell_id: id.clone(),
             },
-        }
+        };
+        self.reporter.problem(error).await;
+        None
     }
 
-    async fn after(
-        &mut self,
-        driven: Driven,
-        entry: Entry,
-        state_lost: bool,
-        kept: Vec<String>,
-    ) -> Option<Status> {
-        self.host_lost |= state_lost;
+    async fn after(&mut self, driven: Driven, entry: Entry, kept: Vec<String>) -> Option<Status> {
         for written in kept {
             for notice in self.scope.keep(&written) {
                 self.notice(&notice).await;
@@ -291,15 +289,15 @@ impl Repl<'_> {
         let end = match driven {
             Driven::Left(cell) => {
                 self.words.set_names(self.scope.names());
+                let id = cell.id();
                 self.notice(&format!(
-                    "cell {cell} runs on; .wait {cell} follows it, .kill {cell} ends it"
+                    "cell {id} runs on; .wait {id} follows it, .kill {id} ends it"
                 ))
                 .await;
-                self.background.push(Background {
-                    cell,
+                self.background.push(Left {
+                    cell: Background::keep(cell, self.reporter.clone()),
                     entry,
                     since: Instant::now(),
-                    ended: false,
                 });
                 return None;
             }
@@ -333,36 +331,20 @@ impl Repl<'_> {
         self.reporter.problem(error).await;
         if matches!(error, SessionError::RuntimeLost { .. }) {
             self.background.clear();
-            self.host_lost = true;
             self.notice(
-                "stored values and running cells are gone; the next entry starts a fresh host",
+                "running cells are gone; the next entry starts a fresh host with the stored values",
             )
             .await;
         }
     }
 
-    /// Brings the values of the store file into the host that replaces a lost one. Without this, the
-    /// next save would replace them by what little the fresh host holds.
-    async fn recover_store(&mut self) {
-        if !self.host_lost {
-            return;
-        }
-        match self.session.recover_store().await {
-            Ok(()) => self.host_lost = false,
-            Err(error) => self.reporter.problem(&error.message).await,
-        }
-    }
-
-    async fn save_store(&mut self) {
-        self.recover_store().await;
-        if !self.host_lost {
-            save(&self.session, self.reporter).await;
-        }
+    async fn save_store(&self) {
+        save(&self.session, self.reporter).await;
     }
 
     async fn tool_help(&self, name: &str) {
         let tools = self.session.tools();
-        if let Some(declaration) = tool_help(name, tools) {
+        if let Some(declaration) = tool_help(name, &tools) {
             return self.show(declaration).await;
         }
         let names: Vec<String> = tools.iter().map(|tool| script_name(&tool.name)).collect();
@@ -389,13 +371,13 @@ impl Repl<'_> {
         self.show(if tools.is_empty() {
             "no tools; start with --tools FILE".into()
         } else {
-            tools_table(tools, width())
+            tools_table(&tools, width())
         })
         .await;
     }
 
     async fn store(&mut self) {
-        match self.session.session.export_store().await {
+        match self.session.session.stored_values().await {
             Err(error) => self.error(&error).await,
             Ok(values) if values.is_empty() => self.show("nothing is stored".into()).await,
             Ok(values) => {
@@ -408,30 +390,22 @@ impl Repl<'_> {
         }
     }
 
-    fn note_closed(&mut self) {
-        for closed in self.session.delegate.take_closed() {
-            for background in &mut self.background {
-                background.ended |= background.cell == closed;
-            }
-        }
-    }
-
-    async fn cells(&mut self) {
+    async fn cells(&self) {
         if self.background.is_empty() {
             return self.show("no cells in the background".into()).await;
         }
-        let row = |background: &Background| {
-            let state = if background.ended {
+        let row = |left: &Left| {
+            let state = if left.cell.has_ended() {
                 "ended, .wait shows its result"
             } else {
                 "runs"
             };
-            let line = background.entry.typed.lines().next().unwrap_or_default();
+            let line = left.entry.typed.lines().next().unwrap_or_default();
             let shown: String = line.chars().take(SHOWN_SOURCE).collect();
             vec![
-                background.cell.to_string(),
+                left.cell.id().to_string(),
                 state.to_owned(),
-                format!("{} s", background.since.elapsed().as_secs()),
+                format!("{} s", left.since.elapsed().as_secs()),
                 shown,
             ]
         };
@@ -481,11 +455,9 @@ async fn save(session: &OpenSession, reporter: &Reporter) {
     }
 }
 
-/// Closes the session, and saves its store if the session still holds it.
-async fn finish(session: &OpenSession, holds_store: bool, reporter: &Reporter) {
-    if holds_store {
-        save(session, reporter).await;
-    }
+/// Saves the store and closes the session.
+async fn finish(session: &OpenSession, reporter: &Reporter) {
+    save(session, reporter).await;
     session.close(reporter).await;
 }
 

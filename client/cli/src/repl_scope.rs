@@ -9,6 +9,8 @@
 
 use std::collections::BTreeSet;
 
+use code_mode_api::without_fence;
+
 use crate::edited::Edited;
 use crate::repl_entry::{How, Reading, Script, is_expression, read};
 use crate::script_globals::mentions;
@@ -80,6 +82,8 @@ impl Scope {
     /// The script that is run for an entry. One that is no JavaScript is run as it is, for the host to
     /// say what is wrong.
     pub fn rewrite(&self, entry: &str) -> Edited {
+        // Three backticks and three backticks would well parse, as templates.
+        let entry = &*without_fence(entry);
         let Reading::Script(script) = read(entry) else {
             return Edited::unchanged(entry);
         };

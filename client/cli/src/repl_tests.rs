@@ -28,9 +28,10 @@ async fn conversation(input: &str, store: Option<PathBuf>) -> (Status, String, S
     let provider = Arc::new(FakeProvider::default());
     let plan = Plan {
         store,
+        outlives_host: true,
         ..Plan::new(tools, "/".into(), Guard::absent())
     };
-    let session = OpenSession::open(provider, plan, &reporter).await.unwrap();
+    let session = OpenSession::open(provider, plan).await.unwrap();
     let patience = Patience::LeaveAfter(Duration::from_millis(300));
     let mut repl = Repl {
         session,
@@ -40,7 +41,6 @@ async fn conversation(input: &str, store: Option<PathBuf>) -> (Status, String, S
         interrupts: &mut interrupts,
         patience,
         background: Vec::new(),
-        host_lost: false,
     };
     let lines = Lines::of_text(input.to_owned()).unwrap();
     let status = timeout(GUARD, repl.converse(lines)).await.unwrap();

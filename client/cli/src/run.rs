@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_api::{RawJson, SessionProvider};
+use code_mode_embed::{RawJson, SessionProvider};
 
 use crate::args::{RunArgs, Script};
 use crate::connect;
@@ -171,13 +171,13 @@ impl Run {
         reporter: &Reporter,
         interrupts: &mut Interrupts,
     ) -> Status {
-        let opening = OpenSession::open(provider, self.plan, reporter);
+        let opening = OpenSession::open(provider, self.plan);
         let opened = tokio::select! {
             opened = opening => opened,
             never = progress::show(reporter.printer(), "starting the host", None) => match never {},
             why = interrupts.next() => return nothing_was_run(why, reporter).await,
         };
-        let mut session = match opened {
+        let session = match opened {
             Ok(session) => session,
             Err(error) => {
                 reporter.problem(&error.message).await;
@@ -193,7 +193,7 @@ impl Run {
                 end,
                 interrupted,
                 state_lost,
-            } = run_one(&mut session, script, patience, reporter, interrupts).await;
+            } = run_one(&session, script, patience, reporter, interrupts).await;
             status = match (&end, interrupted) {
                 (CellEnd::Terminated(Termination::Killed), _) => return Status::Interrupted,
                 // What earlier scripts had stored is gone; to go on would hide it.
@@ -227,22 +227,19 @@ struct Ran {
 }
 
 async fn run_one(
-    session: &mut OpenSession,
+    session: &OpenSession,
     script: Source,
     patience: Patience,
     reporter: &Reporter,
     interrupts: &mut Interrupts,
 ) -> Ran {
-    let request = session.request(script.text.text().to_owned());
-    let (calls, order) = (session.delegate.calls(), session.delegate.order());
-    let mut driver = Driver::new(session.session.as_ref(), reporter, interrupts, order);
+    let mut driver = Driver::new(reporter, interrupts);
+    let source = script.text.text();
     let driven = tokio::select! {
-        driven = driver.run(&script.name, request, patience) => driven,
-        never = progress::show(reporter.printer(), &script.name, Some(&calls)) => match never {},
+        driven = driver.run(&session.session, &script.name, source, patience) => driven,
+        never = progress::show(reporter.printer(), &script.name, Some(&session.calls)) => match never {},
     };
     let (interrupted, state_lost) = (driver.interrupted(), driver.state_lost());
-    // Only the repl keeps cells that run on; `run` has none to look after.
-    drop(session.delegate.take_closed());
     let end = match driven {
         Driven::Ended(CellEnd::Failed { error_text }) => CellEnd::Failed {
             error_text: script.text.restore(&error_text),

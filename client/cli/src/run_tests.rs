@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use clap::Parser;
-use code_mode_api::{SessionError, SideEffects};
+use code_mode_embed::{SessionError, SideEffects};
 use pretty_assertions::assert_eq;
 use tokio::time::timeout;
 

@@ -3,9 +3,10 @@
 //!
 //! A script that mentions `args` or `input` gets a statement put in front of the first of its own,
 //! on the same line, that sets these properties of the global object. Declarations of the script's
-//! own therefore hide them and never collide with them. Other scripts run as they are.
+//! own therefore hide them and never collide with them. A Markdown fence around the script is taken off
+//! before, since behind a statement it would be none. Other scripts run as they are.
 
-use code_mode_api::RawJson;
+use code_mode_api::{RawJson, without_fence};
 
 use crate::edited::Edited;
 
@@ -36,7 +37,8 @@ impl Globals {
         if statements.is_empty() {
             return Edited::unchanged(source);
         }
-        Edited::new(source, vec![(behind_hashbang(source), statements)], "")
+        let source = without_fence(source);
+        Edited::new(&source, vec![(behind_hashbang(&source), statements)], "")
     }
 }
 
@@ -100,6 +102,20 @@ mod tests {
         assert_eq!(
             Globals::default().give_to("f(input, args)").text(),
             "globalThis.args=JSON.parse(\"[]\");globalThis.input=undefined;f(input, args)"
+        );
+    }
+
+    #[test]
+    fn a_fence_around_a_script_is_taken_off_before() {
+        let edited = Globals::default().give_to("```js\ntext(args)\n```\n");
+        assert_eq!(
+            edited.text(),
+            "globalThis.args=JSON.parse(\"[]\");     \ntext(args)\n   \n"
+        );
+        let unasked = "```js\ntext(1)\n```";
+        assert_eq!(
+            Globals::default().give_to(unasked),
+            Edited::unchanged(unasked)
         );
     }
 

@@ -4,16 +4,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use code_mode_api::{
-    CellLimits, CodeModeSession, ExecuteRequest, Globals, SessionError, SessionOptions,
-    SessionProvider, ToolDefinition,
-};
+use code_mode_embed::{CellLimits, Globals, OpenError, Session, SessionProvider, ToolDefinition};
 
 use crate::args::SessionArgs;
 use crate::connect::HostChoice;
 use crate::context::Context;
-use crate::delegate::CommandDelegate;
 use crate::events::{Event, Reporter};
+use crate::file_tools::{Calls, tool_set};
 use crate::guard::Guard;
 use crate::limits::{Limit, cell_limits};
 use crate::paths::resolve;
@@ -34,6 +31,8 @@ pub struct Plan {
     pub limits: CellLimits,
     /// Which globals scripts have; `None` leaves it to the host.
     pub globals: Option<Globals>,
+    /// Whether a copy of the stored values is kept, and brought into the next host when one is lost.
+    pub outlives_host: bool,
     /// Who ends tools when this program is killed.
     pub guard: Arc<Guard>,
 }
@@ -47,6 +46,7 @@ impl Plan {
             store: None,
             limits: CellLimits::default(),
             globals: None,
+            outlives_host: false,
             guard,
         }
     }
@@ -66,6 +66,7 @@ impl Plan {
             store: chosen(&args.store, &context.settings.store, context),
             limits: cell_limits(limits),
             globals: args.globals,
+            outlives_host: false,
             guard: Guard::of_this_program(),
         })
     }
@@ -110,17 +111,11 @@ pub fn load_tools(
 
 /// An open session.
 pub struct OpenSession {
-    /// Dropping it ends the host.
-    _provider: Arc<dyn SessionProvider>,
     /// The session.
-    pub session: Arc<dyn CodeModeSession>,
-    /// Who answers its tool calls.
-    pub delegate: Arc<CommandDelegate>,
-    tools: Arc<[ToolDefinition]>,
+    pub session: Session,
+    /// The calls of its tools.
+    pub calls: Arc<Calls>,
     store: Option<PathBuf>,
-    limits: CellLimits,
-    globals: Option<Globals>,
-    requests: u64,
 }
 
 impl OpenSession {
@@ -128,63 +123,47 @@ impl OpenSession {
     ///
     /// # Errors
     /// When the host cannot be had, or the store cannot be loaded.
-    pub async fn open(
-        provider: Arc<dyn SessionProvider>,
-        plan: Plan,
-        reporter: &Reporter,
-    ) -> Result<Self, SetUpError> {
+    pub async fn open(provider: Arc<dyn SessionProvider>, plan: Plan) -> Result<Self, SetUpError> {
         let Plan {
             tools,
             folder,
             store,
             limits,
             globals,
+            outlives_host,
             guard,
         } = plan;
         let values = match &store {
             None => None,
             Some(path) => Some(store_file::load(path).map_err(SetUpError::new)?),
         };
-        let delegate = Arc::new(CommandDelegate::new(
-            &tools,
-            folder,
-            reporter.clone(),
-            guard,
-        ));
-        let session = provider
-            .open_session(SessionOptions::default(), delegate.clone())
-            .await?;
-        if let Some(values) = values.filter(|values| !values.is_empty()) {
-            session.import_store(values).await?;
+        let calls = Arc::new(Calls::default());
+        let mut builder = Session::builder(provider)
+            .tools(tool_set(tools, folder, guard, &calls))
+            .limits(limits);
+        if let Some(globals) = globals {
+            builder = builder.globals(globals);
         }
-        let tools = tools.iter().map(|tool| tool.definition.clone()).collect();
+        if !outlives_host {
+            builder = builder.without_store_copy();
+        }
+        let session = builder.open().await.map_err(|error| match error {
+            OpenError::Session(error) => error.into(),
+            other => SetUpError::new(other),
+        })?;
+        if let Some(values) = values.filter(|values| !values.is_empty()) {
+            session.store_values(values).await?;
+        }
         Ok(Self {
-            _provider: provider,
             session,
-            delegate,
-            tools,
+            calls,
             store,
-            limits,
-            globals,
-            requests: 0,
         })
     }
 
-    /// A request to run `source` with the session's tools.
-    pub fn request(&mut self, source: String) -> ExecuteRequest {
-        self.requests += 1;
-        ExecuteRequest {
-            exec_call_id: format!("exec-{}", self.requests),
-            tools: self.tools.clone(),
-            limits: self.limits.clone(),
-            globals: self.globals,
-            ..ExecuteRequest::new(source)
-        }
-    }
-
     /// The tools that scripts may call.
-    pub fn tools(&self) -> &[ToolDefinition] {
-        &self.tools
+    pub fn tools(&self) -> Arc<[ToolDefinition]> {
+        self.session.tools()
     }
 
     /// Saves the stored values, if there is a store file.
@@ -195,30 +174,8 @@ impl OpenSession {
         let Some(path) = &self.store else {
             return Ok(());
         };
-        let values = self.session.export_store().await?;
+        let values = self.session.stored_values().await?;
         store_file::save(path, &values).map_err(SetUpError::new)
-    }
-
-    /// Brings the stored values back into a session whose host was lost: those of the store file,
-    /// and over them what the session has stored since.
-    ///
-    /// # Errors
-    /// When the file cannot be read or the session cannot take the values.
-    pub async fn recover_store(&self) -> Result<(), SetUpError> {
-        let Some(path) = &self.store else {
-            return Ok(());
-        };
-        let mut values = store_file::load(path).map_err(SetUpError::new)?;
-        match self.session.export_store().await {
-            Ok(newer) => values.extend(newer),
-            // Nothing was stored since.
-            Err(SessionError::RuntimeLost { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if !values.is_empty() {
-            self.session.import_store(values).await?;
-        }
-        Ok(())
     }
 
     /// Closes the session. What was run is safe already, so a failure is only noted.

@@ -62,7 +62,8 @@ pub enum CellEvent {
     StateLost {
         /// What was lost.
         lost: StateLost,
-        /// Whether the session's copy of its stored values was there again before the script ran.
+        /// Whether the stored values were there again before the script ran, from the session's copy
+        /// or from a current one of its provider.
         restored: bool,
     },
     /// This reader was too slow: so many events before the next one were dropped.

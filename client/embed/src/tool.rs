@@ -33,7 +33,8 @@ pub struct CallContext {
     pub exec_call_id: Arc<str>,
     /// The call's id within its cell: `tool-1`, `tool-2`, …
     pub call_id: Arc<str>,
-    /// Fires when nobody waits for the result any more: the cell has ended or its host is lost.
+    /// Fires when nobody waits for the result any more: the script has aborted the call, its cell has
+    /// ended, or its host is lost.
     ///
     /// The tool's future is dropped then, unless [`Tool::cancel_grace`] gives it time to clean up.
     pub cancelled: CancellationSignal,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use code_mode_embed::{
-    CallContext, Decision, Exec, ExecError, Policy, PolicyCall, Session, Tool, ToolSet,
+    CallContext, Decision, Exec, ExecError, Globals, Policy, PolicyCall, Session, Tool, ToolSet,
 };
 use pretty_assertions::assert_eq;
 use support::{echo, in_time, json, provider, session, texts};
@@ -234,6 +234,42 @@ async fn a_cancelled_tool_with_a_grace_cleans_up() {
     in_time(cell.terminate()).await.unwrap();
     let history = history(heard).await;
     assert_eq!(history, ["called", "cancelled", "cleaned up", "dropped"]);
+}
+
+#[tokio::test]
+async fn a_call_that_its_script_aborts_is_cancelled_while_the_script_runs_on() {
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let go = Arc::new(tokio::sync::Notify::new());
+    let gone = Arc::clone(&go);
+    let tools = ToolSet::new()
+        .with(hanging(told, true).cancel_grace(Duration::from_secs(30)))
+        .with(Tool::new("go", "Waits for the test.", move |()| {
+            let gone = Arc::clone(&gone);
+            async move {
+                gone.notified().await;
+                Ok::<_, String>(())
+            }
+        }));
+    let session = Session::builder(provider())
+        .tools(tools)
+        .globals(Globals::Web);
+    let session = in_time(session.open()).await.unwrap();
+    let source = "const stop = new AbortController();
+        const call = tools.hang(null, { signal: stop.signal });
+        await tools.go();
+        stop.abort('enough');
+        try { await call; } catch (reason) { text(reason); }
+        await tools.go();
+        text('ran on');";
+    let cell = in_time(session.start(source)).await.unwrap();
+    assert_eq!(in_time(heard.recv()).await, Some("called"));
+    go.notify_one();
+    let history = history(heard).await;
+    assert_eq!(history, ["cancelled", "cleaned up", "dropped"]);
+    assert!(!cell.has_ended());
+    go.notify_one();
+    let output = in_time(cell.wait()).await.unwrap();
+    assert_eq!(texts(&output), ["enough", "ran on"]);
 }
 
 #[tokio::test]

@@ -71,7 +71,8 @@ class Bounds(HostTestCase):
     async def test_cells_whose_result_nobody_takes_are_bounded(self) -> None:
         async with Session() as session:
             for _ in range(0, MAX_KEPT_CELLS, 64):
-                cells = await asyncio.gather(*[session._start("1", None, None, None, None, 10, True) for _ in range(64)])
+                started = [session._start("1", None, None, None, None, None, 10, True) for _ in range(64)]
+                cells = await asyncio.gather(*started)
                 # The next ones start when these have ended on the host.
                 await asyncio.wait([cell.first for cell in cells if cell.first is not None])
             with self.assertRaises(LimitError) as caught:

@@ -14,6 +14,7 @@ from code_mode import (
     Decision,
     Deny,
     InputError,
+    InvalidRequest,
     ScriptError,
     Session,
     Tool,
@@ -300,3 +301,19 @@ class Policies(HostTestCase):
             assert isinstance(events[1], ToolCalled)
             self.assertEqual(events[1].call.input, {"value": 1})
             self.assertEqual((await cell.result()).texts, ["1", "2"])
+
+
+class WebGlobals(HostTestCase):
+    """A session and an exec choose the globals of scripts."""
+
+    async def test_an_exec_goes_before_its_session(self) -> None:
+        async with Session(globals="web") as session:
+            if "code_mode/globals-v1" not in session.capabilities:
+                with self.assertRaisesRegex(InvalidRequest, "code_mode/globals-v1"):
+                    await session.exec("1")
+                return
+            source = "text(typeof URL)"
+            self.assertEqual((await session.exec(source)).text, "function")
+            self.assertEqual((await session.exec(source, globals="contract")).text, "undefined")
+            async with session.start(source, globals="web") as cell:
+                self.assertEqual((await cell.result()).text, "function")

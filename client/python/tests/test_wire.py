@@ -7,6 +7,7 @@ import asyncio
 import json
 import unittest
 from pathlib import Path
+from typing import Any
 
 from code_mode import CodeModeError, InvalidRequest, LimitError, ScriptError, Text, wire
 from code_mode.bounds import MAX_FRAME_BYTES, MAX_STDERR_LINE_BYTES, MAX_STDERR_LINES
@@ -19,6 +20,9 @@ from code_mode.results import Image
 GOLDEN = Path(__file__).parents[3] / "protocol" / "testdata" / "host"
 ALL = frozenset(wire.CAPABILITIES)
 
+UNOFFERED = {"ready-with-capabilities": "which was not offered", "output-read": "is no type of answer"}
+"""What needs a capability that this client never offers, and why it is refused."""
+
 
 class Messages(unittest.TestCase):
     """Reading what hosts say."""
@@ -28,9 +32,8 @@ class Messages(unittest.TestCase):
         self.assertGreater(len(files), 15)
         for path in files:
             with self.subTest(path=path.name):
-                if path.stem == "ready-with-capabilities":
-                    # A capability that this client never offers.
-                    with self.assertRaisesRegex(wire.WireError, "which was not offered"):
+                if path.stem in UNOFFERED:
+                    with self.assertRaisesRegex(wire.WireError, UNOFFERED[path.stem]):
                         wire.decode(path.read_bytes(), ALL)
                 else:
                     self.assertIsNotNone(wire.decode(path.read_bytes(), ALL))
@@ -45,6 +48,15 @@ class Messages(unittest.TestCase):
         for name in ("initial-error-details", "store-exported", "store-imported"):
             with self.subTest(name=name), self.assertRaises(wire.WireError):
                 wire.decode((GOLDEN / f"{name}.json").read_bytes(), frozenset())
+
+    def test_an_exec_with_globals_is_the_golden_one(self) -> None:
+        fields = wire.execute_fields("call-1", [], "1", 0, None, None, "web")
+        made = wire.request(2, "session/execute", "s1", request={**fields, "yield_time_ms": None})
+        golden = (GOLDEN.parent / "client" / "session-execute-globals.json").read_bytes()
+        self.assertEqual(wire.frame(made)[4:], golden.strip())
+        unknown: Any = "dom"
+        with self.assertRaisesRegex(InvalidRequest, "only contract and web"):
+            wire.execute_fields("call-1", [], "1", 0, None, None, unknown)
 
     def test_lone_surrogates_become_replacement_characters(self) -> None:
         text = r'{"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Result":{"cell_id":"1","content_items":[{"type":"input_text","text":"a\ud800b\ud83e\udd95\\ud800"}],"error_text":null}}}}'

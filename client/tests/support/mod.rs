@@ -9,7 +9,6 @@
 
 pub mod delegate;
 pub mod fake_host;
-mod host_program;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use code_mode_api::{
     ToolName, WaitRequest,
 };
 use code_mode_client::{ProcessSessionProvider, ProviderConfig};
-pub use host_program::host_program;
+pub use code_mode_testsuite::host_program;
 use serde_json::value::RawValue;
 
 /// Guards against a hang; a test that passes takes a small part of it.

@@ -61,6 +61,15 @@ export interface Deadlines {
 export const DEFAULT_DEADLINES: Deadlines = { startupMs: 20_000, shutdownMs: 2_000, callMs: 60_000, writeMs: 30_000 };
 
 /**
+ * Which globals a script has: those of the contract, or `URL`, `console`, `AbortController` and their like as well.
+ * Needs a host with the capability `code_mode/globals-v1`.
+ */
+export type Globals = "contract" | "web";
+
+/** All that {@link Globals} can be. */
+export const GLOBALS: readonly Globals[] = ["contract", "web"];
+
+/**
  * Bounds of one cell. Each lowers the operator's bound and never raises it. Needs a host with the capability
  * `code_mode/limits-v1`.
  */

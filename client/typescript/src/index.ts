@@ -6,7 +6,7 @@
  * acted. The README has the tables of errors and bounds.
  */
 
-export type { Deadlines, Limits } from "./bounds.js";
+export type { Deadlines, Globals, Limits } from "./bounds.js";
 export { Cell } from "./cell.js";
 export {
   BusyObserver,

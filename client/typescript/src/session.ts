@@ -10,6 +10,7 @@ import {
   MAX_RESTART_PAUSE_MS,
   STABLE_AFTER_MS,
   type Deadlines,
+  type Globals,
   type Limits,
 } from "./bounds.js";
 import { Cell, type CellHome } from "./cell.js";
@@ -19,7 +20,7 @@ import type { Notification } from "./events.js";
 import { findHost, type HostCommand } from "./locate.js";
 import type { CellResponse, Result, StateLost } from "./results.js";
 import { inNamespace, type Policy, type Tool } from "./tools.js";
-import { EXTENSION_LIMITS, limitFields, type Json, type NotificationSend, type ToolInvoke } from "./wire.js";
+import { EXTENSION_GLOBALS, EXTENSION_LIMITS, limitFields, type Json, type NotificationSend, type ToolInvoke } from "./wire.js";
 
 /** What a session is made with; nothing is needed. */
 export interface SessionOptions {
@@ -36,6 +37,8 @@ export interface SessionOptions {
   onNotification?: (notification: Notification) => void | Promise<void>;
   /** Bounds of every cell, unless an exec names others. */
   limits?: Limits;
+  /** Which globals every script has, unless an exec names others. Without it the host's choice. */
+  globals?: Globals;
   /** The host's environment variables; it has no others. */
   env?: Record<string, string>;
   /** The host's working folder; without it this process's own. */
@@ -52,6 +55,8 @@ export interface ExecOptions {
   tools?: Iterable<Tool>;
   /** Bounds of the cell, in place of the session's. */
   limits?: Limits;
+  /** Which globals the script has, in place of the session's. */
+  globals?: Globals;
   /** How many tokens of output the caller means to keep; advice for the host. */
   maxOutputTokens?: number;
   /** The caller's own id of this exec, which every nested call carries. */
@@ -217,6 +222,8 @@ class Inner implements CellHome, Owner<Cell> {
       throw new LimitError(text, "cells", MAX_KEPT_CELLS, "none");
     }
     if (limitFields(limits) !== null) connection.require(EXTENSION_LIMITS);
+    const globals = options.globals ?? this.options.globals ?? null;
+    if (globals !== null) connection.require(EXTENSION_GLOBALS);
     const callId = options.callId ?? `exec-${this.nextCall++}`;
     const { generation, given } = this;
     const fields = {
@@ -226,6 +233,7 @@ class Inner implements CellHome, Owner<Cell> {
       yieldMs: milliseconds(options.yieldMs ?? DEFAULT_YIELD_MS),
       maxOutputTokens: options.maxOutputTokens ?? null,
       limits,
+      globals,
     };
     const makeCell = (hostId: string): Cell => {
       given.add(Number(hostId));

@@ -6,15 +6,21 @@
  * two timings that some hosts add are the only exception.
  */
 
-import { MAX_FRAME_BYTES, type Limits } from "./bounds.js";
+import { GLOBALS, MAX_FRAME_BYTES, type Globals, type Limits } from "./bounds.js";
 import { InvalidRequest, messageOf, scriptFailure, type Failure, type SideEffects } from "./errors.js";
 import { AudioItem, CellResponse, ImageItem, type ImageDetail, type Item } from "./results.js";
 
 export const EXTENSION_LIMITS = "code_mode/limits-v1";
 export const EXTENSION_STORE = "code_mode/store-v1";
 export const EXTENSION_ERRORS = "code_mode/errors-v1";
+export const EXTENSION_GLOBALS = "code_mode/globals-v1";
 /** What this client offers to use. */
-export const CAPABILITIES: readonly string[] = [EXTENSION_LIMITS, EXTENSION_STORE, EXTENSION_ERRORS];
+export const CAPABILITIES: readonly string[] = [
+  EXTENSION_LIMITS,
+  EXTENSION_STORE,
+  EXTENSION_ERRORS,
+  EXTENSION_GLOBALS,
+];
 
 /** Any value that JSON can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -118,6 +124,7 @@ export interface ExecuteFields {
   yieldMs: number;
   maxOutputTokens: number | null;
   limits: Limits | null;
+  globals: Globals | null;
 }
 
 const LIMIT_FIELDS: Record<keyof Limits, string> = {
@@ -148,6 +155,10 @@ export function limitFields(limits: Limits | null): Record<string, number> | nul
 /** The inner request of an execute. */
 export function executeRequest(fields: ExecuteFields): object {
   const limits = limitFields(fields.limits);
+  const { globals } = fields;
+  if (globals !== null && !GLOBALS.includes(globals)) {
+    throw new InvalidRequest(`there are no globals ${JSON.stringify(globals)}, only ${GLOBALS.join(" and ")}`);
+  }
   return {
     request: {
       tool_call_id: fields.callId,
@@ -156,6 +167,7 @@ export function executeRequest(fields: ExecuteFields): object {
       yield_time_ms: fields.yieldMs,
       max_output_tokens: fields.maxOutputTokens,
       ...(limits === null ? {} : { limits }),
+      ...(globals === null ? {} : { globals }),
     },
   };
 }

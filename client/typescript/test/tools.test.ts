@@ -139,3 +139,17 @@ test("notifications are handed over, and images are bytes", async () => {
   const [image] = result.images;
   assert.deepEqual([image?.mimeType, image?.detail, [...(image?.data ?? [])]], ["image/png", "low", [0, 1, 2]]);
 });
+
+test("a session and an exec choose the globals of scripts", async () => {
+  await using session = new Session({ globals: "web" });
+  await session.exec("1").catch(() => {});
+  if (!session.capabilities.has("code_mode/globals-v1")) {
+    await assert.rejects(session.exec("1"), /code_mode\/globals-v1/);
+    return;
+  }
+  const source = "text(typeof URL)";
+  assert.equal((await session.exec(source)).text, "function");
+  assert.equal((await session.exec(source, { globals: "contract" })).text, "undefined");
+  await using cell = await session.start(source, { globals: "web" });
+  assert.equal((await cell.result()).text, "function");
+});

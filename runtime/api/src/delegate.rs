@@ -56,8 +56,8 @@ impl ToolError {
 ///
 /// Both methods are called in the order in which the script acted, on a thread that must not be
 /// blocked: the part before the returned future should only take note of the call. The future is
-/// then run by the session; it is dropped soon after `cancel` fires, because the cell has ended or
-/// no longer waits.
+/// then run by the session; it is dropped soon after `cancel` fires, because the script has aborted
+/// the call, or the cell has ended or no longer waits.
 pub trait SessionDelegate: Send + Sync + 'static {
     /// Called on the cell's own thread before it calls a tool or notifies, with the bytes of the input
     /// or text: the one place where a delegate may make the script wait. It returns when

@@ -27,6 +27,7 @@ use std::pin::Pin;
 mod delegate;
 mod error;
 mod error_code;
+mod fence;
 mod identifier;
 mod limits;
 mod request;
@@ -36,6 +37,7 @@ pub mod waist;
 
 pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
 pub use error::{HostExit, SessionError, SideEffects};
+pub use fence::without_fence;
 pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
 pub use request::{

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::script_state::ScriptState;
-use crate::{errors, fence, modules, own_script, timing, tools};
+use crate::{errors, modules, own_script, timing, tools};
 
 /// Why a script did not run to its end.
 pub(crate) enum Failed {
@@ -34,7 +34,7 @@ pub(crate) fn run(
 ) -> Result<(), Failed> {
     check(state)?;
     let source = match state.world.reads_typescript() {
-        true => fence::without_fence(source),
+        true => code_mode_api::without_fence(source),
         false => Cow::Borrowed(source),
     };
     let source = source.as_ref();

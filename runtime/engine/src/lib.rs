@@ -29,7 +29,6 @@ mod content;
 mod control;
 mod errors;
 mod event_loop;
-mod fence;
 mod globals;
 mod hints;
 mod isolate;

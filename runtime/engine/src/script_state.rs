@@ -12,8 +12,7 @@ use std::rc::Rc;
 
 /// A tool call whose answer has not come.
 pub(crate) struct PendingCall {
-    /// `None` once the script has given the call up.
-    pub(crate) resolver: Option<v8::Global<v8::PromiseResolver>>,
+    pub(crate) resolver: v8::Global<v8::PromiseResolver>,
     /// Line and column of the call, from 1; 0 when V8 does not know.
     pub(crate) position: (usize, usize),
     /// Index of the tool in the cell's table.

@@ -221,7 +221,7 @@ fn call_tool<'s>(
         }
         state.total_tool_calls.set(number);
         let pending = PendingCall {
-            resolver: Some(v8::Global::new(scope, resolver)),
+            resolver: v8::Global::new(scope, resolver),
             position: position(scope),
             tool: index,
             _span: timing::tool(&tool.name, number),
@@ -245,15 +245,10 @@ fn rejected<'s>(
     maximum: usize,
 ) -> Result<v8::Local<'s, v8::Promise>, Thrown> {
     let resolver = v8::PromiseResolver::new(scope).ok_or(Thrown::Pending)?;
-    let call = PendingCall {
-        resolver: None,
-        position: position(scope),
-        tool,
-        _span: tracing::Span::none(),
-    };
     let limit = LimitName::ValueBytes;
     let message = format!("the limit of {maximum} {limit} is reached by the tool's input");
-    let error = tool_error(scope, state, &call, &message).ok_or(Thrown::Pending)?;
+    let position = position(scope);
+    let error = tool_error(scope, state, tool, position, &message).ok_or(Thrown::Pending)?;
     resolver.reject(scope, error).ok_or(Thrown::Pending)?;
     Ok(resolver.get_promise(scope))
 }
@@ -272,10 +267,7 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
     let Some(call) = state.calls.borrow_mut().remove(&answer.call) else {
         return;
     };
-    let Some(resolver) = &call.resolver else {
-        return;
-    };
-    let resolver = v8::Local::new(scope, resolver);
+    let resolver = v8::Local::new(scope, &call.resolver);
     let maximum = usize::try_from(state.world.limits().value_bytes).unwrap_or(usize::MAX);
     let result = answer
         .result
@@ -296,7 +288,7 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
             let _ = resolver.resolve(scope, value);
         }
         Err(message) => {
-            if let Some(error) = tool_error(scope, state, &call, &message) {
+            if let Some(error) = tool_error(scope, state, call.tool, call.position, &message) {
                 add_data(scope, error, &message, maximum);
                 let _ = resolver.reject(scope, error);
             }
@@ -309,17 +301,13 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
 fn tool_error<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     state: &ScriptState,
-    call: &PendingCall,
+    tool: usize,
+    (line, column): (usize, usize),
     message: &str,
 ) -> Option<v8::Local<'s, v8::Value>> {
     let text = v8::String::new(scope, message)?;
     let error = v8::Exception::error(scope, text);
-    let name = state
-        .tools
-        .names()
-        .get(call.tool)
-        .map_or("", String::as_str);
-    let (line, column) = call.position;
+    let name = state.tools.names().get(tool).map_or("", String::as_str);
     let stack = format!("Error: {message}\n    at tools.{name} (exec_main.mjs:{line}:{column})");
     if line > 0
         && let Ok(object) = v8::Local::<v8::Object>::try_from(error)

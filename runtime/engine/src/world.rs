@@ -92,6 +92,10 @@ pub trait World {
     /// Calls a tool; its answer comes out of [`inbox`](Self::inbox).
     fn call(&self, call: ToolCall);
 
+    /// Says that the script wants no answer to a call any more: the tool is told, and the call is no
+    /// longer open. An answer that is on its way already may still come.
+    fn abandon(&self, call: u64);
+
     /// Sends a notification.
     ///
     /// # Errors

@@ -213,6 +213,8 @@ impl World for Nowhere {
         });
     }
 
+    fn abandon(&self, _call: u64) {}
+
     fn notify(&self, _call: u64, _text: String) -> Result<(), Bound> {
         Ok(())
     }

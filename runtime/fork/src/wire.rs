@@ -69,6 +69,8 @@ pub enum FromCell {
     Output(ContentItem),
     /// A tool is called.
     Call(ToolCall),
+    /// The script wants no answer to a tool call any more: the number of the call.
+    Abandon(u64),
     /// A notification: the number of the call, and the text.
     Notify(u64, String),
     /// The observer is to get what has come so far.
@@ -127,6 +129,7 @@ mod kind {
     pub(super) const ABORTED: u8 = 46;
     pub(super) const UNPREPARED: u8 = 47;
     pub(super) const AUDIO: u8 = 48;
+    pub(super) const ABANDON: u8 = 49;
 }
 
 /// Appends messages to bytes that are to be sent.
@@ -475,6 +478,10 @@ pub(crate) mod tell {
             .rest(&call.input);
     }
 
+    pub(crate) fn abandon(to: &mut Vec<u8>, call: u64) {
+        Writer::new(to, kind::ABANDON).number(call);
+    }
+
     pub(crate) fn notify(to: &mut Vec<u8>, call: u64, text: &str) {
         Writer::new(to, kind::NOTIFY).number(call).rest(text);
     }
@@ -570,6 +577,7 @@ impl FromCell {
                     .map_err(|_| Nonsense("a tool that there is not"))?,
                 input: reader.rest()?.to_owned(),
             }),
+            kind::ABANDON => Self::Abandon(reader.number()?),
             kind::NOTIFY => Self::Notify(reader.number()?, reader.rest()?.to_owned()),
             kind::YIELD => Self::Yield,
             kind::SAVE => Self::Save(reader.text()?.to_owned(), reader.rest()?.to_owned()),

@@ -121,6 +121,7 @@ fn what_a_cell_says_is_heard() {
         heard(|to| tell::notify(to, 4, "half way")),
         r#"Notify(4, "half way")"#
     );
+    assert_eq!(heard(|to| tell::abandon(to, 3)), "Abandon(3)");
     assert_eq!(heard(tell::yield_control), "Yield");
     assert_eq!(heard(|to| tell::save(to, "k", "1")), r#"Save("k", "1")"#);
     assert_eq!(heard(|to| tell::load(to, "k")), r#"Load("k")"#);

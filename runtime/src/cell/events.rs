@@ -270,9 +270,8 @@ impl Cell {
         match event {
             Event::Invoke(call, invocation) => {
                 let _tokio = self.tokio().enter();
-                let future = self
-                    .delegate
-                    .invoke_tool(invocation, self.call_cancel.clone());
+                let signal = call.own_signal().unwrap_or(&self.call_cancel).clone();
+                let future = self.delegate.invoke_tool(invocation, signal);
                 call.begin(DelegateFuture::Tool(future));
             }
             Event::Notify(call, notification) => {

@@ -200,6 +200,10 @@ impl World for ThreadWorld {
         }
     }
 
+    fn abandon(&self, call: u64) {
+        self.cell.abandon(call);
+    }
+
     fn notify(&self, call: u64, text: String) -> Result<(), Bound> {
         self.cell.make_room(text.len());
         self.cell.notify(call, text)

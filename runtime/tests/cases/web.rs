@@ -170,6 +170,27 @@ async fn work_can_be_aborted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_aborted_is_no_longer_open() {
+    let fixture = fixture().await;
+    let mut request = Fixture::request(
+        "for (let i = 0; i < 3; i++) {
+            const stop = new AbortController();
+            const call = tools.hang({}, { signal: stop.signal });
+            stop.abort(i);
+            await call.catch((reason) => text(reason));
+        }
+        text(await tools.echo('alive'));",
+    );
+    request.limits.open_tool_calls = Some(1);
+    let cell = fixture.execute(request).await.expect("it is admitted");
+    let response = within(cell.first_response).await.expect("it answers");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    let texts = code_mode_testsuite::texts_of(&response);
+    assert_eq!(texts, ["0", "1", "2", "alive"]);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timers_clocks_and_random_numbers_are_there() {
     check(&[
         ("await new Promise(done => setTimeout((a, b) => done(a + b), 1, 2, 3))", "5"),

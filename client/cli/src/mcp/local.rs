@@ -13,7 +13,7 @@ use code_mode_mcp::LocalTools;
 use tokio::sync::Semaphore;
 
 use crate::command_tool::Starter;
-use crate::delegate::MAX_TOOL_PROCESSES;
+use crate::file_tools::MAX_TOOL_PROCESSES;
 use crate::guard::Guard;
 use crate::tools_file::{FileTool, ToolCommand};
 

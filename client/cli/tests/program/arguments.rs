@@ -33,6 +33,19 @@ fn arguments_and_input_reach_the_script() {
 }
 
 #[test]
+fn a_fence_around_a_script_that_is_given_something_is_taken_off() {
+    let fixture = Fixture::new();
+    fixture.file("a.md", "```ts\ntext(args as string[]);\nnope;\n```\n");
+    let outcome = fixture.run(&["run", "a.md", "one"]);
+    assert_eq!(outcome.stdout, "[\"one\"]\n", "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("exec_main.mjs:3:1"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn without_them_there_are_no_arguments_and_no_input() {
     let outcome = Fixture::new().run(&["run", "-e", "text([args.length, typeof input])"]);
     assert_eq!(outcome.stdout, "[0,\"undefined\"]\n", "{}", outcome.stderr);

@@ -86,6 +86,13 @@ fn names_carry_over_to_the_next_entry() {
 }
 
 #[test]
+fn a_fence_around_an_entry_is_taken_off() {
+    let input = "```js\nconst n = 20 + 1\nn * 2\n```\nn\n";
+    let outcome = Fixture::new().run_with_input(&["repl"], input);
+    assert_eq!(outcome.stdout, "42\n21\n", "{}", outcome.stderr);
+}
+
+#[test]
 fn what_does_not_carry_over_is_said() {
     let input = "const m = new Map([[1, 2]]), ok = 1\nm.get(1)\nok\n";
     let outcome = Fixture::new().run_with_input(&["repl"], input);

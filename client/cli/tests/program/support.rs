@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use code_mode_testsuite::host_program;
 use tempfile::TempDir;
 
 /// Guard against a hang; no test waits for it.
@@ -34,22 +35,6 @@ pub fn program() -> PathBuf {
     let path =
         env::var_os("CODE_MODE").map_or(env!("CARGO_BIN_EXE_code_mode").into(), PathBuf::from);
     fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The host under test: `CODE_MODE_HOST`, or what Cargo has built beside the program. Without one
-/// these tests fail: they are about nothing else.
-pub fn host() -> PathBuf {
-    if let Some(path) = env::var_os("CODE_MODE_HOST") {
-        // Absolute, because Bazel gives it relative to the test's working folder.
-        return std::path::absolute(path).unwrap();
-    }
-    let host = program().with_file_name("code_mode_host");
-    assert!(
-        host.is_file(),
-        "{} is missing: build it with `cargo build -p code_mode_host`, or set CODE_MODE_HOST",
-        host.display()
-    );
-    host
 }
 
 /// A folder with scripts, and the program to run them.
@@ -106,7 +91,7 @@ impl Fixture {
         command
             .args(arguments)
             .current_dir(self.folder.path())
-            .env("CODE_MODE_HOST", host())
+            .env("CODE_MODE_HOST", host_program())
             .env("HOME", self.folder.path())
             .env_remove("XDG_STATE_HOME")
             .env_remove("XDG_CONFIG_HOME")

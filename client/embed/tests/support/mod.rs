@@ -6,36 +6,16 @@
     reason = "every test binary compiles this module and uses part of it"
 )]
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_client::{ProcessSessionProvider, ProviderConfig};
 use code_mode_embed::{Output, RawJson, Session, Tool, ToolSet};
+pub use code_mode_testsuite::host_program;
 use serde_json::value::RawValue;
 
 /// Guards against a hang; a test that passes takes a small part of it.
 pub const GUARD: Duration = Duration::from_secs(60);
-
-/// The host program that the tests use: that of `CODE_MODE_HOST`, or the one Cargo has built.
-pub fn host_program() -> PathBuf {
-    if let Some(path) = std::env::var_os("CODE_MODE_HOST") {
-        // Absolute, because Bazel gives it relative to the test's working folder.
-        return std::path::absolute(path).expect("a path");
-    }
-    let test = std::env::current_exe().expect("the path of this test");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("target/debug above target/debug/deps");
-    let host = folder.join("code_mode_host");
-    assert!(
-        host.is_file(),
-        "{} is missing: build it with `cargo build -p code_mode_host`, or set CODE_MODE_HOST",
-        host.display()
-    );
-    host
-}
 
 /// A provider over the real host.
 pub fn provider() -> Arc<ProcessSessionProvider> {

@@ -8,7 +8,7 @@
 may have acted. The README has the tables of errors and bounds.
 """
 
-from .bounds import Deadlines, Limits
+from .bounds import Deadlines, Globals, Limits
 from .cell import Cell
 from .errors import (
     BusyObserver,
@@ -50,6 +50,7 @@ __all__ = [
     "Deny",
     "Ended",
     "Event",
+    "Globals",
     "HostCommand",
     "HostLost",
     "HostNotFound",

@@ -7,6 +7,7 @@ The values are those of the project's Rust client. Nothing in this package grows
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Payload of one frame, in bytes; a longer one is refused before anything is allocated for it."""
@@ -76,6 +77,16 @@ class Deadlines:
     sending it is not overdue."""
     write: float = 30.0
     """Without taking a single byte of what is written to it."""
+
+
+Globals = Literal["contract", "web"]
+"""Which globals a script has: those of the contract, or `URL`, `console`, `AbortController` and their like as well.
+
+Needs a host with the capability `code_mode/globals-v1`.
+"""
+
+GLOBALS: Final[tuple[str, ...]] = get_args(Globals)
+"""All that `Globals` can be."""
 
 
 @dataclass(frozen=True, slots=True)

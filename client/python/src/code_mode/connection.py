@@ -218,6 +218,10 @@ class Connection:
         """Raises InvalidRequest when the host knows no limits of a cell."""
         self._require(wire.EXTENSION_LIMITS)
 
+    def require_globals(self) -> None:
+        """Raises InvalidRequest when the host has no choice of globals."""
+        self._require(wire.EXTENSION_GLOBALS)
+
     def abandon(self, cell: CellSink) -> None:
         """Ends a cell that nobody wants, without waiting."""
         if cell.abandoned or self.failure is not None:

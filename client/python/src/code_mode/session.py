@@ -20,6 +20,7 @@ from .bounds import (
     MAX_RESTART_PAUSE_SECONDS,
     STABLE_AFTER_SECONDS,
     Deadlines,
+    Globals,
     Limits,
 )
 from .cell import Cell, ToolKey
@@ -60,6 +61,7 @@ class Session:
         policy: Policy | None = None,
         on_notification: NotificationHandler | None = None,
         limits: Limits | None = None,
+        globals: Globals | None = None,
         environment: Mapping[str, str] | None = None,
         working_folder: str | os.PathLike[str] | None = None,
         deadlines: Deadlines | None = None,
@@ -74,6 +76,8 @@ class Session:
             policy: is asked before every single call of a tool.
             on_notification: gets what scripts send with `notify`.
             limits: bounds of every cell, unless an exec names others.
+            globals: which globals every script has, unless an exec names others: "contract", or "web" for `URL`,
+                `console` and their like as well. Without it the host's choice.
             environment: the host's environment variables; it has no others.
             working_folder: the host's working folder; without it this process's own.
             deadlines: how long the host may take for what.
@@ -85,6 +89,7 @@ class Session:
         self._policy = policy
         self._on_notification = on_notification
         self._limits = limits
+        self._globals = globals
         self._environment = dict(environment or {})
         self._working_folder = None if working_folder is None else os.fspath(working_folder)
         self._deadlines = deadlines or Deadlines()
@@ -111,6 +116,7 @@ class Session:
         *,
         tools: Iterable[AnyTool] | None = None,
         limits: Limits | None = None,
+        globals: Globals | None = None,
         max_output_tokens: int | None = None,
         call_id: str | None = None,
     ) -> Result:
@@ -119,7 +125,7 @@ class Session:
         Raises ScriptError when it fails, LimitError when it reaches a bound, HostLost when the host is lost. When the
         awaiting task is cancelled, as by `asyncio.timeout`, the script is terminated.
         """
-        cell = await self._start(source, tools, limits, max_output_tokens, call_id, DEFAULT_YIELD_SECONDS, False)
+        cell = await self._start(source, tools, limits, globals, max_output_tokens, call_id, DEFAULT_YIELD_SECONDS, False)
         try:
             return await cell.result()
         except asyncio.CancelledError:
@@ -132,6 +138,7 @@ class Session:
         *,
         tools: Iterable[AnyTool] | None = None,
         limits: Limits | None = None,
+        globals: Globals | None = None,
         max_output_tokens: int | None = None,
         call_id: str | None = None,
         yield_time: float = DEFAULT_YIELD_SECONDS,
@@ -142,12 +149,13 @@ class Session:
             source: the JavaScript.
             tools: what it may call, in place of the session's.
             limits: bounds of the cell, in place of the session's.
+            globals: which globals the script has, in place of the session's.
             max_output_tokens: how many tokens of output the caller means to keep; advice for the host.
             call_id: the caller's own id of this exec, which every nested call carries.
             yield_time: seconds until the first response, if the script neither ends nor yields before.
         """
         return Starting(
-            lambda: self._start(source, tools, limits, max_output_tokens, call_id, yield_time, True)
+            lambda: self._start(source, tools, limits, globals, max_output_tokens, call_id, yield_time, True)
         )
 
     def cell(self, cell_id: str) -> Cell:
@@ -326,6 +334,7 @@ class Session:
         source: str,
         tools: Iterable[AnyTool] | None,
         limits: Limits | None,
+        globals: Globals | None,
         max_output_tokens: int | None,
         call_id: str | None,
         yield_time: float,
@@ -343,6 +352,9 @@ class Session:
             )
         if limits is not None and limits != Limits():
             connection.require_limits()
+        globals = self._globals if globals is None else globals
+        if globals is not None:
+            connection.require_globals()
         if call_id is None:
             call_id, self._next_call = f"exec-{self._next_call}", self._next_call + 1
         exec_call_id, generation, given = call_id, self._generation, self._given
@@ -353,6 +365,7 @@ class Session:
             milliseconds(yield_time),
             max_output_tokens,
             limits,
+            globals,
         )
 
         def make_cell(host_id: str) -> Cell:

@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .bounds import MAX_FRAME_BYTES, MAX_INPUT_DEPTH, Limits
+from .bounds import GLOBALS, MAX_FRAME_BYTES, MAX_INPUT_DEPTH, Globals, Limits
 from .errors import InvalidRequest, SideEffects, script_failure
 from .results import Audio, CellResponse, Image, Item, Text
 
 EXTENSION_LIMITS = "code_mode/limits-v1"
 EXTENSION_STORE = "code_mode/store-v1"
 EXTENSION_ERRORS = "code_mode/errors-v1"
-CAPABILITIES = (EXTENSION_LIMITS, EXTENSION_STORE, EXTENSION_ERRORS)
+EXTENSION_GLOBALS = "code_mode/globals-v1"
+CAPABILITIES = (EXTENSION_LIMITS, EXTENSION_STORE, EXTENSION_ERRORS, EXTENSION_GLOBALS)
 
 Json = Any
 """Any value that JSON can hold."""
@@ -177,6 +178,7 @@ def execute_fields(
     yield_time_ms: int,
     max_output_tokens: int | None,
     limits: Limits | None,
+    globals: Globals | None,
 ) -> dict[str, Json]:
     """The inner request of an execute."""
     fields: dict[str, Json] = {
@@ -190,6 +192,10 @@ def execute_fields(
     set_limits = {name: value for name, value in set_limits.items() if value is not None}
     if set_limits:
         fields["limits"] = set_limits
+    if globals is not None:
+        if globals not in GLOBALS:
+            raise InvalidRequest(f"there are no globals {globals!r}, only {' and '.join(GLOBALS)}")
+        fields["globals"] = globals
     return fields
 
 

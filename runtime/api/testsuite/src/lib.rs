@@ -5,6 +5,7 @@
 //! One suite runs against the in-process runtime and against the client of a host process, so that
 //! an embedder can change from one to the other. It knows nothing but the traits of `code_mode_api`.
 //! Most cases are data (`cases/`), which the clients of other languages play too.
+//! [`host_program`] is where tests over a real host find it.
 //!
 //! # Life cycle
 //! [`suite!`] takes a function that makes a provider and expands to one test per case. Each test
@@ -22,6 +23,7 @@ mod fixture;
 mod life_cycle;
 mod no_tools;
 mod play;
+mod programs;
 mod public_helpers;
 
 pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_of, tool, within};
@@ -30,6 +32,7 @@ pub use errors::*;
 pub use life_cycle::*;
 pub use no_tools::NoTools;
 pub use play::play;
+pub use programs::host_program;
 pub use public_helpers::*;
 
 /// Expands to one `#[tokio::test]` for each case of the suite.

@@ -128,8 +128,8 @@ fn fill_random<'s>(
     });
 }
 
-/// `abandon(call, reason)`: the call's promise is rejected now. The tool's answer is dropped when it comes; until
-/// then the call is still open.
+/// `abandon(call, reason)`: the call's promise is rejected now, and its tool is told. An answer that comes all the
+/// same is dropped.
 fn abandon<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     args: v8::FunctionCallbackArguments<'s>,
@@ -138,13 +138,10 @@ fn abandon<'s>(
     guarded(scope, |scope, state| {
         let call = text_of(scope, state, args.get(0))?;
         let call: u64 = call.parse().unwrap_or(0);
-        let resolver = state
-            .calls
-            .borrow_mut()
-            .get_mut(&call)
-            .and_then(|call| call.resolver.take());
-        if let Some(resolver) = resolver {
-            let resolver = v8::Local::new(scope, resolver);
+        let pending = state.calls.borrow_mut().remove(&call);
+        if let Some(pending) = pending {
+            state.world.abandon(call);
+            let resolver = v8::Local::new(scope, &pending.resolver);
             resolver.reject(scope, args.get(1)).ok_or(Thrown::Pending)?;
         }
         Ok(())

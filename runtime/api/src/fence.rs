@@ -5,9 +5,18 @@ use std::borrow::Cow;
 
 const FENCE: &str = "```";
 
-/// The source without a fence around all of it; blanks take its place, so that lines and columns stay.
-/// No JavaScript that runs begins with three backticks: that would call a string.
-pub(crate) fn without_fence(source: &str) -> Cow<'_, str> {
+/// The source without a Markdown fence around all of it; blanks take its place, so that lines and
+/// columns (in UTF-16 units) stay. No JavaScript that runs begins with three backticks: that would
+/// call a string.
+///
+/// The engine does this to every source. Who puts text in front of one does it before, since the
+/// fence is then no longer around all of it.
+///
+/// ```
+/// assert_eq!(code_mode_api::without_fence("```js\na()\n```"), "     \na()\n   ");
+/// assert_eq!(code_mode_api::without_fence("a()"), "a()");
+/// ```
+pub fn without_fence(source: &str) -> Cow<'_, str> {
     inside(source).map_or(Cow::Borrowed(source), Cow::Owned)
 }
 

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, Globals, LimitName,
-    Notification, SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
+    BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, LimitName, Notification,
+    SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
     ToolInvocation,
 };
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::{Bound, StopCause, ToolCall, panic_message};
+use code_mode_engine::{Bound, ScriptOptions, StopCause, ToolCall, panic_message};
 use serde_json::value::RawValue;
 
 use crate::call::{DelegateAnswer, DelegateCall};
@@ -45,7 +45,7 @@ pub(crate) struct Cell {
     pub(crate) session_id: SessionId,
     pub(crate) exec_call_id: String,
     pub(crate) limits: EffectiveLimits,
-    pub(crate) globals: Globals,
+    pub(crate) options: ScriptOptions,
     pub(crate) store: Arc<Store>,
     pub(crate) mailbox: Mailbox,
     pub(crate) runtime: Arc<RuntimeCore>,
@@ -62,7 +62,7 @@ impl Cell {
         id: CellId,
         exec_call_id: String,
         limits: EffectiveLimits,
-        globals: Globals,
+        options: ScriptOptions,
         mailbox: Mailbox,
         session: &Arc<SessionCore>,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Cell {
             session_id: session.id.clone(),
             exec_call_id,
             limits,
-            globals,
+            options,
             store: Arc::clone(&session.store),
             mailbox,
             runtime: Arc::clone(&session.runtime),

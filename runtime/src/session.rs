@@ -8,7 +8,7 @@ use std::time::Duration;
 use code_mode_api::{
     CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
 };
-use code_mode_engine::ToolTable;
+use code_mode_engine::{ScriptOptions, ToolTable};
 use serde_json::value::RawValue;
 
 use crate::cell::{Cell, ObservationId, Observer};
@@ -98,8 +98,12 @@ impl Session {
         let id = core.take_cell_id()?;
         let limits = core.runtime.operator_limits.lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
-        let globals = request.globals.unwrap_or(config.globals);
-        let cell = Cell::new(id, request.exec_call_id, limits, globals, mailbox, core);
+        let options = ScriptOptions {
+            globals: request.globals.unwrap_or(config.globals),
+            typescript: config.typescript,
+            exact_integers: request.exact_integers.unwrap_or(config.exact_integers),
+        };
+        let cell = Cell::new(id, request.exec_call_id, limits, options, mailbox, core);
         let cell = Arc::new(cell);
         Ok(AdmittedCell {
             job: Some(Job {

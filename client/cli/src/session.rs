@@ -34,6 +34,8 @@ pub struct Plan {
     pub limits: CellLimits,
     /// Which globals scripts have; `None` leaves it to the host.
     pub globals: Option<Globals>,
+    /// Whether scripts read large integers as bigints; `None` leaves it to the host.
+    pub exact_integers: Option<bool>,
     /// Who ends tools when this program is killed.
     pub guard: Arc<Guard>,
 }
@@ -47,6 +49,7 @@ impl Plan {
             store: None,
             limits: CellLimits::default(),
             globals: None,
+            exact_integers: None,
             guard,
         }
     }
@@ -66,6 +69,7 @@ impl Plan {
             store: chosen(&args.store, &context.settings.store, context),
             limits: cell_limits(limits),
             globals: args.globals,
+            exact_integers: args.exact_integers.then_some(true),
             guard: Guard::of_this_program(),
         })
     }
@@ -120,6 +124,7 @@ pub struct OpenSession {
     store: Option<PathBuf>,
     limits: CellLimits,
     globals: Option<Globals>,
+    exact_integers: Option<bool>,
     requests: u64,
 }
 
@@ -139,6 +144,7 @@ impl OpenSession {
             store,
             limits,
             globals,
+            exact_integers,
             guard,
         } = plan;
         let values = match &store {
@@ -166,6 +172,7 @@ impl OpenSession {
             store,
             limits,
             globals,
+            exact_integers,
             requests: 0,
         })
     }
@@ -178,6 +185,7 @@ impl OpenSession {
             tools: self.tools.clone(),
             limits: self.limits.clone(),
             globals: self.globals,
+            exact_integers: self.exact_integers,
             ..ExecuteRequest::new(source)
         }
     }

@@ -17,11 +17,12 @@ use crate::error::{CallError, ConnectionFailure};
 
 /// The additions to V1 that this client uses where the host has them. A host adds nothing that its
 /// client did not offer, so what nothing here would use is left out.
-pub(crate) const OFFERED: [wire::Extension; 4] = [
+pub(crate) const OFFERED: [wire::Extension; 5] = [
     wire::Extension::Limits,
     wire::Extension::Store,
     wire::Extension::Errors,
     wire::Extension::Globals,
+    wire::Extension::ExactIntegers,
 ];
 
 /// The hello of every connection: version 1, and what this client uses if the host has it.

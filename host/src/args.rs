@@ -178,6 +178,17 @@ impl Args {
                         }
                     }
                 }
+                "--exact-integers" => {
+                    args.config.runtime.exact_integers = match value()?.as_str() {
+                        "on" => true,
+                        "off" => false,
+                        other => {
+                            return Err(UsageError(format!(
+                                "--exact-integers cannot be {other:?}: it is on or off"
+                            )));
+                        }
+                    }
+                }
                 "--time-zone" => args.region.time_zone = Some(place(&name, value()?)?),
                 "--locale" => args.region.locale = Some(place(&name, value()?)?),
                 "--limit" => set_limit(&mut args.config, &value()?)?,
@@ -530,6 +541,8 @@ Options:
                           promises (the default), web adds URL, TextEncoder, console and their like
   --typescript on|off     whether a source that is no JavaScript is tried as TypeScript, its types taken out in
                           place, and a Markdown fence around it taken off (default on)
+  --exact-integers on|off whether scripts whose request does not say read integers beyond 2^53 in tools' answers
+                          and stored values as bigints (default off)
   --v1-timings WHICH      the timings in responses where the client's hello leaves it open:
                           none (default), duration or both
   --timings               the same as --v1-timings both

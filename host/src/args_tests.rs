@@ -31,6 +31,13 @@ fn what_scripts_are_and_see_is_the_operators_choice() {
     assert!(parse(&[]).unwrap().config.runtime.typescript);
     let off = parse(&["--typescript", "off"]).unwrap();
     assert!(!off.config.runtime.typescript);
+    assert!(!parse(&[]).unwrap().config.runtime.exact_integers);
+    let on = parse(&["--exact-integers", "on"]).unwrap();
+    assert!(on.config.runtime.exact_integers);
+    refused(
+        &["--exact-integers=yes"],
+        "--exact-integers cannot be \"yes\": it is on or off",
+    );
     let globals = |arguments: &[&str]| parse(arguments).unwrap().config.runtime.globals;
     assert_eq!(globals(&[]), Globals::Contract);
     assert_eq!(globals(&["--globals", "web"]), Globals::Web);

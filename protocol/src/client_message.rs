@@ -234,6 +234,9 @@ impl Serialize for ExecuteBody<'_> {
         if let Some(globals) = &request.globals {
             object.serialize_field("globals", &Wire(globals))?;
         }
+        if let Some(exact) = &request.exact_integers {
+            object.serialize_field("exact_integers", exact)?;
+        }
         object.end()
     }
 }
@@ -338,9 +341,13 @@ impl ClientMessage {
                 ..
             } => ExtensionSet::of(Extension::BoundedOutput),
             OperationRequest::Execute { request, .. } => with(
-                with(ExtensionSet::NONE, has_limits(request), Extension::Limits),
-                request.globals.is_some(),
-                Extension::Globals,
+                with(
+                    with(ExtensionSet::NONE, has_limits(request), Extension::Limits),
+                    request.globals.is_some(),
+                    Extension::Globals,
+                ),
+                request.exact_integers.is_some(),
+                Extension::ExactIntegers,
             ),
             OperationRequest::ExportStore { .. } | OperationRequest::ImportStore { .. } => {
                 ExtensionSet::of(Extension::Store)
@@ -632,6 +639,7 @@ wire_object! {
         max_output_tokens: Option<Ranged<OutputTokens>> = "max_output_tokens",
         limits: LimitsFields = "limits",
         globals: Wire<Globals> = "globals",
+        exact_integers: bool = "exact_integers",
         cell_id: Wire<CellId> = "cell_id",
     }
 }
@@ -657,6 +665,7 @@ impl InnerRequestFields {
                 max_output_tokens: tokens.map(|OutputTokens(tokens)| tokens),
                 limits: limits.unwrap_or_default(),
                 globals: self.globals.map(|Wire(globals)| globals),
+                exact_integers: self.exact_integers,
             })
         };
         Ok(request())

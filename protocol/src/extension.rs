@@ -20,6 +20,9 @@ pub enum Extension {
     Errors,
     /// `code_mode/globals-v1`: a `session/execute` may say which globals its script has.
     Globals,
+    /// `code_mode/exact-integers-v1`: a `session/execute` may say whether its script reads integers that a
+    /// number cannot hold as bigints.
+    ExactIntegers,
     /// `code_mode/output-v1`: a `session/wait` may ask again for text that was cut.
     Output,
     /// `session-cell-execution-resource-limits`, of the public host: a `session/open` may carry
@@ -38,11 +41,12 @@ pub enum Extension {
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Limits,
         Self::Store,
         Self::Errors,
         Self::Globals,
+        Self::ExactIntegers,
         Self::Output,
         Self::CellExecutionLimits,
         Self::YieldObservation,
@@ -57,6 +61,7 @@ impl Extension {
             Self::Store => "code_mode/store-v1",
             Self::Errors => "code_mode/errors-v1",
             Self::Globals => "code_mode/globals-v1",
+            Self::ExactIntegers => "code_mode/exact-integers-v1",
             Self::Output => "code_mode/output-v1",
             Self::CellExecutionLimits => "session-cell-execution-resource-limits",
             Self::YieldObservation => "yield-observation",

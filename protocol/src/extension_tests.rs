@@ -80,6 +80,14 @@ fn globals_need_their_capability() {
 }
 
 #[test]
+fn exact_integers_need_their_capability() {
+    for exact in [true, false] {
+        let payload = execute_with(&format!(r#","exact_integers":{exact}"#));
+        needs::<ClientMessage>(&payload, Extension::ExactIntegers);
+    }
+}
+
+#[test]
 fn stored_values_need_their_capability() {
     for request in [
         r#"{"method":"session/exportStore","sessionId":"s1"}"#,

@@ -191,6 +191,7 @@ fn client_message(name: &str) -> ClientMessage {
                 max_output_tokens: None,
                 limits: CellLimits::default(),
                 globals: None,
+                exact_integers: None,
             },
         ),
         "session-execute-other-values" => execute(
@@ -214,6 +215,7 @@ fn client_message(name: &str) -> ClientMessage {
                 max_output_tokens: Some(MAX_OUTPUT_TOKENS),
                 limits: CellLimits::default(),
                 globals: None,
+                exact_integers: None,
             },
         ),
         "session-execute-limits" => execute(
@@ -236,6 +238,7 @@ fn client_message(name: &str) -> ClientMessage {
                     timers: Some(9),
                 },
                 globals: None,
+                exact_integers: None,
             },
         ),
         "session-execute-globals" => execute(
@@ -248,6 +251,15 @@ fn client_message(name: &str) -> ClientMessage {
                 max_output_tokens: None,
                 limits: CellLimits::default(),
                 globals: Some(Globals::Web),
+                exact_integers: None,
+            },
+        ),
+        "session-execute-exact-integers" => execute(
+            2,
+            ExecuteRequest {
+                exec_call_id: "call-1".to_owned(),
+                exact_integers: Some(true),
+                ..ExecuteRequest::new("1")
             },
         ),
         "session-wait" => wait(Some(50)),

@@ -160,17 +160,19 @@ fn execute() -> impl Strategy<Value = ExecuteRequest> {
         option::of(0..=MAX_OUTPUT_TOKENS),
         option::of(limits()),
         option::of(prop_oneof![Just(Globals::Contract), Just(Globals::Web)]),
+        option::of(any::<bool>()),
     )
         .prop_map(
-            |(exec_call_id, tools, source, yield_time, max_output_tokens, limits, globals)| {
+            |(exec_call_id, tools, source, yield_time, tokens, limits, globals, exact)| {
                 ExecuteRequest {
                     exec_call_id,
                     tools: tools.into(),
                     source,
                     yield_time,
-                    max_output_tokens,
+                    max_output_tokens: tokens,
                     limits: limits.unwrap_or_default(),
                     globals,
+                    exact_integers: exact,
                 }
             },
         )

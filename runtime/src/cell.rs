@@ -15,7 +15,7 @@ use code_mode_api::{
     ToolInvocation,
 };
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::{Bound, StopCause, ToolAnswer, ToolCall};
+use code_mode_engine::{Bound, ScriptOptions, StopCause, ToolAnswer, ToolCall};
 use serde_json::value::RawValue;
 
 use crate::call::{CallOwner, DelegateAnswer, DelegateCall};
@@ -59,7 +59,7 @@ pub(crate) struct Cell {
     pub(crate) session_id: SessionId,
     pub(crate) exec_call_id: String,
     pub(crate) limits: EffectiveLimits,
-    pub(crate) globals: Globals,
+    pub(crate) options: ScriptOptions,
     pub(crate) store: Arc<Store>,
     pub(crate) mailbox: Mailbox,
     pub(crate) runtime: Arc<Shared>,
@@ -76,7 +76,7 @@ impl Cell {
         id: CellId,
         exec_call_id: String,
         limits: EffectiveLimits,
-        globals: Globals,
+        options: ScriptOptions,
         mailbox: Mailbox,
         origin: Origin,
     ) -> Self {
@@ -86,7 +86,7 @@ impl Cell {
             session_id: origin.session_id,
             exec_call_id,
             limits,
-            globals,
+            options,
             store: origin.store,
             mailbox,
             runtime: origin.runtime,
@@ -323,7 +323,8 @@ impl Cell {
         };
         let call = call.call;
         // A script of the contract can abandon no call, so its calls need no signals of their own.
-        let own_signal = (self.globals == Globals::Web).then(|| self.call_cancel.child_token());
+        let own_signal =
+            (self.options.globals == Globals::Web).then(|| self.call_cancel.child_token());
         let delegate_call = DelegateCall::new(call, Arc::clone(self) as _, own_signal);
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));

@@ -56,6 +56,9 @@ pub struct RuntimeConfig {
     pub typescript: bool,
     /// Which globals scripts have whose request does not say.
     pub globals: Globals,
+    /// Whether scripts whose request does not say read an integer that a number cannot hold for certain as a
+    /// bigint; see `docs/scripts.md`.
+    pub exact_integers: bool,
     /// Where cells run.
     pub cells: Cells,
     /// A fault to inject, for tests of supervision.
@@ -85,6 +88,7 @@ impl Default for RuntimeConfig {
             answer_spin: limits::DEFAULT_ANSWER_SPIN,
             typescript: true,
             globals: Globals::Contract,
+            exact_integers: false,
             cells: Cells::Threads,
             #[cfg(test)]
             fault: None,

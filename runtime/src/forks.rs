@@ -282,8 +282,7 @@ impl Conversation {
             source: job.source.clone(),
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
-            typescript: cell.runtime.config.typescript,
-            globals: cell.globals,
+            options: cell.options,
             tools: tools
                 .map(|tool| OfferedTool {
                     name: tool.name.clone(),

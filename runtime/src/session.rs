@@ -8,7 +8,7 @@ use std::time::Duration;
 use code_mode_api::{
     CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
 };
-use code_mode_engine::ToolTable;
+use code_mode_engine::{ScriptOptions, ToolTable};
 use serde_json::value::RawValue;
 
 use crate::cell::{Cell, CellOwner, Origin};
@@ -108,7 +108,11 @@ impl Session {
             .operator_limits
             .lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
-        let globals = request.globals.unwrap_or(config.globals);
+        let options = ScriptOptions {
+            globals: request.globals.unwrap_or(config.globals),
+            typescript: config.typescript,
+            exact_integers: request.exact_integers.unwrap_or(config.exact_integers),
+        };
         let origin = Origin {
             session_id: core.id.clone(),
             store: Arc::clone(&core.store),
@@ -116,7 +120,7 @@ impl Session {
             session: Arc::downgrade(core) as Weak<dyn CellOwner>,
             delegate: Arc::clone(&core.delegate),
         };
-        let cell = Cell::new(id, request.exec_call_id, limits, globals, mailbox, origin);
+        let cell = Cell::new(id, request.exec_call_id, limits, options, mailbox, origin);
         let cell = Arc::new(cell);
         Ok(AdmittedCell {
             job: Some(Job {

@@ -103,6 +103,9 @@ pub struct SessionArgs {
     /// The globals of scripts: contract, or web for URL, TextEncoder, console and their like (else the host's choice)
     #[arg(long, value_name = "WHICH", value_parser = globals)]
     pub globals: Option<Globals>,
+    /// Read integers beyond 2^53 in tools' answers and stored values as bigints (else the host's choice)
+    #[arg(long)]
+    pub exact_integers: bool,
     /// Load the session's stored values from FILE and save them there at the end
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub store: Option<PathBuf>,

@@ -33,6 +33,8 @@ pub struct Plan {
     pub globals: Option<Globals>,
     /// Whether a copy of the stored values is kept, and brought into the next host when one is lost.
     pub outlives_host: bool,
+    /// Whether scripts read large integers as bigints; `None` leaves it to the host.
+    pub exact_integers: Option<bool>,
     /// Who ends tools when this program is killed.
     pub guard: Arc<Guard>,
 }
@@ -47,6 +49,7 @@ impl Plan {
             limits: CellLimits::default(),
             globals: None,
             outlives_host: false,
+            exact_integers: None,
             guard,
         }
     }
@@ -67,6 +70,7 @@ impl Plan {
             limits: cell_limits(limits),
             globals: args.globals,
             outlives_host: false,
+            exact_integers: args.exact_integers.then_some(true),
             guard: Guard::of_this_program(),
         })
     }
@@ -131,6 +135,7 @@ impl OpenSession {
             limits,
             globals,
             outlives_host,
+            exact_integers,
             guard,
         } = plan;
         let values = match &store {
@@ -143,6 +148,9 @@ impl OpenSession {
             .limits(limits);
         if let Some(globals) = globals {
             builder = builder.globals(globals);
+        }
+        if let Some(exact) = exact_integers {
+            builder = builder.exact_integers(exact);
         }
         if !outlives_host {
             builder = builder.without_store_copy();

@@ -26,7 +26,16 @@ pub struct Exec {
     pub(crate) first_look: Option<Duration>,
     pub(crate) max_output_tokens: Option<u32>,
     pub(crate) globals: Option<Globals>,
+    pub(crate) exact_integers: Option<bool>,
     pub(crate) lossless: bool,
+}
+
+/// What a session's scripts have that do not say otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct Defaults {
+    pub(crate) limits: CellLimits,
+    pub(crate) globals: Option<Globals>,
+    pub(crate) exact_integers: Option<bool>,
 }
 
 impl Exec {
@@ -40,6 +49,7 @@ impl Exec {
             first_look: None,
             max_output_tokens: None,
             globals: None,
+            exact_integers: None,
             lossless: false,
         }
     }
@@ -96,6 +106,14 @@ impl Exec {
         self
     }
 
+    /// Whether the script reads integers beyond 2^53 in tools' results and stored values as bigints, instead
+    /// of the session's choice.
+    #[must_use]
+    pub fn exact_integers(mut self, exact: bool) -> Self {
+        self.exact_integers = Some(exact);
+        self
+    }
+
     /// Lets the [`Cell`](crate::Cell)'s own stream miss nothing, however slow its owner is: while
     /// [`MAX_WAITING_EVENTS`](crate::MAX_WAITING_EVENTS) or
     /// [`MAX_WAITING_BYTES`](crate::MAX_WAITING_BYTES) wait in it, the host is asked for no more
@@ -115,8 +133,7 @@ impl Exec {
     pub(crate) fn request(
         self,
         number: u64,
-        limits: &CellLimits,
-        globals: Option<Globals>,
+        defaults: &Defaults,
         tools: impl FnOnce() -> Arc<[ToolDefinition]>,
         first_look: Duration,
     ) -> ExecuteRequest {
@@ -125,8 +142,9 @@ impl Exec {
             tools: self.tools.unwrap_or_else(tools),
             yield_time: Some(first_look),
             max_output_tokens: self.max_output_tokens,
-            limits: self.limits.unwrap_or_else(|| limits.clone()),
-            globals: self.globals.or(globals),
+            limits: self.limits.unwrap_or_else(|| defaults.limits.clone()),
+            globals: self.globals.or(defaults.globals),
+            exact_integers: self.exact_integers.or(defaults.exact_integers),
             ..ExecuteRequest::new(self.source)
         }
     }

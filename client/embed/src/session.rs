@@ -16,6 +16,7 @@ use crate::cell::{CellHandle, Owner};
 use crate::cell_core::CellCore;
 use crate::delegate::{Answers, Delegate};
 use crate::event::Hub;
+use crate::exec::Defaults;
 use crate::follow::{Follower, QUIET_INTERVAL};
 use crate::policy::Questions;
 use crate::registry::Registry;
@@ -27,8 +28,7 @@ pub struct SessionBuilder {
     provider: Arc<dyn SessionProvider>,
     id: Option<SessionId>,
     tools: ToolSet,
-    limits: CellLimits,
-    globals: Option<Globals>,
+    defaults: Defaults,
     policy: Option<Arc<dyn Policy>>,
     delegate: Option<Arc<dyn SessionDelegate>>,
     values: BTreeMap<String, RawJson>,
@@ -60,7 +60,7 @@ impl SessionBuilder {
     /// default.
     #[must_use]
     pub fn limits(mut self, limits: CellLimits) -> Self {
-        self.limits = limits;
+        self.defaults.limits = limits;
         self
     }
 
@@ -68,7 +68,16 @@ impl SessionBuilder {
     /// said otherwise; a host that knows no others refuses a script that asks for them.
     #[must_use]
     pub fn globals(mut self, globals: Globals) -> Self {
-        self.globals = Some(globals);
+        self.defaults.globals = Some(globals);
+        self
+    }
+
+    /// Whether scripts read integers beyond 2^53 in tools' results and stored values as bigints, which are exact;
+    /// as numbers, the nearest they can be, by default. The operator's choice unless it is said; a host that does
+    /// not know the choice refuses a script that asks for it.
+    #[must_use]
+    pub fn exact_integers(mut self, exact: bool) -> Self {
+        self.defaults.exact_integers = Some(exact);
         self
     }
 
@@ -126,8 +135,7 @@ impl SessionBuilder {
             answers,
             registry,
             keeper,
-            limits: self.limits,
-            globals: self.globals,
+            defaults: self.defaults,
             execs: AtomicU64::new(0),
             provider: self.provider,
         })))
@@ -146,8 +154,7 @@ struct Inner {
     answers: Arc<Answers>,
     registry: Arc<Registry>,
     keeper: Option<Arc<StoreKeeper>>,
-    limits: CellLimits,
-    globals: Option<Globals>,
+    defaults: Defaults,
     execs: AtomicU64,
     /// Dropping the last owner of a provider may end its host.
     provider: Arc<dyn SessionProvider>,
@@ -186,8 +193,7 @@ impl Session {
             provider,
             id: None,
             tools: ToolSet::new(),
-            limits: CellLimits::default(),
-            globals: None,
+            defaults: Defaults::default(),
             policy: None,
             delegate: None,
             values: BTreeMap::new(),
@@ -334,13 +340,7 @@ impl Session {
         };
         let number = inner.execs.fetch_add(1, Ordering::Relaxed) + 1;
         let lossless = exec.lossless;
-        let request = exec.request(
-            number,
-            &inner.limits,
-            inner.globals,
-            || self.tools(),
-            first_look,
-        );
+        let request = exec.request(number, &inner.defaults, || self.tools(), first_look);
         let exec_call_id = request.exec_call_id.clone();
         let starting = Registry::starting(&inner.registry);
         let started = inner.session.execute(request).await.map_err(refused)?;

@@ -13,6 +13,7 @@ fn an_extension_that_was_not_agreed_is_a_violation() {
         r#"{"method":"session/importStore","sessionId":"s1","values":{}}"#,
         r#"{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"","yield_time_ms":null,"max_output_tokens":null,"limits":{}}}"#,
         r#"{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"","yield_time_ms":null,"max_output_tokens":null,"globals":"web"}}"#,
+        r#"{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"","yield_time_ms":null,"max_output_tokens":null,"exact_integers":true}}"#,
     ] {
         check(
             HostConfig::default(),
@@ -72,6 +73,25 @@ fn an_exec_that_asks_for_the_webs_globals_has_them() {
         execute 2 s1 text(typeof URL)
         started 2 2
         < {"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Result":{"cell_id":"2","content_items":[{"type":"input_text","text":"undefined"}],"error_text":null}}}}
+        closed s1 2
+        "#,
+    );
+}
+
+#[test]
+fn an_exec_that_asks_for_exact_integers_has_them() {
+    check(
+        HostConfig::default(),
+        r#"
+        ready code_mode/exact-integers-v1
+        open s1
+        > {"type":"operation/request","id":1,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"store('id', 12345678901234567890n); text(typeof load('id'))","yield_time_ms":null,"max_output_tokens":null,"exact_integers":true}}}
+        started 1 1
+        < {"type":"execute/initialResponse","id":1,"result":{"status":"ok","value":{"Result":{"cell_id":"1","content_items":[{"type":"input_text","text":"bigint"}],"error_text":null}}}}
+        closed s1 1
+        execute 2 s1 text(typeof load('id'))
+        started 2 2
+        < {"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Result":{"cell_id":"2","content_items":[{"type":"input_text","text":"number"}],"error_text":null}}}}
         closed s1 2
         "#,
     );

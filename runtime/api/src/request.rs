@@ -46,6 +46,9 @@ pub struct ExecuteRequest {
     pub limits: CellLimits,
     /// Which globals the script has; `None` is what the operator has chosen.
     pub globals: Option<Globals>,
+    /// Whether the script reads an integer that a number cannot hold for certain as a bigint, from a tool's
+    /// answer and from the store; `None` is what the operator has chosen.
+    pub exact_integers: Option<bool>,
 }
 
 impl ExecuteRequest {
@@ -59,6 +62,7 @@ impl ExecuteRequest {
             max_output_tokens: None,
             limits: CellLimits::default(),
             globals: None,
+            exact_integers: None,
         }
     }
 }

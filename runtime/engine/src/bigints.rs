@@ -2,17 +2,15 @@
 //! JSON of values that hold bigints.
 //!
 //! JSON has integers of any size, and a tool's ids are often larger than a number can be; but
-//! JavaScript's own JSON refuses a bigint. V8 offers no way to write one, so it writes a string in
-//! its place that is recognised and taken out of its quotes. This takes a second pass over the
-//! value, and is done only when V8 has refused it.
+//! JavaScript's own JSON refuses a bigint that has no `toJSON`. So one is lent to all bigints, which
+//! gives the integer as raw JSON. With the option of exact integers they have it from the start, so
+//! that a script's own `JSON.stringify` writes them too; else only while one value is written that V8
+//! has refused.
+
+use std::rc::Rc;
 
 use crate::callback::{Thrown, guarded, string};
-
-/// How the string begins that stands for a bigint. A script that writes such a string by itself gets
-/// the integer, which harms nobody.
-const MARK: &str = "code_mode bigint \u{1}";
-/// [`MARK`] as JSON has it.
-const MARK_IN_JSON: &str = "\"code_mode bigint \\u0001";
+use crate::script_state::ScriptState;
 
 /// What V8 says of a bigint.
 const REFUSAL: &str = "Do not know how to serialize a BigInt";
@@ -34,16 +32,9 @@ pub(crate) fn stringify<'s>(
             return Err(Thrown::Pending);
         }
     }
-    let prototype = prototype(scope)?;
-    let key = string(scope, "toJSON")?;
-    let writer = v8::Function::builder(marked)
-        .constructor_behavior(v8::ConstructorBehavior::Throw)
-        .build(scope)
-        .ok_or(Thrown::Pending)?;
+    let state = ScriptState::of(scope).ok_or(Thrown::Pending)?;
     // V8 has refused a bigint, so the script has no `toJSON` here that would be overwritten.
-    prototype
-        .create_data_property(scope, key.into(), writer.into())
-        .ok_or(Thrown::Pending)?;
+    let (prototype, key) = lend(scope, &state)?;
     let text = {
         v8::tc_scope!(let caught, scope);
         let text = v8::json::stringify(caught, value);
@@ -54,8 +45,31 @@ pub(crate) fn stringify<'s>(
     };
     // Deleting fails only while the script is being terminated.
     let _ = prototype.delete(scope, key.into());
-    let text = text.ok_or(Thrown::Pending)?;
-    string(scope, &unmarked(&text.to_rust_string_lossy(scope)))
+    text.ok_or(Thrown::Pending)
+}
+
+/// Gives bigints a `toJSON` with which JSON writes them as integers, as other members of a prototype are: a
+/// script may replace it.
+pub(crate) fn lend<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &Rc<ScriptState>,
+) -> Result<(v8::Local<'s, v8::Object>, v8::Local<'s, v8::String>), Thrown> {
+    let key = string(scope, "toJSON")?;
+    let writer = v8::Function::builder(to_json)
+        .constructor_behavior(v8::ConstructorBehavior::Throw)
+        .build(scope)
+        .ok_or(Thrown::Pending)?;
+    writer.set_name(key);
+    let prototype = v8::Local::new(scope, &state.intrinsics.bigint_prototype);
+    prototype
+        .define_own_property(
+            scope,
+            key.into(),
+            writer.into(),
+            v8::PropertyAttribute::DONT_ENUM,
+        )
+        .ok_or(Thrown::Pending)?;
+    Ok((prototype, key))
 }
 
 /// Whether the exception that was caught says that there is a bigint.
@@ -67,79 +81,23 @@ fn is_refusal<'s>(scope: &mut v8::PinScope<'s, '_>, error: v8::Local<'s, v8::Val
             .ends_with(REFUSAL)
 }
 
-/// The prototype of bigints, whatever the script has done to its globals.
-fn prototype<'s>(scope: &mut v8::PinScope<'s, '_>) -> Result<v8::Local<'s, v8::Object>, Thrown> {
-    let zero = v8::BigInt::new_from_i64(scope, 0);
-    let object = v8::Local::<v8::Value>::from(zero)
-        .to_object(scope)
-        .ok_or(Thrown::Pending)?;
-    let prototype = object.get_prototype(scope).ok_or(Thrown::Pending)?;
-    v8::Local::<v8::Object>::try_from(prototype).map_err(|_| Thrown::Pending)
-}
-
-/// `BigInt.prototype.toJSON` for as long as one value is written.
-fn marked<'s>(
+/// `BigInt.prototype.toJSON`.
+fn to_json<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     args: v8::FunctionCallbackArguments<'s>,
     mut result: v8::ReturnValue<'s, v8::Value>,
 ) {
-    guarded(scope, |scope, _| {
-        let value: v8::Local<v8::Value> = args.this().into();
-        let digits = value.to_string(scope).ok_or(Thrown::Pending)?;
-        let digits = digits.to_rust_string_lossy(scope);
-        result.set(string(scope, &format!("{MARK}{digits}"))?.into());
+    guarded(scope, |scope, state| {
+        let to_string = v8::Local::new(scope, &state.intrinsics.bigint_to_string);
+        let digits = to_string
+            .call(scope, args.this().into(), &[])
+            .ok_or(Thrown::Pending)?;
+        let raw_json = v8::Local::new(scope, &state.intrinsics.raw_json);
+        let receiver = v8::undefined(scope).into();
+        let integer = raw_json
+            .call(scope, receiver, &[digits])
+            .ok_or(Thrown::Pending)?;
+        result.set(integer);
         Ok(())
     });
-}
-
-/// JSON text with the integers taken out of their quotes.
-fn unmarked(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(MARK_IN_JSON) {
-        let (before, marked) = rest.split_at(at);
-        let digits = marked.get(MARK_IN_JSON.len()..).unwrap_or_default();
-        let length = usize::from(digits.starts_with('-'));
-        let count = digits
-            .bytes()
-            .skip(length)
-            .take_while(u8::is_ascii_digit)
-            .count();
-        let (integer, after) = digits.split_at(length + count);
-        result.push_str(before);
-        match after.strip_prefix('"') {
-            Some(after) if count > 0 => {
-                result.push_str(integer);
-                rest = after;
-            }
-            _ => {
-                result.push_str(MARK_IN_JSON);
-                rest = digits;
-            }
-        }
-    }
-    result.push_str(rest);
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MARK, MARK_IN_JSON, unmarked};
-
-    #[test]
-    fn exactly_the_marked_integers_lose_their_quotes() {
-        let json = serde_json::to_string(MARK).unwrap();
-        assert_eq!(json, format!("{MARK_IN_JSON}\""));
-        for (digits, expected) in [
-            ("1", "1"),
-            ("-12345678901234567890", "-12345678901234567890"),
-        ] {
-            let text = format!("[{MARK_IN_JSON}{digits}\",\"x\"]");
-            assert_eq!(unmarked(&text), format!("[{expected},\"x\"]"));
-        }
-        for kept in ["", "-", "1x", "x"] {
-            let text = format!("[{MARK_IN_JSON}{kept}\"]");
-            assert_eq!(unmarked(&text), text);
-        }
-    }
 }

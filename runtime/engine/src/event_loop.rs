@@ -33,7 +33,7 @@ pub(crate) fn run(
     source: &str,
 ) -> Result<(), Failed> {
     check(state)?;
-    let source = match state.world.reads_typescript() {
+    let source = match state.world.options().typescript {
         true => code_mode_api::without_fence(source),
         false => Cow::Borrowed(source),
     };
@@ -92,7 +92,7 @@ fn evaluate<'s>(
     // The span ends here, not with the block.
     let mut module = timing::compile(source).in_scope(|| compile(caught, source));
     if module.is_none()
-        && state.world.reads_typescript()
+        && state.world.options().typescript
         && let Some(exception) = caught.exception()
         && is_syntax_error(caught, exception)
     {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every context has before any script runs.
 
+use std::rc::Rc;
+
 use code_mode_api::Globals;
 
 use crate::callback::Thrown;
+use crate::intrinsics::Intrinsics;
 use crate::script_state::ScriptState;
 use crate::{audio, content, control, output, settled, stored, tools, web};
 
@@ -69,6 +72,7 @@ pub(crate) struct ScriptContext {
     pub(crate) context: v8::Global<v8::Context>,
     /// What looks at the second argument of a tool call, where the context has the web's globals.
     pub(crate) on_call: Option<v8::Global<v8::Function>>,
+    pub(crate) intrinsics: Rc<Intrinsics>,
 }
 
 /// Makes a context with everything that scripts see and nothing else.
@@ -87,6 +91,7 @@ pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate, globals: Globals) -> 
         installed.is_some(),
         "V8 could not make the context of a cell"
     );
+    let intrinsics = Intrinsics::of(scope, context);
     let on_call = match globals {
         Globals::Contract => None,
         Globals::Web => {
@@ -98,6 +103,7 @@ pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate, globals: Globals) -> 
     ScriptContext {
         context: v8::Global::new(scope, context),
         on_call,
+        intrinsics: Rc::new(intrinsics.expect("V8 has the functions of the language")),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn hint(
         );
     }
     if is_syntax_error {
-        let takes_types_out = state.world.reads_typescript();
+        let takes_types_out = state.world.options().typescript;
         return syntax_hint(source, takes_types_out).map(str::to_owned);
     }
     missing_global(first_line).map(str::to_owned)

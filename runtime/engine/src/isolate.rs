@@ -16,7 +16,7 @@ use crate::limits::{HEAP_UNWIND_BYTES, MAX_EVALUATED_SOURCE_BYTES, V8_STACK_BYTE
 use crate::script_state::ScriptState;
 use crate::tool_table::ToolTable;
 use crate::world::{StopCause, World};
-use crate::{Ended, callback, errors, globals, modules, panic_message, platform};
+use crate::{Ended, bigints, callback, errors, globals, modules, panic_message, platform};
 
 /// An isolate with a context in which everything that scripts see is installed. It stays on the thread
 /// that made it, and runs one script.
@@ -192,21 +192,27 @@ impl ReadyIsolate {
     }
 
     fn evaluate(&mut self, world: Rc<dyn World>, tools: ToolTable, source: &str) -> Ended {
-        let state = Rc::new(ScriptState::new(Rc::clone(&world), tools));
-        self.isolate.set_slot(Rc::clone(&state));
-        if world.globals() == Globals::Web {
+        let options = world.options();
+        if options.globals == Globals::Web {
             self.prepare_web();
         }
         let of_web = self
             .web
             .as_ref()
-            .filter(|_| world.globals() == Globals::Web);
+            .filter(|_| options.globals == Globals::Web);
         let of_script = of_web.unwrap_or(&self.contract);
+        let intrinsics = Rc::clone(&of_script.intrinsics);
+        let state = Rc::new(ScriptState::new(Rc::clone(&world), tools, intrinsics));
+        self.isolate.set_slot(Rc::clone(&state));
         if let Some(on_call) = &of_script.on_call {
             state.web.look_at_calls(on_call.clone());
         }
         let result = {
             v8::scope_with_context!(scope, &mut self.isolate, &of_script.context);
+            if options.exact_integers {
+                // It fails only while the script is being stopped, and then nothing runs.
+                let _ = bigints::lend(scope, &state);
+            }
             let result = event_loop::run(scope, &state, source);
             // Handles must be gone before the isolate is.
             state.drop_handles();

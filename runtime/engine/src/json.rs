@@ -5,6 +5,7 @@ use code_mode_api::LimitName;
 
 use crate::bigints;
 use crate::callback::Thrown;
+use crate::large_integers::after_string;
 use crate::limits::MAX_JSON_DEPTH;
 use crate::strings::{self, new_string};
 use crate::world::StopCause;
@@ -147,19 +148,6 @@ fn depth(text: &str) -> usize {
         }
     }
     deepest
-}
-
-/// What follows the JSON string whose opening quote has just been passed.
-fn after_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
-        // An escape is the backslash and at least one byte, which is what could end the string.
-        let length = if rest[at] == b'"' { 1 } else { 2 };
-        rest = rest.get(at + length..).unwrap_or_default();
-        if length == 1 {
-            return rest;
-        }
-    }
-    &[]
 }
 
 /// JSON text with each escaped lone surrogate replaced by U+FFFD, since readers that hold strings

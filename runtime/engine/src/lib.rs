@@ -31,8 +31,11 @@ mod errors;
 mod event_loop;
 mod globals;
 mod hints;
+mod integers;
+mod intrinsics;
 mod isolate;
 mod json;
+mod large_integers;
 pub mod limits;
 mod modules;
 mod output;
@@ -55,7 +58,7 @@ mod world;
 pub use errors::limit_text;
 pub use isolate::{IsolateStopper, ReadyIsolate};
 pub use tool_table::ToolTable;
-pub use world::{Bound, Stop, StopCause, ToolAnswer, ToolCall, World};
+pub use world::{Bound, ScriptOptions, Stop, StopCause, ToolAnswer, ToolCall, World};
 
 /// How a script has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -32,7 +32,9 @@ pub(crate) fn text<'s>(
     guarded(scope, |scope, state| {
         let limit = state.world.limits().output_bytes;
         let text = printed(scope, args.get(0), LimitName::OutputBytes, limit)?;
-        add_text(state, text)
+        let hint = state.changed.hint(&text);
+        add_text(state, text)?;
+        hint.map_or(Ok(()), |hint| add_text(state, hint))
     });
 }
 

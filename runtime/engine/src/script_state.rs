@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the helpers of one running script share. Lives in a slot of the isolate.
 
+use crate::intrinsics::Intrinsics;
+use crate::large_integers::Changed;
 use crate::rejections::Rejections;
 use crate::timers::Timers;
 use crate::tool_table::ToolTable;
@@ -32,12 +34,14 @@ pub(crate) struct ScriptState {
     pub(crate) modules: RefCell<HashMap<String, v8::Global<v8::Module>>>,
     pub(crate) total_tool_calls: Number<u64>,
     pub(crate) web: WebState,
+    pub(crate) intrinsics: Rc<Intrinsics>,
+    pub(crate) changed: Changed,
     next_call: Number<u64>,
     stopping: Number<bool>,
 }
 
 impl ScriptState {
-    pub(crate) fn new(world: Rc<dyn World>, tools: ToolTable) -> Self {
+    pub(crate) fn new(world: Rc<dyn World>, tools: ToolTable, intrinsics: Rc<Intrinsics>) -> Self {
         Self {
             world,
             tools,
@@ -48,6 +52,8 @@ impl ScriptState {
             modules: RefCell::default(),
             total_tool_calls: Number::new(0),
             web: WebState::default(),
+            intrinsics,
+            changed: Changed::default(),
             next_call: Number::new(1),
             stopping: Number::new(false),
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use code_mode_api::LimitName;
 
 use crate::callback::{Thrown, guarded};
-use crate::json;
 use crate::world::StopCause;
+use crate::{integers, json};
 
 pub(crate) fn store<'s>(
     scope: &mut v8::PinScope<'s, '_>,
@@ -53,7 +53,7 @@ pub(crate) fn load<'s>(
     guarded(scope, |scope, state| {
         let key = key(scope, args.get(0))?;
         if let Some(value) = state.world.load(&key) {
-            result.set(json::parse(scope, &value).ok_or(Thrown::Pending)?);
+            result.set(integers::parse(scope, state, &value).ok_or(Thrown::Pending)?);
         }
         Ok(())
     });

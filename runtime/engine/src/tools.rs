@@ -6,11 +6,11 @@ use std::rc::Rc;
 use code_mode_api::LimitName;
 
 use crate::callback::{Thrown, guarded, string};
-use crate::json;
 use crate::script_state::{PendingCall, ScriptState};
 use crate::timing;
 use crate::web;
 use crate::world::{StopCause, ToolAnswer, ToolCall};
+use crate::{integers, json};
 
 /// The `tools` object: its properties are looked up in the cell's table when they are first used.
 pub(crate) fn make_tools_object<'s>(
@@ -279,7 +279,7 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
                     "the limit of {maximum} {limit} is reached by the tool's result"
                 ));
             }
-            json::parse(scope, &result)
+            integers::parse(scope, state, &result)
                 .ok_or_else(|| "the tool's result could not be read as JSON".to_owned())
         });
     // Settling fails only when the script is being terminated, which the event loop sees.
@@ -289,7 +289,7 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
         }
         Err(message) => {
             if let Some(error) = tool_error(scope, state, call.tool, call.position, &message) {
-                add_data(scope, error, &message, maximum);
+                add_data(scope, state, error, &message, maximum);
                 let _ = resolver.reject(scope, error);
             }
         }
@@ -327,6 +327,7 @@ fn tool_error<'s>(
 /// Gives the error of a tool whose text is a JSON object the object as `data`, so that a script can look into it.
 fn add_data<'s>(
     scope: &mut v8::PinScope<'s, '_>,
+    state: &ScriptState,
     error: v8::Local<'s, v8::Value>,
     message: &str,
     maximum: usize,
@@ -339,7 +340,7 @@ fn add_data<'s>(
     }
     // Text that only begins like an object is no failure of anything.
     v8::tc_scope!(let caught, scope);
-    let Some(data) = json::parse(caught, message) else {
+    let Some(data) = integers::parse(caught, state, message) else {
         caught.reset();
         return;
     };

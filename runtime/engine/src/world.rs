@@ -55,6 +55,19 @@ pub trait Stop: Send + Sync {
     fn stop(&self, cause: StopCause);
 }
 
+/// What the host and the exec have chosen of what a script may be and what it sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScriptOptions {
+    /// Which globals the script has.
+    pub globals: Globals,
+    /// Whether a source that is no JavaScript is tried as TypeScript, and a Markdown fence around it taken
+    /// off.
+    pub typescript: bool,
+    /// Whether an integer that a number cannot hold for certain is read as a bigint, from a tool's answer
+    /// and from the store.
+    pub exact_integers: bool,
+}
+
 /// All that a script reaches outside of its isolate.
 ///
 /// One script has one world, which only the script's own thread uses. What a method has taken when it
@@ -63,12 +76,8 @@ pub trait World {
     /// The bounds of the cell.
     fn limits(&self) -> &EffectiveLimits;
 
-    /// Which globals the script has.
-    fn globals(&self) -> Globals;
-
-    /// Whether a source that is no JavaScript is tried as TypeScript, and a Markdown fence around it taken
-    /// off.
-    fn reads_typescript(&self) -> bool;
+    /// What was chosen for the script.
+    fn options(&self) -> ScriptOptions;
 
     /// Does [`typescript::without_types`](crate::typescript::without_types) where a source that overflows
     /// the stack, or takes for ever, does no harm to anything but this cell.

@@ -13,12 +13,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use code_mode_api::{ContentItem, Globals, ToolDefinition, ToolKind};
+use code_mode_api::{ContentItem, ToolDefinition, ToolKind};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::platform::LastWords;
 use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
-    Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World, limit_text,
+    Bound, Ended, ReadyIsolate, ScriptOptions, Stop, StopCause, ToolAnswer, ToolCall, ToolTable,
+    World, limit_text,
 };
 
 use crate::channel;
@@ -112,8 +113,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
         source,
         limits,
         answer_spin,
-        typescript,
-        globals,
+        options,
         tools,
         stored,
     } = *run;
@@ -130,8 +130,7 @@ fn play(isolate: &mut ReadyIsolate, mut stream: Stream, whose: Whose) -> Ended {
     };
     let world = Rc::new(CellWorld {
         limits,
-        typescript,
-        globals,
+        options,
         stopper: Arc::new(EndOfProcess),
         own: RefCell::default(),
         all_known: stored.is_some(),
@@ -215,8 +214,7 @@ pub(crate) fn leave_last_words(words: LastWords<'_>) {
 /// What the script reaches: all of it over the stream.
 struct CellWorld {
     limits: EffectiveLimits,
-    typescript: bool,
-    globals: Globals,
+    options: ScriptOptions,
     stopper: Arc<EndOfProcess>,
     /// What the script has stored.
     own: RefCell<HashMap<String, Arc<str>>>,
@@ -251,12 +249,8 @@ impl World for CellWorld {
         &self.limits
     }
 
-    fn globals(&self) -> Globals {
-        self.globals
-    }
-
-    fn reads_typescript(&self) -> bool {
-        self.typescript
+    fn options(&self) -> ScriptOptions {
+        self.options
     }
 
     fn without_types(&self, source: &str) -> Result<String, TypeScriptError> {

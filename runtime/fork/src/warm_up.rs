@@ -15,7 +15,8 @@ use code_mode_api::{CellLimits, ContentItem, Globals, ToolDefinition, ToolKind, 
 use code_mode_engine::limits::{self, EffectiveLimits};
 use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
-    Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, ToolTable, World,
+    Bound, Ended, ReadyIsolate, ScriptOptions, Stop, StopCause, ToolAnswer, ToolCall, ToolTable,
+    World,
 };
 
 use crate::cell;
@@ -111,8 +112,7 @@ pub(crate) fn cell(isolate: &mut ReadyIsolate) -> Result<(), String> {
         source: CELL.to_owned(),
         limits: limits(),
         answer_spin: Duration::ZERO,
-        typescript: false,
-        globals: Globals::Contract,
+        options: ScriptOptions::default(),
         tools: vec![OfferedTool {
             name: TOOL.to_owned(),
             tool_name: tool_name(),
@@ -180,12 +180,11 @@ impl World for Nowhere {
         &self.limits
     }
 
-    fn globals(&self) -> Globals {
-        self.globals
-    }
-
-    fn reads_typescript(&self) -> bool {
-        false
+    fn options(&self) -> ScriptOptions {
+        ScriptOptions {
+            globals: self.globals,
+            ..ScriptOptions::default()
+        }
     }
 
     fn without_types(&self, _source: &str) -> Result<String, TypeScriptError> {

@@ -7,7 +7,7 @@
 
 use code_mode_api::{ContentItem, Globals, ImageDetail, ToolError, ToolName};
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_engine::{ToolAnswer, ToolCall};
+use code_mode_engine::{ScriptOptions, ToolAnswer, ToolCall};
 use std::time::Duration;
 
 /// Bytes in front of each message: its length, which counts the kind and the body.
@@ -52,10 +52,8 @@ pub struct Run {
     pub limits: EffectiveLimits,
     /// How long the process waits awake for a tool's answer before it sleeps.
     pub answer_spin: Duration,
-    /// Which globals the script has.
-    pub globals: Globals,
-    /// Whether a source that is no JavaScript is tried as TypeScript.
-    pub typescript: bool,
+    /// What was chosen for the script.
+    pub options: ScriptOptions,
     /// The tools.
     pub tools: Vec<OfferedTool>,
     /// The session's stored values, or `None` when they are many and each is to be asked for.
@@ -350,8 +348,14 @@ impl Run {
             writer.number(number);
         }
         writer.number(micros(self.answer_spin));
-        writer.number(self.typescript.into());
-        writer.number((self.globals == Globals::Web).into());
+        let ScriptOptions {
+            globals,
+            typescript,
+            exact_integers,
+        } = self.options;
+        writer.number((globals == Globals::Web).into());
+        writer.number(typescript.into());
+        writer.number(exact_integers.into());
         writer.number(self.tools.len() as u64);
         for tool in &self.tools {
             writer.text(&tool.name).text(&tool.tool_name.name);
@@ -404,10 +408,13 @@ impl Run {
             stored_value_bytes: reader.number()?,
         };
         let answer_spin = Duration::from_micros(reader.number()?);
-        let typescript = reader.number()? != 0;
-        let globals = match reader.number()? {
-            0 => Globals::Contract,
-            _ => Globals::Web,
+        let options = ScriptOptions {
+            globals: match reader.number()? {
+                0 => Globals::Contract,
+                _ => Globals::Web,
+            },
+            typescript: reader.number()? != 0,
+            exact_integers: reader.number()? != 0,
         };
         let mut tools = Vec::new();
         for _ in 0..reader.number()? {
@@ -436,8 +443,7 @@ impl Run {
             source: reader.rest()?.to_owned(),
             limits,
             answer_spin,
-            typescript,
-            globals,
+            options,
             tools,
             stored,
         })

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use code_mode_api::{CellLimits, LimitName};
-use code_mode_engine::limit_text;
+use code_mode_engine::{ScriptOptions, limit_text};
 use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 
@@ -26,8 +26,11 @@ fn run() -> Run {
         source: "text('ü')".to_owned(),
         limits: EffectiveLimits::of_operator(&CellLimits::default(), 1, 2),
         answer_spin: Duration::from_micros(7),
-        typescript: true,
-        globals: code_mode_api::Globals::Web,
+        options: ScriptOptions {
+            globals: code_mode_api::Globals::Web,
+            typescript: false,
+            exact_integers: true,
+        },
         tools: vec![
             OfferedTool {
                 name: "a".to_owned(),

@@ -11,7 +11,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use code_mode_api::{CellLimits, ContentItem, Globals};
+use code_mode_api::{CellLimits, ContentItem};
+use code_mode_engine::ScriptOptions;
 use code_mode_engine::limits::{DEFAULT_HEAP_BYTES, EffectiveLimits};
 use code_mode_engine::platform::Jit;
 use code_mode_fork::attempts::{ATTEMPTS, Attempt, MAKE_CODE, Proof, SECRET, Surroundings};
@@ -62,8 +63,7 @@ impl Cells {
             source: source.to_owned(),
             limits: EffectiveLimits::of_operator(&CellLimits::default(), 1 << 20, 1 << 20),
             answer_spin: Duration::ZERO,
-            typescript: false,
-            globals: Globals::Contract,
+            options: ScriptOptions::default(),
             tools: Vec::new(),
             stored: Some(Vec::new()),
         })));

@@ -10,10 +10,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use code_mode_api::{ContentItem, Globals, ToolDefinition};
+use code_mode_api::{ContentItem, ToolDefinition};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::typescript::TypeScriptError;
-use code_mode_engine::{Bound, Ended, ReadyIsolate, Stop, StopCause, ToolAnswer, ToolCall, World};
+use code_mode_engine::{
+    Bound, Ended, ReadyIsolate, ScriptOptions, Stop, StopCause, ToolAnswer, ToolCall, World,
+};
 
 use crate::cell::Cell;
 use crate::faults::Fault;
@@ -166,12 +168,8 @@ impl World for ThreadWorld {
         &self.cell.limits
     }
 
-    fn globals(&self) -> Globals {
-        self.cell.globals
-    }
-
-    fn reads_typescript(&self) -> bool {
-        self.cell.runtime.config.typescript
+    fn options(&self) -> ScriptOptions {
+        self.cell.options
     }
 
     fn without_types(&self, source: &str) -> Result<String, TypeScriptError> {

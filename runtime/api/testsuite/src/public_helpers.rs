@@ -270,6 +270,80 @@ pub async fn bigints_are_written_as_the_integers_they_are(make: MakeProvider) {
     fixture.end().await;
 }
 
+/// With the option no id changes on its way, and a script's own JSON writes it as the integer it is.
+pub async fn exact_integers_are_read_as_bigints_where_the_exec_asks(make: MakeProvider) {
+    let fixture = Fixture::new(make).await;
+    let source = "
+        const sent = { id: 1234567890123456789n, n: [1, -9007199254740993n, 0.5, 1e300], s: '1234567890123456789' };
+        const got = await tools.echo(sent);
+        text(typeof got.id + (got.id === sent.id) + typeof got.n[0] + typeof got.n[1] + typeof got.n[2]);
+        text(got);
+        text(JSON.stringify(got));
+        text(typeof await tools.echo(9007199254740991n) + typeof await tools.echo(9007199254740992n));
+        store('big', got);
+        text(load('big').n[1] === -9007199254740993n);
+        text(Object.keys(BigInt.prototype).length);
+        BigInt.prototype.toJSON = () => 'mine';
+        text([1n]);
+        delete BigInt.prototype.toJSON;
+        JSON.parse = JSON.rawJSON = globalThis.BigInt = undefined;
+        text(typeof (await tools.echo(sent)).id);
+    ";
+    let mut request = Fixture::request(source);
+    request.exact_integers = Some(true);
+    let started = fixture.execute(request).await.expect("the cell starts");
+    let response = started.first_response.await.expect("the cell ends");
+    let same = r#"{"id":1234567890123456789,"n":[1,-9007199254740993,0.5,1e+300],"s":"1234567890123456789"}"#;
+    assert_eq!(
+        crate::texts_of(&response),
+        [
+            "biginttruenumberbigintnumber",
+            same,
+            same,
+            "numberbigint",
+            "true",
+            "0",
+            r#"["mine"]"#,
+            "bigint",
+        ]
+    );
+    let mut request =
+        Fixture::request("text(load('big').n[1]); text('toJSON' in BigInt.prototype)");
+    request.exact_integers = Some(false);
+    let started = fixture.execute(request).await.expect("the cell starts");
+    let response = started.first_response.await.expect("the cell ends");
+    let texts = crate::texts_of(&response);
+    assert_eq!(texts[0], "-9007199254740992");
+    assert_eq!(texts.last().map(String::as_str), Some("false"));
+    fixture.end().await;
+}
+
+/// Without the option a large integer becomes another number, as everywhere in JavaScript; whoever prints it
+/// hears of it.
+pub async fn a_script_that_prints_an_integer_that_has_changed_is_told_once(make: MakeProvider) {
+    let fixture = Fixture::new(make).await;
+    let texts = fixture
+        .texts(
+            "const got = await tools.echo({ id: 1234567890123456789n, same: 9007199254740992n });
+             text(got.same); text(2 ** 60); text(got.id); text(got)",
+        )
+        .await;
+    assert_eq!(texts[0], "9007199254740992");
+    assert_eq!(texts[1], "1152921504606847000");
+    assert_eq!(texts[2], "1234567890123456800");
+    assert!(
+        texts[3].starts_with("Hint: 1234567890123456800 came as 1234567890123456789; ")
+            && texts[3].contains("--exact-integers"),
+        "{texts:?}"
+    );
+    assert_eq!(
+        texts[4],
+        r#"{"id":1234567890123456800,"same":9007199254740992}"#
+    );
+    assert_eq!(texts.len(), 5);
+    fixture.end().await;
+}
+
 /// An error text has the errors behind it, within a bound.
 pub async fn errors_are_shown_with_what_caused_them(make: MakeProvider) {
     let fixture = Fixture::new(make).await;

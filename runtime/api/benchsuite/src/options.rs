@@ -46,6 +46,8 @@ pub struct Options {
     pub pause: Duration,
     /// Only scenarios whose name contains this are measured.
     pub only: String,
+    /// Whether TypeScript is measured too.
+    pub typescript: bool,
     /// Whether a JSON object is printed instead of the table.
     pub json: bool,
     in_process: bool,
@@ -129,7 +131,7 @@ const HOST_FLAGS: [Flag; 2] = [
     ),
 ];
 
-const FLAGS: [Flag; 8] = [
+const FLAGS: [Flag; 9] = [
     (
         "--samples",
         "N",
@@ -156,6 +158,11 @@ const FLAGS: [Flag; 8] = [
         "pause before each sample of a latency, 0 for none (default 5)",
     ),
     ("--only", "TEXT", "only scenarios whose name contains TEXT"),
+    (
+        "--typescript",
+        "",
+        "measure sources with types too, which not every host runs",
+    ),
     ("--json", "", "one JSON object instead of the table"),
     ("--help", "", "this text"),
 ];
@@ -203,6 +210,7 @@ impl Program {
             match flag {
                 "--help" => return Ok(Parsed::Help),
                 "--json" => options.json = true,
+                "--typescript" => options.typescript = true,
                 "--host" => options.hosts.push(HostCommand::new(value)),
                 "--host-arg" => match options.hosts.last_mut() {
                     Some(host) => host.arguments.push(value),
@@ -248,6 +256,7 @@ impl Options {
             rounds: 2,
             pause: Duration::from_millis(5),
             only: String::new(),
+            typescript: false,
             json: false,
             in_process: *program == Program::InProcess,
         }
@@ -285,6 +294,14 @@ impl Options {
         let warm = self.tool_counts.iter();
         all.extend(warm.map(|&tools| Scenario::Warm { tools }));
         all.extend([Scenario::BackToBack, Scenario::LongScript]);
+        if self.typescript {
+            let sizes = [1 << 10, 20 << 10, 200 << 10];
+            all.extend(
+                sizes
+                    .into_iter()
+                    .flat_map(|bytes| [false, true].map(|typed| Scenario::Types { bytes, typed })),
+            );
+        }
         all.extend([64 << 10, 1 << 20].map(|bytes| Scenario::Output { bytes }));
         all.extend([Scenario::SequentialCalls, Scenario::ParallelCalls]);
         all.extend([1 << 10, 64 << 10, 1 << 20, 8 << 20].map(|bytes| Scenario::Echo { bytes }));

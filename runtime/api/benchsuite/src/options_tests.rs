@@ -45,7 +45,7 @@ fn without_options_the_defaults_hold_and_the_environment_names_the_host() {
 fn every_option_is_taken() {
     let options = options(
         "--host a --samples 7 --warm-iterations 0 --tool-counts 3,0 --rounds 4 --pause 0 --only warm \
-         --json",
+         --typescript --json",
     );
     assert_eq!(options.hosts, [HostCommand::new("a")]);
     let counts = (options.samples, options.warm_iterations, options.rounds);
@@ -64,6 +64,12 @@ fn every_option_is_taken() {
             "warm exec, 0 tools",
             "warm exec, 0 tools, back to back",
             "warm exec, 20 KiB script",
+            "warm exec, 1 KiB without types",
+            "warm exec, 1 KiB TypeScript",
+            "warm exec, 20 KiB without types",
+            "warm exec, 20 KiB TypeScript",
+            "warm exec, 200 KiB without types",
+            "warm exec, 200 KiB TypeScript",
             "warm exec, output of 64 KiB",
             "warm exec, output of 1 MiB",
         ]

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::delegate::{ParkedCall, ParkedCalls};
 use crate::scenario::{CALLS, LONG_SCRIPT_BYTES, Scenario};
-use crate::script::{PATIENCE, SHORT, long_script, request};
+use crate::script::{PATIENCE, SHORT, long_script, request, script_with_types};
 use crate::task::{Failure, Task, cap};
 
 /// Execs in one sample of a rate, at the least.
@@ -56,6 +56,10 @@ impl<'a> Bench<'a> {
             Scenario::Warm { tools } => self.paused_execs(request(SHORT, tools), 1, count).await?,
             Scenario::LongScript => {
                 let source = long_script(LONG_SCRIPT_BYTES);
+                self.paused_execs(request(source, 0), 1, count).await?;
+            }
+            Scenario::Types { bytes, typed } => {
+                let source = script_with_types(bytes, typed);
                 self.paused_execs(request(source, 0), 1, count).await?;
             }
             Scenario::Output { bytes } => {

@@ -25,6 +25,13 @@ pub enum Scenario {
     BackToBack,
     /// An exec of [`LONG_SCRIPT_BYTES`] of source.
     LongScript,
+    /// An exec of a source with types in nearly every line, or of the same without them.
+    Types {
+        /// Length of the source with types, bytes.
+        bytes: usize,
+        /// Whether the types stand in it.
+        typed: bool,
+    },
     /// An exec that gives one text of so much.
     Output {
         /// Length of the text, bytes.
@@ -65,6 +72,10 @@ impl Scenario {
             Self::Warm { tools } => format!("warm exec, {tools} tools"),
             Self::BackToBack => "warm exec, 0 tools, back to back".to_owned(),
             Self::LongScript => format!("warm exec, {} script", size(LONG_SCRIPT_BYTES)),
+            Self::Types { bytes, typed: true } => {
+                format!("warm exec, {} TypeScript", size(bytes))
+            }
+            Self::Types { bytes, .. } => format!("warm exec, {} without types", size(bytes)),
             Self::Output { bytes } => format!("warm exec, output of {}", size(bytes)),
             Self::SequentialCalls => "tool call, sequential".to_owned(),
             Self::ParallelCalls => format!("tool call, {CALLS} in parallel"),
@@ -80,7 +91,11 @@ impl Scenario {
     /// is long, or that is an average already, need not be taken as often.
     pub(crate) fn samples(self, samples: usize) -> usize {
         match self {
-            Self::Warm { .. } | Self::BackToBack | Self::LongScript | Self::Wait => samples,
+            Self::Warm { .. }
+            | Self::BackToBack
+            | Self::LongScript
+            | Self::Types { .. }
+            | Self::Wait => samples,
             Self::Cold | Self::ProcessStart | Self::RuntimeStart => 1,
             Self::Output { .. }
             | Self::SequentialCalls
@@ -129,6 +144,20 @@ mod tests {
         for (scenario, name) in [
             (Scenario::Warm { tools: 32 }, "warm exec, 32 tools"),
             (Scenario::LongScript, "warm exec, 20 KiB script"),
+            (
+                Scenario::Types {
+                    bytes: 1 << 10,
+                    typed: true,
+                },
+                "warm exec, 1 KiB TypeScript",
+            ),
+            (
+                Scenario::Types {
+                    bytes: 200 << 10,
+                    typed: false,
+                },
+                "warm exec, 200 KiB without types",
+            ),
             (
                 Scenario::Output { bytes: 1 << 20 },
                 "warm exec, output of 1 MiB",

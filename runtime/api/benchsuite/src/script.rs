@@ -56,6 +56,33 @@ pub(crate) fn long_script(bytes: usize) -> String {
     source + SHORT
 }
 
+/// A script as agents write them, with types in nearly every line and at least `bytes` bytes of length;
+/// or, if not `typed`, the same without them.
+pub(crate) fn script_with_types(bytes: usize, typed: bool) -> String {
+    let mut source = String::new();
+    let mut length = 0;
+    for number in 0.. {
+        if length + SHORT.len() >= bytes {
+            break;
+        }
+        let with_types = format!(
+            "interface Row{number} {{ id: number; name: string | null }}\n\
+             const rows{number}: Row{number}[] = [];\n\
+             function take{number}(row: Row{number}, n: number = {number}): string {{\n  \
+               return `${{(row as Row{number}).name!}} ${{n}}`;\n}}\n"
+        );
+        length += with_types.len();
+        source += &match typed {
+            true => with_types,
+            false => format!(
+                "const rows{number} = [];\n\
+                 function take{number}(row, n = {number}) {{\n  return `${{row.name}} ${{n}}`;\n}}\n"
+            ),
+        };
+    }
+    source + SHORT
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +93,18 @@ mod tests {
         let names: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
         assert_eq!(names, ["echo", "park", "tool_2", "tool_3"]);
         assert!(request.tools.iter().all(|tool| tool.input_schema.is_some()));
+    }
+
+    #[test]
+    fn a_script_with_types_is_as_long_as_it_says_and_shorter_without() {
+        let typed = script_with_types(20 << 10, true);
+        assert!(
+            (20 << 10..21 << 10).contains(&typed.len()),
+            "{}",
+            typed.len()
+        );
+        let plain = script_with_types(20 << 10, false);
+        assert!(plain.len() < typed.len() && !plain.contains("interface"));
     }
 
     #[test]

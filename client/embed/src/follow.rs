@@ -244,7 +244,9 @@ impl Follower {
             {
                 keeper.lost();
             }
-            self.core.state_was_lost(lost, self.restored);
+            // A provider may keep a copy of its own.
+            let restored = self.restored || lost.restored.is_some_and(|copy| copy.is_current);
+            self.core.state_was_lost(lost, restored);
         }
         if !self.core.add_output(response.content_items) {
             self.core.ask_to_stop(Stop::TooMuchOutput);

@@ -10,7 +10,7 @@ use crate::bounds::OWN_NAMESPACE_ON_WIRE;
 use crate::entry::Entry;
 use crate::policy::{Hints, Policy, Verdict};
 use crate::search::Index;
-use crate::upstream::Snapshot;
+use crate::upstream::{ServerTool, Snapshot};
 
 /// What the names of the front end's own tools begin with in scripts.
 const OWN_PREFIX: &str = "code_mode";
@@ -72,9 +72,12 @@ impl Catalog {
         for source in sources {
             let prefix = prefixes.unique(script_name(source.name));
             let before = entries.len();
+            let mut identifiers = names.of_tools(&prefix, &source.snapshot.tools);
             for tool in &*source.snapshot.tools {
-                let identifier =
-                    names.unique(format!("{prefix}__{}", script_name_within(&tool.name)));
+                // Each tool of a server has a name of its own there.
+                let Some(identifier) = identifiers.remove(&*tool.name) else {
+                    continue;
+                };
                 let definition = ToolDefinition {
                     name: identifier,
                     tool_name: ToolName {
@@ -273,6 +276,18 @@ struct Names {
 }
 
 impl Names {
+    /// The names in scripts of a server's tools, by their own names. In which order the server lists them does
+    /// not matter: a model that has read the list before it changed must not call another tool.
+    fn of_tools<'a>(&mut self, prefix: &str, tools: &'a [ServerTool]) -> HashMap<&'a str, String> {
+        let mut own: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
+        own.sort_unstable();
+        let named = own.into_iter().map(|own| {
+            let name = format!("{prefix}__{}", script_name_within(own));
+            (own, self.unique(name))
+        });
+        named.collect()
+    }
+
     fn unique(&mut self, name: String) -> String {
         if self.taken.insert(name.clone()) {
             return name;

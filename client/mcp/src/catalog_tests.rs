@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::entry::tests::entry;
 use crate::policy::Pattern;
-use crate::upstream::{ServerTool, Status};
+use crate::upstream::Status;
 
 /// A server with these tools, for tests.
 pub(crate) fn source<'a>(name: &'a str, tools: &[&str], problem: Option<&str>) -> Source<'a> {
@@ -65,8 +65,8 @@ fn names_that_collide_are_told_apart_and_never_refused() {
     ]);
     let expected = [
         "a__x_y",
-        "a__x_y_2",
         "a__x_y_3",
+        "a__x_y_2",
         "a__b__c",
         "a__b__c_2",
         "a_b__c",
@@ -144,4 +144,15 @@ fn a_server_is_known_by_its_name_before_another_by_its_prefix() {
     assert_eq!(name("a-b"), Some("a-b"));
     assert_eq!(name("a_b_2"), Some("a_b"));
     assert_eq!(name("c"), None);
+}
+
+#[test]
+fn the_order_of_a_list_does_not_change_the_names_of_tools() {
+    for list in [["x-y", "x_y", "x.y"], ["x.y", "x_y", "x-y"]] {
+        let catalog = catalog(&[source("a", &list, None)]);
+        let name = |own| catalog.tool("a", own).map(|entry| &*entry.identifier);
+        assert_eq!(name("x-y"), Some("a__x_y"));
+        assert_eq!(name("x.y"), Some("a__x_y_2"));
+        assert_eq!(name("x_y"), Some("a__x_y_3"));
+    }
 }

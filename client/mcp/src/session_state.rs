@@ -130,7 +130,7 @@ impl SessionState {
             return None;
         }
         inner.told_loss = lost.lost_generation;
-        let values = match restored || lost.restored.is_some() {
+        let values = match restored {
             true => "stored values were put back",
             false => "stored values are gone",
         };

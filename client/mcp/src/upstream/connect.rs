@@ -114,11 +114,14 @@ pub async fn follow_tools(peer: &Peer<RoleClient>, ears: &Ears) {
         let tools = info.capabilities.tools.as_ref();
         tools.is_some_and(|tools| tools.list_changed == Some(true))
     });
+    if !tells {
+        return std::future::pending().await;
+    }
     let mut pause = FIRST_FOLLOW_PAUSE;
-    while tells {
+    loop {
         let filter = SubscriptionFilter::builder().tools_list_changed().build();
         let Ok(mut subscription) = peer.listen(filter).await else {
-            break;
+            return std::future::pending().await;
         };
         let begun = Instant::now();
         // What has changed before the server listened was told to nobody.
@@ -132,7 +135,6 @@ pub async fn follow_tools(peer: &Peer<RoleClient>, ears: &Ears) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(MAX_FOLLOW_PAUSE);
     }
-    std::future::pending().await
 }
 
 fn progress_text(progress: &ProgressNotificationParam) -> String {

@@ -8,10 +8,14 @@
 )]
 
 use pretty_assertions::assert_eq;
-use rmcp::model::{ContentBlock, LoggingLevel, SetLevelRequestParams};
+use rmcp::ServiceExt;
+use rmcp::model::{
+    CallToolRequestParams, ClientConfig, ContentBlock, LoggingLevel, ProtocolVersion,
+    SetLevelRequestParams,
+};
 use serde_json::json;
 
-use crate::support::{Event, Fixture, text};
+use crate::support::{Event, Fixture, front, text};
 
 const MAIN_JOB: &str = r#"
 const [table, person, chart] = await Promise.all([
@@ -86,6 +90,47 @@ async fn one_exec_calls_three_servers_at_once_and_gives_a_table_and_an_image() {
         (&end["event"], &end["outcome"]),
         (&json!("end"), &json!("ok"))
     );
+}
+
+#[tokio::test]
+async fn servers_are_started_at_the_same_time() {
+    let fixture = Fixture::new(&["gather1", "gather2", "gather3"]).await;
+    let (tools, ()) = tokio::join!(fixture.tools(), async {
+        // None is let on before all three have been started.
+        let guests = [
+            fixture.guest().await,
+            fixture.guest().await,
+            fixture.guest().await,
+        ];
+        for guest in guests {
+            assert!(guest.word.starts_with("gather"), "{}", guest.word);
+            guest.release().await;
+        }
+    });
+    let described = tools[0].description.clone().unwrap();
+    for number in 1..=3 {
+        let name = format!("gather{number}");
+        assert!(described.contains(&name), "{described}");
+        assert!(!described.contains("Not available"), "{described}");
+    }
+}
+
+#[tokio::test]
+async fn clients_of_every_revision_with_a_greeting_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    for version in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let front = front(folder.path(), json!({}), json!({}));
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (reader, writer) = tokio::io::split(theirs);
+        tokio::spawn(code_mode_mcp::serve_streams(front, reader, writer));
+        let version: ProtocolVersion = serde_json::from_value(json!(version)).unwrap();
+        let client = ClientConfig::default().with_protocol_version(version.clone());
+        let client = client.serve(ours).await.unwrap();
+        assert_eq!(client.peer_info().unwrap().protocol_version, version);
+        let mut params = CallToolRequestParams::new("exec");
+        params.arguments = json!({"code": "text('served')"}).as_object().cloned();
+        assert_eq!(text(&client.call_tool(params).await.unwrap()), "served");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! byte, so that a test knows that calls run at the same time without waiting for time.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use rmcp::model::{
@@ -320,6 +320,9 @@ fn by_hand(kind: &str) {
             .expect("standard error");
         std::process::exit(7);
     }
+    if kind.starts_with("gather") {
+        gather(kind);
+    }
     let mut crowd = Vec::new();
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
@@ -380,6 +383,17 @@ fn by_hand(kind: &str) {
             return;
         }
     }
+}
+
+/// Meets the others before it answers anything.
+fn gather(kind: &str) {
+    let path = std::env::var_os("MEETING").expect("a meeting");
+    let mut socket = std::os::unix::net::UnixStream::connect(path).expect("the meeting");
+    socket
+        .write_all(format!("{kind}\n").as_bytes())
+        .expect("the meeting");
+    // Whoever holds the meeting may end it without a word.
+    let _ = socket.read(&mut [0]);
 }
 
 /// Calls that the server `crowd` waits for before it answers any.

@@ -2,6 +2,7 @@
 //! One cell as its callers and its V8 thread share it: state, output, observers, events.
 
 mod events;
+mod held;
 mod state;
 mod time;
 
@@ -10,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use code_mode_api::waist::{Budget, Held};
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, ContentItem, LimitName, Notification,
     SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
@@ -49,6 +51,8 @@ pub(crate) struct Cell {
     pub(crate) store: Arc<Store>,
     pub(crate) mailbox: Mailbox,
     pub(crate) runtime: Arc<RuntimeCore>,
+    answers: Arc<Budget>,
+    unread: Arc<Budget>,
     session: Weak<SessionCore>,
     delegate: Arc<dyn SessionDelegate>,
     started_at: OnceLock<Instant>,
@@ -60,6 +64,7 @@ pub(crate) struct Cell {
 impl Cell {
     pub(crate) fn new(
         id: CellId,
+        slot: Held,
         exec_call_id: String,
         limits: EffectiveLimits,
         options: ScriptOptions,
@@ -76,6 +81,8 @@ impl Cell {
             store: Arc::clone(&session.store),
             mailbox,
             runtime: Arc::clone(&session.runtime),
+            answers: Arc::clone(&session.shares.answers),
+            unread: Arc::clone(&session.shares.unread),
             session: Arc::downgrade(session),
             delegate: Arc::clone(&session.delegate),
             started_at: OnceLock::new(),
@@ -83,6 +90,8 @@ impl Cell {
             notification_cancel: CancellationSignal::new(),
             state: Mutex::new(State {
                 phase: Phase::Admitted,
+                slot: Some(slot),
+                unread: None,
                 items: Vec::new(),
                 output_bytes: 0,
                 output_items: 0,
@@ -263,11 +272,7 @@ impl Cell {
 
     /// Adds to the output, or says which bound that would pass.
     pub(crate) fn output(&self, item: ContentItem) -> Result<(), Bound> {
-        let size = match &item {
-            ContentItem::Text(text) => text.len(),
-            ContentItem::Image { image_url, .. } => image_url.len(),
-            ContentItem::Audio { audio_url } => audio_url.len(),
-        };
+        let size = held::size_of(&item);
         let mut state = self.lock();
         if state.output_items + 1 > self.limits.output_items {
             return Err((LimitName::OutputItems, self.limits.output_items));
@@ -275,6 +280,7 @@ impl Cell {
         if state.output_bytes + size as u64 > self.limits.output_bytes {
             return Err((LimitName::OutputBytes, self.limits.output_bytes));
         }
+        self.hold_unread(&mut state, size)?;
         state.output_items += 1;
         state.output_bytes += size as u64;
         state.items.push(item);

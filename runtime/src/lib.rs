@@ -35,6 +35,7 @@ mod reach;
 mod ringer;
 mod runtime;
 mod session;
+mod shares;
 mod store;
 mod supervisor;
 mod threads;
@@ -53,7 +54,7 @@ pub use config::RuntimeConfig;
 pub use runtime::{Runtime, RuntimeStartError};
 pub use session::{AdmittedCell, Session};
 pub use supervisor::{RuntimeFailure, Supervisor};
-pub use waist::{CELL_OUTBOX_BYTES, SESSION_EVENT_BYTES};
+pub use waist::CELL_OUTBOX_BYTES;
 
 #[cfg(test)]
 #[path = "faults_tests.rs"]

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use code_mode_api::waist::{Budget, Pool};
 use code_mode_api::{LimitName, SessionDelegate, SessionError, SessionId};
 use tokio::runtime::Handle;
 
@@ -13,6 +14,7 @@ use crate::backend::Backend;
 use crate::config::RuntimeConfig;
 use crate::limits;
 use crate::session::{Session, SessionCore};
+use crate::shares::Pools;
 use crate::supervisor::{RuntimeFailure, Supervisor};
 use crate::threads::keeper;
 use crate::watchdog;
@@ -48,8 +50,8 @@ pub(crate) struct RuntimeCore {
     pub(crate) tokio: Handle,
     pub(crate) backend: Backend,
     supervisor: Option<Arc<dyn Supervisor>>,
-    /// Cells admitted and not ended.
-    active: AtomicUsize,
+    /// What the sessions share.
+    pub(crate) pools: Pools,
     /// Cells admitted whose V8 thread has not ended.
     threads: AtomicUsize,
     /// Processors of the machine that this process may use.
@@ -80,11 +82,16 @@ impl Runtime {
         );
         let core = Arc::new(RuntimeCore {
             backend: Backend::start(&config, &operator_limits, &handle)?,
+            pools: Pools {
+                cells: Pool::new(config.max_active_cells),
+                events: Pool::new(config.max_event_bytes),
+                answers: Pool::new(config.max_answer_bytes),
+                unread: Pool::new(config.max_unread_bytes),
+            },
             operator_limits,
             config,
             tokio: handle,
             supervisor,
-            active: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
             processors: std::thread::available_parallelism().map_or(1, NonZero::get),
             sessions: Mutex::default(),
@@ -135,6 +142,12 @@ impl Runtime {
         )))
     }
 
+    /// What a session may hold of events that its client has not taken.
+    pub(crate) fn event_budget(&self) -> Arc<Budget> {
+        let pool = &self.core.pools.events;
+        Budget::within(pool, self.core.config.max_session_event_bytes)
+    }
+
     /// The version of V8.
     pub fn v8_version() -> &'static str {
         platform::version()
@@ -176,41 +189,31 @@ impl RuntimeCore {
             .remove(id);
     }
 
-    /// Takes a slot for a cell.
+    /// Takes the place of a cell's thread or process.
     ///
-    /// Threads of ended cells that still dispose of their isolate are counted apart, so that a
-    /// result is not held back by the disposal, and so that their number is bounded too.
-    pub(crate) fn take_slot(&self) -> Result<(), SessionError> {
+    /// Those of ended cells that are still disposed of count too, apart from the slots of cells, so that a
+    /// result is not held back by the disposal, and so that their number is bounded.
+    pub(crate) fn take_thread(&self) -> Result<(), SessionError> {
         let maximum = self.config.max_active_cells;
-        let take = |counter: &AtomicUsize, maximum: usize| {
-            counter
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                    (now < maximum).then_some(now + 1)
-                })
-                .is_ok()
-        };
-        let refuse = |detail: &str| SessionError::Limit {
-            limit: LimitName::ActiveCells,
-            maximum: maximum as u64,
-            detail: detail.to_owned(),
-        };
-        if !take(&self.active, maximum) {
-            return Err(refuse("wait for a running cell to end or terminate one"));
+        let most = limits::max_cell_threads(maximum);
+        let taken = self
+            .threads
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now < most).then_some(now + 1)
+            });
+        match taken {
+            Ok(_) => Ok(()),
+            Err(_) => Err(SessionError::Limit {
+                limit: LimitName::ActiveCells,
+                maximum: maximum as u64,
+                detail: "ended cells are still being disposed of; try again".to_owned(),
+            }),
         }
-        if !take(&self.threads, limits::max_cell_threads(maximum)) {
-            self.cell_ended();
-            return Err(refuse("ended cells are still being disposed of; try again"));
-        }
-        Ok(())
     }
 
     /// Whether fewer cells run than there are processors, so that one may be kept busy with waiting.
     pub(crate) fn has_idle_processors(&self) -> bool {
-        self.active.load(Ordering::Acquire) < self.processors
-    }
-
-    pub(crate) fn cell_ended(&self) {
-        self.active.fetch_sub(1, Ordering::AcqRel);
+        self.pools.cells.held() < self.processors
     }
 
     pub(crate) fn thread_ended(&self) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use code_mode_api::waist::{Budget, Held};
 use code_mode_api::{
     CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
 };
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::cell::{Cell, ObservationId, Observer};
 use crate::job::Job;
 use crate::runtime::RuntimeCore;
+use crate::shares::Shares;
 use crate::store::{Store, StoreBounds, StoreFull};
 use crate::timing;
 
@@ -35,6 +37,7 @@ pub(crate) struct SessionCore {
     pub(crate) delegate: Arc<dyn SessionDelegate>,
     pub(crate) runtime: Arc<RuntimeCore>,
     pub(crate) store: Arc<Store>,
+    pub(crate) shares: Shares,
     state: Mutex<SessionState>,
 }
 
@@ -95,7 +98,7 @@ impl Session {
             });
         }
         let tools = ToolTable::new(request.tools, config.max_tools, config.max_tool_bytes)?;
-        let id = core.take_cell_id()?;
+        let (id, slot) = core.take_cell_id()?;
         let limits = core.runtime.operator_limits.lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
         let options = ScriptOptions {
@@ -103,7 +106,15 @@ impl Session {
             typescript: config.typescript,
             exact_integers: request.exact_integers.unwrap_or(config.exact_integers),
         };
-        let cell = Cell::new(id, request.exec_call_id, limits, options, mailbox, core);
+        let cell = Cell::new(
+            id,
+            slot,
+            request.exec_call_id,
+            limits,
+            options,
+            mailbox,
+            core,
+        );
         let cell = Arc::new(cell);
         Ok(AdmittedCell {
             job: Some(Job {
@@ -277,7 +288,7 @@ impl Drop for AdmittedCell {
         if self.job.is_some() {
             let core = &self.session.core;
             core.lock().admitted -= 1;
-            core.runtime.cell_ended();
+            self.cell.give_slot_back();
             core.runtime.thread_ended();
             core.cell_gone();
         }
@@ -296,16 +307,24 @@ impl SessionCore {
             bytes: config.max_store_bytes,
             keys: config.max_store_keys,
         }));
+        let pools = &runtime.pools;
+        let shares = Shares {
+            cells: Budget::within(&pools.cells, config.max_active_cells),
+            answers: Budget::within(&pools.answers, config.max_session_answer_bytes),
+            unread: Budget::within(&pools.unread, config.max_session_unread_bytes),
+        };
         Self {
             id,
             delegate,
+            shares,
             runtime,
             store,
             state: Mutex::default(),
         }
     }
 
-    fn take_cell_id(&self) -> Result<CellId, SessionError> {
+    /// An id for a cell, and its slot.
+    fn take_cell_id(&self) -> Result<(CellId, Held), SessionError> {
         let config = &self.runtime.config;
         let mut state = self.lock();
         if state.closing {
@@ -327,11 +346,12 @@ impl SessionCore {
                 detail: "open another session".to_owned(),
             });
         }
-        self.runtime.take_slot()?;
+        let slot = self.shares.slot()?;
+        self.runtime.take_thread()?;
         state.last_cell += 1;
         state.live += 1;
         state.admitted += 1;
-        Ok(CellId::new(state.last_cell.to_string()))
+        Ok((CellId::new(state.last_cell.to_string()), slot))
     }
 
     fn find(&self, id: &CellId) -> Result<Arc<Cell>, SessionError> {

@@ -396,6 +396,42 @@ const LIMITS: &[Limit] = &[
         count(runtime_limits::DEFAULT_MAX_OPEN_NOTIFICATIONS),
         |config, value| config.runtime.max_open_notifications = size(value),
     ),
+    limit(
+        "session-event-bytes",
+        "bytes per session",
+        count(runtime_limits::DEFAULT_SESSION_EVENT_BYTES),
+        |config, value| config.runtime.max_session_event_bytes = size(value),
+    ),
+    limit(
+        "event-bytes",
+        "bytes",
+        count(runtime_limits::DEFAULT_EVENT_BYTES),
+        |config, value| config.runtime.max_event_bytes = size(value),
+    ),
+    limit(
+        "session-answer-bytes",
+        "bytes per session",
+        count(runtime_limits::DEFAULT_SESSION_ANSWER_BYTES),
+        |config, value| config.runtime.max_session_answer_bytes = size(value),
+    ),
+    limit(
+        "answer-bytes",
+        "bytes",
+        count(runtime_limits::DEFAULT_ANSWER_BYTES),
+        |config, value| config.runtime.max_answer_bytes = size(value),
+    ),
+    limit(
+        "session-unread-bytes",
+        "bytes per session",
+        count(runtime_limits::DEFAULT_SESSION_UNREAD_BYTES),
+        |config, value| config.runtime.max_session_unread_bytes = size(value),
+    ),
+    limit(
+        "unread-bytes",
+        "bytes",
+        count(runtime_limits::DEFAULT_UNREAD_BYTES),
+        |config, value| config.runtime.max_unread_bytes = size(value),
+    ),
     or_zero(limit(
         "ready-isolates",
         "isolates",

@@ -17,9 +17,32 @@ pub(crate) fn render(runtime: &Runtime) -> String {
 }
 
 fn figures(text: &mut String, figures: &Figures) {
-    let help = "Cells that run, or wait for what they will run in.";
-    head(text, "code_mode_active_cells", "gauge", help);
-    line(text, "code_mode_active_cells", "", figures.active_cells);
+    let gauges = [
+        (
+            "code_mode_active_cells",
+            "Cells that run, or wait for what they will run in.",
+            figures.active_cells,
+        ),
+        (
+            "code_mode_event_bytes",
+            "Bytes of events that no client has taken.",
+            figures.event_bytes,
+        ),
+        (
+            "code_mode_answer_bytes",
+            "Bytes of tools' answers that no cell has had.",
+            figures.answer_bytes,
+        ),
+        (
+            "code_mode_unread_bytes",
+            "Bytes of output that nobody has read.",
+            figures.unread_bytes,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        head(text, name, "gauge", help);
+        line(text, name, "", value);
+    }
 
     let help = "From the start of a cell until its script began.";
     times(text, "code_mode_birth_seconds", help, &figures.births);

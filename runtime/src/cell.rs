@@ -2,6 +2,7 @@
 //! One cell as its callers and its V8 thread share it: state, output, observers, events.
 
 mod events;
+mod held;
 mod state;
 mod time;
 
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use code_mode_api::waist::{Budget, Held};
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, ContentItem, Globals, LimitName, Notification,
     SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
@@ -47,6 +49,12 @@ pub(crate) struct Origin {
     pub(crate) session_id: SessionId,
     pub(crate) store: Arc<Store>,
     pub(crate) runtime: Arc<Shared>,
+    /// The place of the cell among those that may run.
+    pub(crate) slot: Held,
+    /// Of tools' answers that the script has not had.
+    pub(crate) answers: Arc<Budget>,
+    /// Of output that nobody has read.
+    pub(crate) unread: Arc<Budget>,
     pub(crate) session: Weak<dyn CellOwner>,
     pub(crate) delegate: Arc<dyn SessionDelegate>,
 }
@@ -63,6 +71,8 @@ pub(crate) struct Cell {
     pub(crate) store: Arc<Store>,
     pub(crate) mailbox: Mailbox,
     pub(crate) runtime: Arc<Shared>,
+    answers: Arc<Budget>,
+    unread: Arc<Budget>,
     session: Weak<dyn CellOwner>,
     delegate: Arc<dyn SessionDelegate>,
     started_at: OnceLock<Instant>,
@@ -90,6 +100,8 @@ impl Cell {
             store: origin.store,
             mailbox,
             runtime: origin.runtime,
+            answers: origin.answers,
+            unread: origin.unread,
             session: origin.session,
             delegate: origin.delegate,
             started_at: OnceLock::new(),
@@ -97,6 +109,8 @@ impl Cell {
             notification_cancel: CancellationSignal::new(),
             state: Mutex::new(State {
                 phase: Phase::Admitted,
+                slot: Some(origin.slot),
+                unread: None,
                 items: Vec::new(),
                 output_bytes: 0,
                 output_items: 0,
@@ -276,11 +290,7 @@ impl Cell {
 
     /// Adds to the output, or says which bound that would pass.
     pub(crate) fn output(&self, item: ContentItem) -> Result<(), Bound> {
-        let size = match &item {
-            ContentItem::Text(text) => text.len(),
-            ContentItem::Image { image_url, .. } => image_url.len(),
-            ContentItem::Audio { audio_url } => audio_url.len(),
-        };
+        let size = held::size_of(&item);
         let mut state = self.lock();
         if state.output_items + 1 > self.limits.output_items {
             return Err((LimitName::OutputItems, self.limits.output_items));
@@ -288,6 +298,7 @@ impl Cell {
         if state.output_bytes + size as u64 > self.limits.output_bytes {
             return Err((LimitName::OutputBytes, self.limits.output_bytes));
         }
+        self.hold_unread(&mut state, size)?;
         state.output_items += 1;
         state.output_bytes += size as u64;
         state.items.push(item);
@@ -539,8 +550,8 @@ impl CallOwner for Cell {
                 if let Some(call) = self.lock().calls.remove(&call) {
                     self.runtime.counters.tool_calls.add(call.age());
                 }
-                let result = result.map(Box::from);
-                self.mailbox.answer(ToolAnswer { call, result });
+                let (result, held) = self.hold_answer(result.map(Box::from));
+                self.mailbox.answer(ToolAnswer { call, result }, held);
             }
             DelegateAnswer::Notification(result) => {
                 if let Err(error) = result {

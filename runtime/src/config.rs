@@ -41,6 +41,18 @@ pub struct RuntimeConfig {
     pub max_store_keys: usize,
     /// Notifications of one cell that are not yet delivered.
     pub max_open_notifications: usize,
+    /// Events of one session that its client has not taken, and of all sessions together, in bytes.
+    pub max_session_event_bytes: usize,
+    /// See [`max_session_event_bytes`](Self::max_session_event_bytes).
+    pub max_event_bytes: usize,
+    /// Tools' answers that the cells of one session have not had, and of all sessions together, in bytes.
+    pub max_session_answer_bytes: usize,
+    /// See [`max_session_answer_bytes`](Self::max_session_answer_bytes).
+    pub max_answer_bytes: usize,
+    /// Output of one session that nobody has read, and of all sessions together, in bytes.
+    pub max_session_unread_bytes: usize,
+    /// See [`max_session_unread_bytes`](Self::max_session_unread_bytes).
+    pub max_unread_bytes: usize,
     /// How long a cell whose script has ended waits for its notifications to be delivered.
     pub notification_grace: Duration,
     /// How long an observer waits when its request does not say.
@@ -82,6 +94,12 @@ impl Default for RuntimeConfig {
             max_store_bytes: limits::DEFAULT_MAX_STORE_BYTES,
             max_store_keys: limits::DEFAULT_MAX_STORE_KEYS,
             max_open_notifications: limits::DEFAULT_MAX_OPEN_NOTIFICATIONS,
+            max_session_event_bytes: limits::DEFAULT_SESSION_EVENT_BYTES,
+            max_event_bytes: limits::DEFAULT_EVENT_BYTES,
+            max_session_answer_bytes: limits::DEFAULT_SESSION_ANSWER_BYTES,
+            max_answer_bytes: limits::DEFAULT_ANSWER_BYTES,
+            max_session_unread_bytes: limits::DEFAULT_SESSION_UNREAD_BYTES,
+            max_unread_bytes: limits::DEFAULT_UNREAD_BYTES,
             notification_grace: limits::DEFAULT_NOTIFICATION_GRACE,
             default_yield_time: code_mode_api::DEFAULT_YIELD_TIME,
             ready_isolates: limits::DEFAULT_READY_ISOLATES,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use code_mode_api::LimitName;
 
+use crate::shares::Pools;
+
 /// The upper bounds of the classes that times are counted in; what takes longer than the last is in one more.
 pub const TIME_CLASSES: [Duration; 10] = [
     Duration::from_micros(100),
@@ -55,6 +57,12 @@ impl CellEnd {
 pub struct Figures {
     /// Cells that run now, or wait for what they will run in.
     pub active_cells: usize,
+    /// Bytes of events that no client has taken.
+    pub event_bytes: usize,
+    /// Bytes of tools' answers that no cell has had.
+    pub answer_bytes: usize,
+    /// Bytes of output that nobody has read.
+    pub unread_bytes: usize,
     /// From the start of each cell until its script began.
     pub births: Times,
     /// From each tool call until its answer.
@@ -110,12 +118,15 @@ impl Counters {
         }
     }
 
-    pub(crate) fn figures(&self, active_cells: usize) -> Figures {
+    pub(crate) fn figures(&self, pools: &Pools) -> Figures {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let ends = CellEnd::NAMES.iter().zip(&self.ends);
         let refusals = LimitName::CODES.iter().zip(&self.refusals);
         Figures {
-            active_cells,
+            active_cells: pools.cells.held(),
+            event_bytes: pools.events.held(),
+            answer_bytes: pools.answers.held(),
+            unread_bytes: pools.unread.held(),
             births: self.births.times(),
             tool_calls: self.tool_calls.times(),
             ends: ends.map(|((end, _), count)| (*end, now(count))).collect(),
@@ -151,6 +162,8 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use code_mode_api::waist::{Budget, Pool};
+
     use super::*;
 
     #[test]
@@ -176,8 +189,16 @@ mod tests {
         counters.ended(CellEnd::Limit);
         counters.refused(LimitName::Sessions);
         counters.refused(LimitName::Sessions);
-        let figures = counters.figures(3);
-        assert_eq!(figures.active_cells, 3);
+        let pool = || Pool::new(10);
+        let pools = Pools {
+            cells: pool(),
+            events: pool(),
+            answers: pool(),
+            unread: pool(),
+        };
+        let _held = Budget::within(&pools.unread, 10).try_hold(7);
+        let figures = counters.figures(&pools);
+        assert_eq!((figures.active_cells, figures.unread_bytes), (0, 7));
         assert_eq!(figures.refusals, [(LimitName::Sessions, 2)]);
         for (end, count) in figures.ends {
             assert_eq!(count, u64::from(end == CellEnd::Limit));

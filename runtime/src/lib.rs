@@ -39,6 +39,7 @@ mod runtime;
 mod runtime_core;
 mod session;
 mod shared;
+mod shares;
 mod shield;
 mod start_error;
 mod store;
@@ -60,7 +61,7 @@ pub use runtime::Runtime;
 pub use session::{AdmittedCell, Session};
 pub use start_error::RuntimeStartError;
 pub use supervisor::{RuntimeFailure, Supervisor};
-pub use waist::{CELL_OUTBOX_BYTES, SESSION_EVENT_BYTES};
+pub use waist::CELL_OUTBOX_BYTES;
 
 #[cfg(test)]
 #[path = "faults_tests.rs"]

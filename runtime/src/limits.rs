@@ -17,7 +17,8 @@ pub use code_mode_engine::limits::*;
 pub const DEFAULT_MAX_SESSIONS: usize = 64;
 
 /// Cells running at one time, all sessions together. A cell whose script has ended no longer
-/// counts, even if nobody has read its result.
+/// counts, even if nobody has read its result. The last eighth is for sessions that have fewer than their share,
+/// so that no session can take all.
 pub const DEFAULT_MAX_ACTIVE_CELLS: usize = 128;
 
 /// Results that wait for an observer, per session; active cells count too, since each may leave
@@ -64,6 +65,30 @@ pub const fn max_cell_threads(max_active_cells: usize) -> usize {
     };
     max_active_cells.saturating_add(disposed)
 }
+
+/// Events of one session that its client has not taken, bytes. Threads and processes of cells that have some
+/// wait before they say more.
+pub const DEFAULT_SESSION_EVENT_BYTES: usize = 64 << 20;
+
+/// The same of all sessions of a host together, bytes: each session has an equal share of it when that is less
+/// than [`DEFAULT_SESSION_EVENT_BYTES`].
+pub const DEFAULT_EVENT_BYTES: usize = 512 << 20;
+
+/// Tools' answers of one session that its cells have not had, bytes. An answer that would pass it rejects its
+/// call with an error that names this bound. Cells that compute do not take any.
+pub const DEFAULT_SESSION_ANSWER_BYTES: usize = 128 << 20;
+
+/// The same of all sessions of a host together, bytes; the last eighth is for sessions that hold less than
+/// their share.
+pub const DEFAULT_ANSWER_BYTES: usize = 512 << 20;
+
+/// Output of one session's cells that nobody has read, bytes: of cells that run, and of ended ones that keep
+/// their result. A cell that would pass it ends with an error that names this bound.
+pub const DEFAULT_SESSION_UNREAD_BYTES: usize = 128 << 20;
+
+/// The same of all sessions of a host together, bytes; the last eighth is for sessions that hold less than
+/// their share.
+pub const DEFAULT_UNREAD_BYTES: usize = 512 << 20;
 
 /// Isolates kept ready ahead of need, per runtime. Each takes about 750 KiB.
 ///

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use code_mode_api::waist::Held;
 use code_mode_engine::{IsolateStopper, ToolAnswer};
 use code_mode_fork::{Link, ToCell};
 use tokio::sync::Notify;
@@ -108,13 +109,13 @@ impl Mailbox {
         }
     }
 
-    /// Delivers an answer.
-    pub(crate) fn answer(&self, answer: ToolAnswer) {
+    /// Delivers an answer, which counts for `held` until the script's side has taken it.
+    pub(crate) fn answer(&self, answer: ToolAnswer, held: Option<Held>) {
         match self {
-            Self::Thread(inbox) => inbox.answer(answer),
+            Self::Thread(inbox) => inbox.answer(answer, held),
             Self::Process { link, .. } => {
                 if let Some(link) = link.get() {
-                    link.send(&ToCell::Answer(answer));
+                    link.send_held(&ToCell::Answer(answer), held);
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use code_mode_api::waist::Budget;
 use code_mode_api::{SessionDelegate, SessionError, SessionId};
 use code_mode_engine::platform;
 use tokio::runtime::Handle;
@@ -70,6 +71,12 @@ impl Runtime {
     /// What the runtime has counted since it was made.
     pub fn figures(&self) -> Figures {
         self.core.shared.figures()
+    }
+
+    /// What a session may hold of events that its client has not taken.
+    pub(crate) fn event_budget(&self) -> Arc<Budget> {
+        let shared = &self.core.shared;
+        Budget::within(&shared.pools.events, shared.config.max_session_event_bytes)
     }
 
     /// The version of V8.

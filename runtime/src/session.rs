@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use code_mode_api::waist::{Budget, Held};
 use code_mode_api::{
     CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
 };
@@ -15,6 +16,7 @@ use crate::cell::{Cell, CellOwner, Origin};
 use crate::job::Job;
 use crate::observation::{ObservationId, Observer};
 use crate::runtime_core::RuntimeCore;
+use crate::shares::Shares;
 use crate::store::{Store, StoreBounds, StoreFull};
 use crate::timing;
 
@@ -36,6 +38,7 @@ pub(crate) struct SessionCore {
     pub(crate) delegate: Arc<dyn SessionDelegate>,
     pub(crate) runtime: Arc<RuntimeCore>,
     pub(crate) store: Arc<Store>,
+    pub(crate) shares: Shares,
     state: Mutex<SessionState>,
 }
 
@@ -101,12 +104,9 @@ impl Session {
             });
         }
         let tools = ToolTable::new(request.tools, config.max_tools, config.max_tool_bytes)?;
-        let id = core.take_cell_id()?;
-        let limits = core
-            .runtime
-            .shared
-            .operator_limits
-            .lowered_by(&request.limits);
+        let (id, slot) = core.take_cell_id()?;
+        let shared = &core.runtime.shared;
+        let limits = shared.operator_limits.lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
         let options = ScriptOptions {
             globals: request.globals.unwrap_or(config.globals),
@@ -116,7 +116,10 @@ impl Session {
         let origin = Origin {
             session_id: core.id.clone(),
             store: Arc::clone(&core.store),
-            runtime: Arc::clone(&core.runtime.shared),
+            runtime: Arc::clone(shared),
+            slot,
+            answers: Arc::clone(&core.shares.answers),
+            unread: Arc::clone(&core.shares.unread),
             session: Arc::downgrade(core) as Weak<dyn CellOwner>,
             delegate: Arc::clone(&core.delegate),
         };
@@ -293,7 +296,7 @@ impl Drop for AdmittedCell {
         if self.job.is_some() {
             let core = &self.session.core;
             core.lock().admitted -= 1;
-            core.runtime.shared.cell_ended();
+            self.cell.give_slot_back();
             core.runtime.shared.thread_ended();
             core.cell_gone();
         }
@@ -312,16 +315,24 @@ impl SessionCore {
             bytes: config.max_store_bytes,
             keys: config.max_store_keys,
         }));
+        let pools = &runtime.shared.pools;
+        let shares = Shares {
+            cells: Budget::within(&pools.cells, config.max_active_cells),
+            answers: Budget::within(&pools.answers, config.max_session_answer_bytes),
+            unread: Budget::within(&pools.unread, config.max_session_unread_bytes),
+        };
         Self {
             id,
             delegate,
+            shares,
             runtime,
             store,
             state: Mutex::default(),
         }
     }
 
-    fn take_cell_id(&self) -> Result<CellId, SessionError> {
+    /// An id for a cell, and its slot.
+    fn take_cell_id(&self) -> Result<(CellId, Held), SessionError> {
         let config = &self.runtime.shared.config;
         let mut state = self.lock();
         if state.closing {
@@ -343,11 +354,12 @@ impl SessionCore {
                 detail: "open another session".to_owned(),
             });
         }
-        self.runtime.shared.take_slot()?;
+        let slot = self.shares.slot()?;
+        self.runtime.shared.take_thread()?;
         state.last_cell += 1;
         state.live += 1;
         state.admitted += 1;
-        Ok(CellId::new(state.last_cell.to_string()))
+        Ok((CellId::new(state.last_cell.to_string()), slot))
     }
 
     fn find(&self, id: &CellId) -> Result<Arc<Cell>, SessionError> {

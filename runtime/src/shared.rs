@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use code_mode_api::waist::Pool;
 use code_mode_api::{LimitName, SessionError};
 use code_mode_engine::limits::EffectiveLimits;
 use tokio::runtime::Handle;
@@ -12,6 +13,7 @@ use tokio::runtime::Handle;
 use crate::config::RuntimeConfig;
 use crate::figures::{Counters, Figures};
 use crate::limits;
+use crate::shares::Pools;
 use crate::supervisor::{RuntimeFailure, Supervisor};
 
 /// What cells and whoever runs them know of their runtime.
@@ -20,9 +22,9 @@ pub(crate) struct Shared {
     pub(crate) operator_limits: EffectiveLimits,
     pub(crate) tokio: Handle,
     pub(crate) counters: Counters,
+    /// What the sessions share.
+    pub(crate) pools: Pools,
     supervisor: Option<Arc<dyn Supervisor>>,
-    /// Cells admitted and not ended.
-    active: AtomicUsize,
     /// Cells admitted whose V8 thread has not ended.
     threads: AtomicUsize,
     /// Processors of the machine that this process may use.
@@ -40,49 +42,49 @@ impl Shared {
             config.max_value_bytes,
             config.max_stored_value_bytes,
         );
+        let pools = Pools {
+            cells: Pool::new(config.max_active_cells),
+            events: Pool::new(config.max_event_bytes),
+            answers: Pool::new(config.max_answer_bytes),
+            unread: Pool::new(config.max_unread_bytes),
+        };
         Arc::new(Self {
             operator_limits,
+            pools,
             config,
             tokio,
             counters: Counters::default(),
             supervisor,
-            active: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
             processors: std::thread::available_parallelism().map_or(1, NonZero::get),
         })
     }
 
-    /// Takes a slot for a cell.
+    /// Takes the place of a cell's thread or process.
     ///
-    /// Threads of ended cells that still dispose of their isolate are counted apart, so that a
-    /// result is not held back by the disposal, and so that their number is bounded too.
-    pub(crate) fn take_slot(&self) -> Result<(), SessionError> {
+    /// Those of ended cells that are still disposed of count too, apart from the slots of cells, so that a
+    /// result is not held back by the disposal, and so that their number is bounded.
+    pub(crate) fn take_thread(&self) -> Result<(), SessionError> {
         let maximum = self.config.max_active_cells;
-        let take = |counter: &AtomicUsize, maximum: usize| {
-            counter
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                    (now < maximum).then_some(now + 1)
-                })
-                .is_ok()
-        };
-        let refuse = |detail: &str| SessionError::Limit {
-            limit: LimitName::ActiveCells,
-            maximum: maximum as u64,
-            detail: detail.to_owned(),
-        };
-        if !take(&self.active, maximum) {
-            return Err(refuse("wait for a running cell to end or terminate one"));
+        let most = limits::max_cell_threads(maximum);
+        let taken = self
+            .threads
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now < most).then_some(now + 1)
+            });
+        match taken {
+            Ok(_) => Ok(()),
+            Err(_) => Err(SessionError::Limit {
+                limit: LimitName::ActiveCells,
+                maximum: maximum as u64,
+                detail: "ended cells are still being disposed of; try again".to_owned(),
+            }),
         }
-        if !take(&self.threads, limits::max_cell_threads(maximum)) {
-            self.cell_ended();
-            return Err(refuse("ended cells are still being disposed of; try again"));
-        }
-        Ok(())
     }
 
     /// What has been counted so far.
     pub(crate) fn figures(&self) -> Figures {
-        self.counters.figures(self.active.load(Ordering::Acquire))
+        self.counters.figures(&self.pools)
     }
 
     /// Counts a refusal, if that is what the error is.
@@ -98,11 +100,7 @@ impl Shared {
 
     /// Whether fewer cells run than there are processors, so that one may be kept busy with waiting.
     pub(crate) fn has_idle_processors(&self) -> bool {
-        self.active.load(Ordering::Acquire) < self.processors
-    }
-
-    pub(crate) fn cell_ended(&self) {
-        self.active.fetch_sub(1, Ordering::AcqRel);
+        self.pools.cells.held() < self.processors
     }
 
     /// Says that the V8 thread or the process of a cell is gone.

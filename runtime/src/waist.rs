@@ -33,17 +33,13 @@ use crate::session::Session;
 /// larger still has room when there is no other.
 pub const CELL_OUTBOX_BYTES: usize = 4 << 20;
 
-/// Events of all cells of one session that nobody has passed on, in bytes, before threads that have
-/// some of them wait.
-pub const SESSION_EVENT_BYTES: usize = 64 << 20;
-
 impl Sessions for Runtime {
     fn open(
         &self,
         options: SessionOptions,
         bell: Arc<dyn Bell>,
     ) -> Result<Arc<dyn code_mode_api::waist::Session>, SessionError> {
-        let budget = Budget::new(SESSION_EVENT_BYTES);
+        let budget = self.event_budget();
         let link = Arc::new(Link {
             outbox: Outbox::new(
                 OutboxOwner::Session,

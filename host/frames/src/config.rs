@@ -16,7 +16,8 @@ use crate::{Drain, ServeError};
 ///
 /// An execute counts until its initial response, a wait until its answer. At most
 /// 128 cells can be active and observed at one time by default, so half of these are always there for
-/// terminating and shutting down.
+/// terminating and shutting down. Of the executes and waits no session has more than seven eighths, unless it is
+/// within its share; so none can take the places of all.
 pub const DEFAULT_REQUESTS_IN_FLIGHT: usize = 256;
 
 /// Tool calls and notifications open on one connection, all cells together. The next one is

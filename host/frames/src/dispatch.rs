@@ -82,14 +82,8 @@ impl Dispatcher {
             Err(BeginError::InFlight) => Err(violation(format!("request id {id} is in flight"))),
             Err(BeginError::Answered) => Err(violation(format!("request id {id} was used before"))),
             Err(BeginError::Full { maximum }) => {
-                let limit = LimitName::RequestsInFlight;
-                let detail = "wait for an answer first".to_owned();
-                let error = SessionError::Limit {
-                    limit,
-                    maximum: maximum as u64,
-                    detail,
-                };
-                self.connection.refuse(id, error.into());
+                self.connection
+                    .refuse(id, too_many_requests(maximum).into());
                 Ok(false)
             }
         }
@@ -128,6 +122,16 @@ impl Dispatcher {
             self.connection.answer(id, Err(refusal), None);
             return Ok(());
         };
+        let takes_a_place = matches!(
+            request,
+            OperationRequest::Execute { .. } | OperationRequest::Wait { .. }
+        );
+        let requests = &self.connection.requests;
+        if takes_a_place && !requests.assign(id, &session.places) {
+            let error = too_many_requests(requests.max_in_flight());
+            self.connection.answer(id, Err(error.into()), None);
+            return Ok(());
+        }
         match request {
             // Handled above, since only an open needs no session.
             OperationRequest::Open { .. } => {}
@@ -288,6 +292,14 @@ pub(crate) fn close_session(
         sessions.closed(&session_id);
         done(session_id);
     }));
+}
+
+fn too_many_requests(maximum: usize) -> SessionError {
+    SessionError::Limit {
+        limit: LimitName::RequestsInFlight,
+        maximum: maximum as u64,
+        detail: "wait for an answer first".to_owned(),
+    }
 }
 
 fn check_length(what: &str, text: &str, maximum: usize) -> Result<(), Refusal> {

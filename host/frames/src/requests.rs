@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use code_mode_api::waist::AskId;
+use code_mode_api::waist::{AskId, Budget, Held, Pool};
 use code_mode_protocol::RequestId;
 
 use crate::tombstones::Tombstones;
@@ -62,12 +62,16 @@ pub(crate) trait Observing: Send + Sync {
 struct Entry {
     request: InFlight,
     received: Instant,
+    /// What the request counts for in its session.
+    _place: Option<Held>,
 }
 
 /// The requests of one connection.
 pub(crate) struct Requests {
     state: Mutex<State>,
     max_in_flight: usize,
+    /// Executes and waits in flight, as sessions share them.
+    places: Arc<Pool>,
 }
 
 struct State {
@@ -85,6 +89,7 @@ impl Requests {
         Self {
             state: Mutex::new(state),
             max_in_flight,
+            places: Pool::new(max_in_flight),
         }
     }
 
@@ -106,9 +111,33 @@ impl Requests {
         let entry = Entry {
             request: InFlight::Operation,
             received: Instant::now(),
+            _place: None,
         };
         state.in_flight.insert(id, entry);
         Ok(())
+    }
+
+    /// Has a request that begins something count for its session, of which this is the budget. False when
+    /// the session has no place for it; the others are for other sessions.
+    pub(crate) fn assign(&self, id: RequestId, places: &Arc<Budget>) -> bool {
+        let Ok(place) = places.try_hold(1) else {
+            return false;
+        };
+        let mut state = self.lock();
+        if let Some(entry) = state.in_flight.get_mut(&id) {
+            entry._place = Some(place);
+        }
+        true
+    }
+
+    /// Requests that may be in flight at one time.
+    pub(crate) fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
+    /// What a session may have of the requests in flight.
+    pub(crate) fn places(&self) -> Arc<Budget> {
+        Budget::within(&self.places, self.max_in_flight)
     }
 
     /// Says more about a request, if it is still in flight.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use code_mode_api::waist::{
-    Answer, Ask, AskId, Bell, CallId, CellSummary, Credit, Event, Outbox, Ringer, Session, Taken,
+    Answer, Ask, AskId, Bell, Budget, CallId, CellSummary, Credit, Event, Outbox, Ringer, Session,
+    Taken,
 };
 use code_mode_api::{
     CellId, CellResponse, CellStatus, CellTimings, LimitName, RawJson, SessionError, SessionId,
@@ -42,6 +43,8 @@ pub(crate) struct DoorSession {
     pub(crate) bounds: SessionBounds,
     /// What is done to output on its way.
     pub(crate) output: SessionOutput,
+    /// What the session has of the connection's requests in flight.
+    pub(crate) places: Arc<Budget>,
     /// Set before anything is asked.
     pub(crate) engine: OnceLock<Arc<dyn Session>>,
     state: Mutex<State>,
@@ -111,6 +114,7 @@ impl DoorSession {
         Self {
             id,
             number,
+            places: connection.requests.places(),
             connection,
             bounds,
             output,

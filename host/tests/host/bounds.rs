@@ -45,6 +45,38 @@ fn a_request_past_those_in_flight_is_refused_and_names_the_bound() {
 }
 
 #[test]
+fn one_session_cannot_take_the_places_of_all_requests() {
+    check(
+        limits(|limits| limits.requests_in_flight = 8),
+        r#"
+        ready
+        open s1
+        open s2
+        execute 1 s1 await new Promise(() => {})
+        started 1 1
+        execute 2 s1 await new Promise(() => {})
+        started 2 2
+        execute 3 s1 await new Promise(() => {})
+        started 3 3
+        execute 4 s1 await new Promise(() => {})
+        started 4 4
+        execute 5 s1 await new Promise(() => {})
+        started 5 5
+        execute 6 s1 await new Promise(() => {})
+        started 6 6
+        execute 7 s1 await new Promise(() => {})
+        started 7 7
+        execute 8 s1 text(8)
+        < {"type":"operation/response","id":8,"result":{"status":"error","message":"$contains:the limit of 8 requests in flight is reached"}}
+        execute 9 s2 text(9)
+        started 9 1
+        < {"type":"execute/initialResponse","id":9,"result":{"status":"ok","value":"$any"}}
+        closed s2 1
+        "#,
+    );
+}
+
+#[test]
 fn the_place_of_an_answered_request_is_free_again() {
     check(
         limits(|limits| limits.requests_in_flight = 1),

@@ -29,7 +29,7 @@ impl SessionError {
 
 impl LimitName {
     /// Each bound by its code.
-    pub const CODES: [(&'static str, Self); 22] = [
+    pub const CODES: [(&'static str, Self); 24] = [
         ("limit/heap-bytes", LimitName::HeapBytes),
         ("limit/external-bytes", LimitName::ExternalBytes),
         ("limit/cpu-time-ms", LimitName::CpuTimeMs),
@@ -52,6 +52,8 @@ impl LimitName {
         ("limit/sessions", LimitName::Sessions),
         ("limit/requests-in-flight", LimitName::RequestsInFlight),
         ("limit/cell-ids", LimitName::CellIds),
+        ("limit/answer-bytes", LimitName::AnswerBytes),
+        ("limit/unread-bytes", LimitName::UnreadBytes),
     ];
 
     /// The stable name of the error that says that this bound is reached.

@@ -77,6 +77,10 @@ pub enum LimitName {
     RequestsInFlight,
     /// Cells over the life of a session.
     CellIds,
+    /// Tools' answers that a session's cells have not had, bytes.
+    AnswerBytes,
+    /// Output of a session's cells that nobody has read, bytes.
+    UnreadBytes,
 }
 
 impl fmt::Display for LimitName {
@@ -104,6 +108,8 @@ impl fmt::Display for LimitName {
             Self::Sessions => "sessions",
             Self::RequestsInFlight => "requests in flight",
             Self::CellIds => "cells of one session",
+            Self::AnswerBytes => "bytes of tools' answers on their way to scripts",
+            Self::UnreadBytes => "bytes of output that nobody has read",
         })
     }
 }

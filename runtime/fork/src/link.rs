@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use code_mode_api::waist::Held;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -106,6 +107,22 @@ struct Unsent {
     bytes: VecDeque<u8>,
     /// Memory for the next message.
     spare: Vec<u8>,
+    /// How many bytes were left to be sent until now, and how many of them the socket has taken.
+    put: u64,
+    taken: u64,
+    /// What messages count for until the socket has taken them, each with where it ends.
+    held: VecDeque<(u64, Held)>,
+}
+
+impl Unsent {
+    /// Takes note of bytes that the socket has taken, or that nobody will read.
+    fn take(&mut self, count: usize) {
+        self.bytes.drain(..count);
+        self.taken += count as u64;
+        while self.held.front().is_some_and(|(end, _)| *end <= self.taken) {
+            self.held.pop_front();
+        }
+    }
 }
 
 /// The part of a link that takes what comes in; one task has it.
@@ -148,6 +165,11 @@ impl Link {
     /// Sends a message, at once as far as the socket takes it. What it does not take is kept, and sent
     /// by the reader's task. A process that is gone takes nothing; the reader finds that out.
     pub fn send(&self, message: &ToCell) {
+        self.send_held(message, None);
+    }
+
+    /// The same of a message that counts for something until the socket has taken it.
+    pub fn send_held(&self, message: &ToCell, held: Option<Held>) {
         let mut unsent = self.lock();
         let mut bytes = std::mem::take(&mut unsent.spare);
         message.encode(&mut bytes);
@@ -157,6 +179,9 @@ impl Link {
         }
         if !bytes.is_empty() {
             unsent.bytes.extend(&bytes);
+            unsent.put += bytes.len() as u64;
+            let end = unsent.put;
+            unsent.held.extend(held.map(|held| (end, held)));
             self.sent_some.notify_one();
         }
         bytes.clear();
@@ -180,7 +205,7 @@ impl Link {
                 // The process is gone, and nobody will read it.
                 Err(_) => unsent.bytes.len(),
             };
-            unsent.bytes.drain(..sent);
+            unsent.take(sent);
         }
         unsent.bytes.shrink_to(KEPT_BYTES);
         true

@@ -75,7 +75,7 @@ impl Cell {
         state.ended_at = Some(Instant::now());
         self.runtime.counters.ended(kind(&ending, state));
         state.ending = Some(ending);
-        self.runtime.cell_ended();
+        state.slot = None;
         let mut waiting: Vec<Observer> = std::mem::take(&mut state.terminators);
         waiting.extend(state.observing.take().map(|observing| observing.observer));
         if !waiting.is_empty() {
@@ -147,6 +147,12 @@ impl Cell {
             Phase::Delivered => return,
             _ => {}
         }
+        // It was within its bound a moment ago, and is so few that nobody is refused for it.
+        let bytes = items.iter().map(super::held::size_of).sum();
+        match &mut state.unread {
+            Some(held) => held.add(bytes),
+            none => *none = Some(self.unread.hold(bytes)),
+        }
         state.items.splice(0..0, items);
         if !is_end && state.phase != Phase::Ended {
             self.yield_now(&mut state);
@@ -193,6 +199,8 @@ impl Cell {
     pub(super) fn response(&self, state: &mut State, status: CellStatus) -> CellResponse {
         let worked_until = state.ended_at.unwrap_or_else(Instant::now);
         let started = *self.started_at.get_or_init(Instant::now);
+        // From here on it counts among the events that the client has not taken.
+        state.unread = None;
         CellResponse {
             cell_id: self.id.clone(),
             status,

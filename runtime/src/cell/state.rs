@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use code_mode_api::waist::Held;
 use code_mode_api::{
     CancellationSignal, CellResponse, ContentItem, Notification, SessionError, ToolInvocation,
 };
@@ -49,6 +50,10 @@ pub(super) enum Event {
 
 pub(super) struct State {
     pub(super) phase: Phase,
+    /// Held until the cell has ended.
+    pub(super) slot: Option<Held>,
+    /// What `items` count for.
+    pub(super) unread: Option<Held>,
     pub(super) items: Vec<ContentItem>,
     pub(super) output_bytes: u64,
     pub(super) output_items: u64,

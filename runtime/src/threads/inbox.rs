@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use code_mode_api::waist::Held;
 use code_mode_engine::ToolAnswer;
 
 /// Answers in the order of their arrival, and a bell. Bounded by the cell's open tool calls.
@@ -27,6 +28,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct InboxState {
     answers: VecDeque<ToolAnswer>,
+    /// What the answers count for.
+    held: Vec<Held>,
     rung: bool,
     /// The V8 thread sleeps and has to be woken.
     asleep: bool,
@@ -44,9 +47,12 @@ impl Inbox {
         }
     }
 
-    /// Delivers an answer and wakes the V8 thread.
-    pub(crate) fn answer(&self, answer: ToolAnswer) {
-        self.tell(|state| state.answers.push_back(answer));
+    /// Delivers an answer, which counts for `held` until it is taken, and wakes the V8 thread.
+    pub(crate) fn answer(&self, answer: ToolAnswer, held: Option<Held>) {
+        self.tell(|state| {
+            state.answers.push_back(answer);
+            state.held.extend(held);
+        });
     }
 
     /// Wakes the V8 thread so that it looks at the cell's state.
@@ -92,7 +98,9 @@ impl Inbox {
         state.rung = false;
         self.news.store(false, Ordering::Relaxed);
         let answers = std::mem::take(&mut state.answers);
+        let held = std::mem::take(&mut state.held);
         drop(state);
+        drop(held);
         self.fast
             .store(begun.elapsed() <= 2 * self.spin, Ordering::Relaxed);
         answers
@@ -132,8 +140,8 @@ mod tests {
     #[test]
     fn answers_come_in_order_and_a_ring_ends_the_wait() {
         let inbox = Inbox::new(SPIN);
-        inbox.answer(answer(2));
-        inbox.answer(answer(1));
+        inbox.answer(answer(2), None);
+        inbox.answer(answer(1), None);
         let calls: Vec<u64> = inbox.take(None).iter().map(|answer| answer.call).collect();
         assert_eq!(calls, [2, 1]);
         inbox.ring();
@@ -155,7 +163,7 @@ mod tests {
             }
             calls
         });
-        (0..ANSWERS).for_each(|call| inbox.answer(answer(call)));
+        (0..ANSWERS).for_each(|call| inbox.answer(answer(call), None));
         let calls = waiter.join().expect("the waiter gets them all");
         assert!(calls.into_iter().eq(0..ANSWERS));
     }
@@ -180,7 +188,7 @@ mod tests {
         while !inbox.lock().asleep {
             std::thread::yield_now();
         }
-        inbox.answer(answer(1));
+        inbox.answer(answer(1), None);
         assert_eq!(waiter.join().expect("it is woken").len(), 1);
         assert!(!inbox.fast.load(Ordering::Relaxed));
     }

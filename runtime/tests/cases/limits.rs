@@ -489,6 +489,115 @@ async fn active_cells_are_bounded_and_ended_ones_give_their_slot_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_session_cannot_take_every_slot_and_another_finds_some() {
+    let greedy = fixture(RuntimeConfig {
+        max_active_cells: 16,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let other = greedy.another().await;
+    for _ in 0..14 {
+        greedy.start("await tools.hang()").await;
+    }
+    let refused = greedy.execute(Fixture::request("text(1)")).await;
+    assert_refused(refused, LimitName::ActiveCells, 16);
+    for _ in 0..2 {
+        other.start("await tools.hang()").await;
+    }
+    let refused = other.execute(Fixture::request("text(1)")).await;
+    assert_refused(refused, LimitName::ActiveCells, 16);
+    other.end().await;
+    greedy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_past_the_bytes_of_its_session_rejects_its_call_alone() {
+    let fixture = fixture(RuntimeConfig {
+        max_session_answer_bytes: 1_000,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let source = "text((await tools.echo('x'.repeat(900))).length);
+        try { await tools.echo('x'.repeat(1100)) } catch (e) { text(e.message) }
+        text(await tools.echo('still here'))";
+    assert_eq!(
+        fixture.texts(source).await,
+        [
+            "900",
+            "the limit of 1000 bytes of tools' answers on their way to scripts is reached; \
+             await some calls before making others",
+            "still here",
+        ]
+    );
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_a_busy_script_does_not_take_count_until_it_does() {
+    let fixture = fixture(RuntimeConfig {
+        max_session_answer_bytes: 5 << 19,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let source = "const s = 'x'.repeat(1 << 20);
+        const calls = Promise.allSettled([1, 2, 3, 4].map(() => tools.echo(s)));
+        const until = Date.now() + 1000; while (Date.now() < until) {}
+        const all = await calls;
+        const failed = all.filter(one => one.status === 'rejected');
+        text(failed.length > 0 && failed.length < 4);
+        text(failed.every(one => one.reason.message.startsWith('the limit of 2621440 bytes of tools')));
+        text((await tools.echo(s)).length)";
+    assert_eq!(fixture.texts(source).await, ["true", "true", "1048576"]);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_nobody_has_read_is_bounded_and_ends_the_cell_that_passes_the_bound_alone() {
+    let fixture = fixture(RuntimeConfig {
+        max_session_unread_bytes: 1_000,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let first = fixture
+        .start("text('x'.repeat(600)); await tools.hang()")
+        .await;
+    let is_call = |call: &Call| matches!(call, Call::Tool { .. });
+    fixture.recorder.wait_for(is_call).await;
+    let more = "text('y'.repeat(300)); text('z'.repeat(300))";
+    let (error, texts) = run_limited(&fixture, more, |_| ()).await;
+    assert_eq!(error, limit_text(LimitName::UnreadBytes, 1_000));
+    assert_eq!(texts, ["y".repeat(300)]);
+    let kept = fixture.terminate(&first.cell_id).await;
+    let kept = kept.expect("it is terminated");
+    assert_eq!(code_mode_testsuite::texts_of(&kept), ["x".repeat(600)]);
+    let (error, texts) = run_limited(&fixture, more, |_| ()).await;
+    assert_eq!((error.as_str(), texts.len()), ("", 2));
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_session_leaves_unread_takes_no_room_of_another_that_has_less_than_its_share() {
+    let greedy = fixture(RuntimeConfig {
+        max_unread_bytes: 8_000,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let other = greedy.another().await;
+    let first = greedy
+        .start("text('x'.repeat(7000)); await tools.hang()")
+        .await;
+    let is_call = |call: &Call| matches!(call, Call::Tool { .. });
+    greedy.recorder.wait_for(is_call).await;
+    let (error, _) = run_limited(&greedy, "text('y')", |_| ()).await;
+    assert_eq!(error, limit_text(LimitName::UnreadBytes, 8_000));
+    let (error, texts) = run_limited(&other, "text('y'.repeat(900))", |_| ()).await;
+    assert_eq!((error.as_str(), texts.len()), ("", 1));
+    greedy.terminate(&first.cell_id).await.expect("it ends");
+    other.end().await;
+    greedy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn results_that_nobody_reads_are_bounded_and_the_error_names_their_cells() {
     let fixture = fixture(RuntimeConfig {
         max_stored_results: 2,

@@ -10,10 +10,12 @@ mod ask;
 mod budget;
 mod event;
 mod outbox;
+mod pool;
 mod sessions;
 
 pub use ask::{Answer, Ask, AskId, CallId, CellSummary, Values};
-pub use budget::{Budget, Held};
+pub use budget::{Budget, Full, Held};
 pub use event::{Event, MINIMUM_EVENT_BYTES};
 pub use outbox::{Bell, Credit, Outbox, OutboxOwner, Ringer, Stopped, Taken, Taking};
+pub use pool::Pool;
 pub use sessions::{Session, Sessions};

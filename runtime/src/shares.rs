@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the sessions of a runtime share, and what one of them has of it.
+
+use std::sync::Arc;
+
+use code_mode_api::waist::{Budget, Full, Held, Pool};
+use code_mode_api::{LimitName, SessionError};
+
+/// What all sessions share.
+pub(crate) struct Pools {
+    /// Slots of cells.
+    pub(crate) cells: Arc<Pool>,
+    /// Bytes of events that no client has taken.
+    pub(crate) events: Arc<Pool>,
+    /// Bytes of tools' answers that no cell has had.
+    pub(crate) answers: Arc<Pool>,
+    /// Bytes of output that nobody has read.
+    pub(crate) unread: Arc<Pool>,
+}
+
+/// What one session has.
+pub(crate) struct Shares {
+    /// Slots of its cells.
+    pub(crate) cells: Arc<Budget>,
+    /// Bytes of tools' answers that its cells have not had.
+    pub(crate) answers: Arc<Budget>,
+    /// Bytes of output that nobody has read.
+    pub(crate) unread: Arc<Budget>,
+}
+
+impl Shares {
+    /// Takes the slot of a cell, which is free again when the value is dropped.
+    pub(crate) fn slot(&self) -> Result<Held, SessionError> {
+        self.cells
+            .try_hold(1)
+            .map_err(|full: Full| SessionError::Limit {
+                limit: LimitName::ActiveCells,
+                maximum: full.maximum() as u64,
+                detail: "wait for a running cell to end or terminate one".to_owned(),
+            })
+    }
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use code_mode_client::{HostSearch, ProcessSessionProvider, ProviderConfig};
+use code_mode_embed::SessionProvider;
 
 use crate::address::is_address;
 use crate::set_up_error::SetUpError;
@@ -17,6 +18,17 @@ pub struct HostChoice {
     pub option: Option<PathBuf>,
     /// `host` of the user's configuration.
     pub configured: Option<Sourced<PathBuf>>,
+}
+
+/// A provider of sessions where the user said, or else where hosts usually are; nothing is started yet.
+///
+/// # Errors
+/// As those of [`find_host`].
+pub fn provider(
+    choice: &HostChoice,
+    folder: &Path,
+) -> Result<Arc<dyn SessionProvider>, SetUpError> {
+    Ok(process_provider(find_host(choice, folder)?))
 }
 
 /// Finds the host program.
@@ -39,7 +51,7 @@ pub fn find_host(choice: &HostChoice, folder: &Path) -> Result<PathBuf, SetUpErr
 }
 
 /// A provider over the host program at `host`, which is started on first use.
-pub fn provider(host: PathBuf) -> Arc<ProcessSessionProvider> {
+pub fn process_provider(host: PathBuf) -> Arc<ProcessSessionProvider> {
     Arc::new(ProcessSessionProvider::new(ProviderConfig::new(host)))
 }
 

@@ -174,7 +174,7 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
             return doctor.status;
         }
     };
-    let provider = connect::provider(path.clone());
+    let provider = connect::process_provider(path.clone());
     doctor
         .report("host program", Ok(path.display().to_string()))
         .await;

@@ -84,14 +84,14 @@ async fn open(
         ..Plan::of(&args.session, context, reporter.colors().stderr)?
     };
     let choice = host_choice(&args.session.host.host, context);
-    let host = connect::find_host(&choice, &context.folder)?;
+    let provider = connect::provider(&choice, &context.folder)?;
     let tools = plan.tools.iter();
     let words = Words::new(
         tools
             .map(|tool| script_name(&tool.definition.name))
             .collect(),
     );
-    let session = OpenSession::open(connect::provider(host), plan).await?;
+    let session = OpenSession::open(provider, plan).await?;
     let lines = Lines::of_stdin(words.clone())
         .map_err(|error| SetUpError::new(format!("failed to read standard input: {error}")))?;
     Ok((session, words, lines))

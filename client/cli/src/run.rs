@@ -99,8 +99,7 @@ fn prepare(args: &RunArgs, context: &Context, colors: bool) -> Result<Prepared, 
     });
     let scripts = scripts.collect::<Result<_, _>>()?;
     let choice = host_choice(&args.session.host.host, context);
-    let host = connect::find_host(&choice, &context.folder)?;
-    Ok((scripts, plan, connect::provider(host)))
+    Ok((scripts, plan, connect::provider(&choice, &context.folder)?))
 }
 
 /// The value of `--input`: JSON, or `@` and the name of a file with JSON.

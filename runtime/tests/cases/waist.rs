@@ -316,7 +316,7 @@ async fn a_cell_whose_events_nobody_takes_waits_until_it_is_terminated() {
 async fn a_cell_that_waits_for_room_reaches_its_limits_like_any_other() {
     let mut door = Door::open();
     let mut request = ExecuteRequest::new(FLOOD);
-    request.limits.wall_time = Some(Duration::from_millis(300));
+    request.limits.wall_time = Some(Duration::from_secs(3));
     request.yield_time = Some(LONG);
     door.ask(1, Ask::Execute(request));
     door.full_outbox(1 << 20).await;

@@ -102,7 +102,8 @@ async fn front(
         None => None,
         Some(path) => Some(Audit::open(&resolve(&context.folder, path)).map_err(SetUpError::new)?),
     };
-    let host = connect::find_host(&host_choice(&args.host.host, context), &context.folder)?;
+    let choice = host_choice(&args.host.host, context);
+    let provider = connect::provider(&choice, &context.folder)?;
     let configured = context
         .settings
         .limits
@@ -113,7 +114,7 @@ async fn front(
         config,
         local: local_tools(tools, context.folder.clone()),
         audit,
-        provider: connect::provider(host),
+        provider,
         limits: cell_limits(limits),
         catalog_bytes: args.catalog_bytes,
     }))

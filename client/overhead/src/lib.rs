@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an exec costs through the client library, for any hosts of the protocol.
+//! What an exec costs through the client library, for any hosts of the protocol, and what hours of them do.
 //!
 //! # Purpose
 //! The program `exec_overhead`: the scenarios of `code_mode_benchsuite` over host processes. It is a
 //! package of its own, so that nobody who uses the client has the measuring with it.
 //! `docs/performance.md` says how to read the table, `--help` how to choose what is measured.
+//! The program `soak`: mixed work against one host for a long time; `docs/reliability.md` has its figures.
 //!
 //! # Life cycle
-//! [`main`] carries out one command line; each sample starts hosts of its own and ends them.
+//! [`main`] and [`soak_main`] carry out one command line each; a sample of the first starts hosts of its own and ends
+//! them, the second has one.
 //!
 //! # Threads
 //! Those of the suite and of the client.
@@ -15,14 +17,22 @@
 //! # Limits
 //! Those that the command line gives.
 
-use std::ffi::OsString;
+mod default_host;
+mod soak;
+mod soak_main;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use code_mode_api::{BoxFuture, SessionError, SessionOptions, SessionProvider};
 use code_mode_benchsuite::{HostCommand, Instance, Options, Program, Round, Subject, Task};
-use code_mode_client::{HOST_VARIABLE, HostSearch, ProcessSessionProvider, ProviderConfig};
+use code_mode_client::{ProcessSessionProvider, ProviderConfig};
+
+use default_host::default_host;
+
+pub use soak::{SoakOptions, soak};
+pub use soak_main::soak_main;
 
 /// A host program, driven as an embedder with every default would.
 struct Host(HostCommand);
@@ -69,15 +79,6 @@ impl Subject for Host {
 fn subjects(options: &Options) -> Vec<Box<dyn Subject>> {
     let hosts = options.hosts.iter().cloned();
     hosts.map(|host| Box::new(Host(host)) as _).collect()
-}
-
-/// The host to measure when none is named: that of the environment, else the one that was built or
-/// installed with this program, if there is one.
-fn default_host() -> Option<OsString> {
-    std::env::var_os(HOST_VARIABLE).or_else(|| {
-        let search = HostSearch::of_this_process(None, std::env::current_dir().ok()?);
-        search.find().ok().map(Into::into)
-    })
 }
 
 /// Carries out the command line of this process, and gives its exit status.

@@ -14,6 +14,7 @@ MEMBERS = {
     "client": "code_mode_client",
     "client/cli": "code_mode_cli",
     "client/embed": "code_mode_embed",
+    "client/grpc": "code_mode_client_grpc",
     "client/mcp": "code_mode_mcp",
     "client/overhead": "code_mode_overhead",
     "host": "code_mode_host",

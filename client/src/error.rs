@@ -8,6 +8,10 @@ use code_mode_protocol::WireError;
 
 use crate::process::{Exit, SpawnError};
 
+/// The error code of a host that opens no sessions any more, because it is about to end; those that it has
+/// go on.
+pub const HOST_DRAINING: &str = "host-draining";
+
 /// Why a connection could not be made or did not last. The text is what callers get as the cause.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionFailure {
@@ -80,4 +84,17 @@ pub(crate) enum CallError {
     /// Somebody else observes the cell.
     #[error("the cell is being observed")]
     BusyObserver,
+}
+
+impl CallError {
+    /// Whether a host has refused a session because it is about to end.
+    pub(crate) fn is_host_draining(&self) -> bool {
+        match self {
+            Self::Host(error) => error
+                .details
+                .as_ref()
+                .is_some_and(|details| details.code.as_str() == HOST_DRAINING),
+            _ => false,
+        }
+    }
 }

@@ -227,6 +227,19 @@ impl Hosts {
         });
     }
 
+    /// Gives no session to a host any more. It ends when the last of those that it has is gone.
+    pub(crate) fn retire(&self, connection: &Connection) {
+        let retired = {
+            let mut state = self.lock();
+            let is_retired = |host: &mut Connection| host.is_same(connection);
+            (
+                state.shared.take_if(is_retired),
+                state.spare.take_if(is_retired),
+            )
+        };
+        drop(retired);
+    }
+
     /// Takes note that a session has lost its host.
     pub(crate) fn lost(&self, connection: &Connection) {
         note_loss(&mut self.lock(), connection);

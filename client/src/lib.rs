@@ -56,6 +56,8 @@ pub use config::{
 };
 pub use connection::{CANCEL_GRACE, HostInfo};
 pub use connector::{Connector, LOST, Streams};
+pub use error::HOST_DRAINING;
 pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};
+pub use session::MAX_DRAINING_HOSTS;

@@ -36,6 +36,9 @@ use crate::provider::Place;
 use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 
+/// Hosts that are asked for a session, one after the other, while each says that it is about to end.
+pub const MAX_DRAINING_HOSTS: usize = 3;
+
 /// A session whose cells run in a host process. Dropping it ends its cells, without waiting.
 pub(crate) struct ProcessSession(Arc<Shared>);
 
@@ -276,17 +279,46 @@ impl Shared {
         })
     }
 
+    /// Opens the session on a host; on another one where that host opens none any more.
     async fn open(
         self: &Arc<Self>,
         place: Arc<Place>,
     ) -> Result<(Bound, Option<RestoredStore>), SessionError> {
-        let connection = self
-            .hosts
-            .acquire()
-            .await
-            .map_err(|cause| SessionError::StartFailed {
-                cause: cause.to_string(),
-            })?;
+        let mut asked = 1;
+        loop {
+            let connection =
+                self.hosts
+                    .acquire()
+                    .await
+                    .map_err(|cause| SessionError::StartFailed {
+                        cause: cause.to_string(),
+                    })?;
+            let error = match self.open_on(&connection, Arc::clone(&place)).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            if connection.failure().is_some() {
+                self.hosts.lost(&connection);
+            }
+            if self.hosts.config.isolation == Isolation::PerSession {
+                connection.close();
+            }
+            let is_draining = error.is_host_draining();
+            if is_draining {
+                self.hosts.retire(&connection);
+            }
+            if !is_draining || asked == MAX_DRAINING_HOSTS {
+                return Err(self.error(error, None, SideEffects::None));
+            }
+            asked += 1;
+        }
+    }
+
+    async fn open_on(
+        self: &Arc<Self>,
+        connection: &Connection,
+        place: Arc<Place>,
+    ) -> Result<(Bound, Option<RestoredStore>), CallError> {
         let generation = self.lock().generation + 1;
         // The host's sessions are numbered because an id is never used twice on one connection.
         let wire_id: Arc<str> = Arc::from(format!("{}#{}", self.id, place.next_number()));
@@ -297,27 +329,14 @@ impl Shared {
             delegate: self.delegate.clone(),
             place,
         };
+        connection.open(session).await?;
         let bound = Bound {
             connection: connection.clone(),
             wire_id,
             generation,
         };
-        let opened = match connection.open(session).await {
-            Ok(()) => self.restore(&bound).await,
-            Err(error) => Err(error),
-        };
-        match opened {
-            Ok(restored) => Ok((bound, restored)),
-            Err(error) => {
-                if connection.failure().is_some() {
-                    self.hosts.lost(&connection);
-                }
-                if self.hosts.config.isolation == Isolation::PerSession {
-                    connection.close();
-                }
-                Err(self.error(error, None, SideEffects::None))
-            }
-        }
+        let restored = self.restore(&bound).await?;
+        Ok((bound, restored))
     }
 
     /// Gives a fresh host the values of the copy, if there is one. An error is the end of the host.

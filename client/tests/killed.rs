@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use code_mode_api::{ExecuteRequest, SessionError, SideEffects, WaitRequest};
-use code_mode_client::{Deadlines, ProcessSessionProvider};
+use code_mode_client::{Deadlines, MAX_DRAINING_HOSTS, ProcessSessionProvider};
 use support::delegate::Tools;
 use support::fake_host::{FakeHost, READY, response, tool_call};
 use support::{in_time, no_zombies, open, process_ends, run};
@@ -350,6 +350,31 @@ async fn a_broken_host_does_not_spin() {
         .lines()
         .count();
     assert_eq!(starts, 4, "each execute tries once");
+}
+
+#[tokio::test]
+async fn a_host_that_opens_no_sessions_any_more_is_replaced_a_few_times_and_then_told_of() {
+    let ready =
+        r#"{"type":"connection/ready","selectedVersion":1,"capabilities":["code_mode/errors-v1"]}"#;
+    let refusal = r#"{"type":"operation/response","id":1,"result":{"status":"error","message":"the host is about to end","code":"host-draining","side_effects":"none"}}"#;
+    let host = FakeHost::new();
+    let log = host.path("starts");
+    let host = host
+        .runs(&format!("echo x >> {}", log.display()))
+        .reads()
+        .sends(ready)
+        .reads()
+        .sends(refusal)
+        .runs("exec cat >/dev/null");
+    let error = error_from(&host).await;
+    assert!(matches!(error, SessionError::Refused { .. }), "{error}");
+    assert_eq!(error.side_effects(), SideEffects::None);
+    assert!(error.to_string().contains("about to end"), "{error}");
+    let starts = std::fs::read_to_string(&log)
+        .expect("the log")
+        .lines()
+        .count();
+    assert_eq!(starts, MAX_DRAINING_HOSTS);
 }
 
 #[tokio::test]

@@ -50,8 +50,8 @@ DEPENDENCIES = {
     "http-body": _crate("1"),
     # Bodies of answers that are ready at once.
     "http-body-util": _crate("0.1"),
-    # HTTP/2 for gRPC on any stream, with all its bounds; HTTP/1 for the page of metrics.
-    "hyper": _crate("1", features = ["http1", "http2", "server"], default_features = False),
+    # HTTP/2 for gRPC on any stream, with all its bounds, on both sides; HTTP/1 for the page of metrics.
+    "hyper": _crate("1", features = ["client", "http1", "http2", "server"], default_features = False),
     # The ties between hyper and tokio.
     "hyper-util": _crate("0.1", features = ["service", "tokio"], default_features = False),
     # JSON with comments, and edits that leave comments and layout as they are.
@@ -101,6 +101,8 @@ DEPENDENCIES = {
     "rustyline": _crate("17", features = ["with-file-history"], default_features = False),
     # Descriptors over sockets, processes by descriptors, limits: the kernel's interface with types.
     "rustix": _crate("1", features = ["fs", "net", "pipe", "process", "rand"]),
+    # The certificates that the machine trusts, wherever its distribution keeps them.
+    "rustls-native-certs": _crate("0.8"),
     # JSON schemas of Rust types, for tools that are typed closures.
     "schemars": _crate("1"),
     # Filters of system calls, compiled from a list.

@@ -196,6 +196,11 @@ impl Connection {
         &self.0.info
     }
 
+    /// Whether both are the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// When the host greeted.
     pub(crate) fn ready_at(&self) -> Instant {
         self.0.ready_at

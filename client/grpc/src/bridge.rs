@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection: what the client says in frames of V1 goes to its sessions, and what they say to the client.
+
+use std::collections::HashMap;
+use std::pin::pin;
+
+use code_mode_api::SessionId;
+use code_mode_protocol::{
+    AgreedCapabilities, ClientMessage, EncodeError, EncodedFrame, FrameReader, FrameWriter,
+    HostMessage, HostOffer, OperationRequest, RequestId, WireError, negotiate,
+};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::session::{self, Wish};
+use crate::streams::Ending;
+use crate::tell::Tell;
+use crate::wire::Wire;
+
+/// Messages for the client, and wishes for one session, that may wait before the one that speaks has to.
+const QUEUE: usize = 64;
+
+/// Carries a connection until the client has closed it or it is lost. `name` is the host's, for people.
+pub(crate) async fn run(
+    wire: Wire,
+    offer: HostOffer,
+    heard: DuplexStream,
+    said: DuplexStream,
+    ending: Ending,
+    name: String,
+) {
+    let (client, messages) = mpsc::channel(QUEUE);
+    let (lost, mut losses) = mpsc::channel(1);
+    let tell = Tell::new(client, lost);
+    let mut ended = wire.ended.clone();
+    // All tasks of the connection end with this, after the client can see why.
+    let mut tasks = JoinSet::new();
+    let mut serving = pin!(serve(wire, offer, heard, said, messages, tell, &mut tasks));
+    let why = tokio::select! {
+        biased;
+        why = losses.recv() => why,
+        why = ended.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+        why = &mut serving => why,
+    };
+    if let Some(why) = why {
+        ending.set(format!("the connection to {name} was lost: {why}"));
+    }
+}
+
+/// Serves the client; resolves when it has closed its side (`None`), or with what it did wrong.
+async fn serve(
+    wire: Wire,
+    offer: HostOffer,
+    heard: DuplexStream,
+    said: DuplexStream,
+    messages: mpsc::Receiver<HostMessage>,
+    tell: Tell,
+    tasks: &mut JoinSet<()>,
+) -> Option<String> {
+    let mut reader = FrameReader::new(heard);
+    let hello = match reader.next_message(&AgreedCapabilities::none()).await {
+        Ok(Some(ClientMessage::Hello(hello))) => hello,
+        Ok(None) => return None,
+        Ok(Some(_)) => return Some("the client has not greeted".to_owned()),
+        Err(error) => return Some(error.to_string()),
+    };
+    let agreement = match negotiate(&hello, &offer) {
+        Ok(agreement) => agreement,
+        Err(reason) => return Some(reason.to_string()),
+    };
+    tell.client(agreement.to_ready()).await;
+    let agreed = agreement.capabilities;
+    tasks.spawn(write(said, messages, agreed.clone(), tell.clone()));
+    let mut sessions = Sessions {
+        wire,
+        tell,
+        open: HashMap::new(),
+        next: 1,
+    };
+    loop {
+        let message = tokio::select! {
+            message = reader.next_message(&agreed) => message,
+            // What has ended is forgotten.
+            Some(_) = tasks.join_next() => continue,
+        };
+        match message {
+            Ok(Some(message)) => sessions.hand_on(message, tasks).await,
+            Ok(None) => return None,
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+}
+
+/// Writes what there is to say, in its order.
+async fn write(
+    said: DuplexStream,
+    mut messages: mpsc::Receiver<HostMessage>,
+    agreed: AgreedCapabilities,
+    tell: Tell,
+) {
+    let mut writer = FrameWriter::new(said);
+    while let Some(message) = messages.recv().await {
+        let frame = EncodedFrame::encode(&message, &agreed)
+            .or_else(|error| EncodedFrame::encode(&instead(message, &error), &agreed));
+        let written = match frame {
+            Ok(frame) => writer
+                .write(&frame)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = written {
+            return tell.lost(error);
+        }
+    }
+}
+
+/// What is said in the place of a message that is larger than a frame.
+fn instead(message: HostMessage, error: &EncodeError) -> HostMessage {
+    let refusal = || {
+        WireError::new(format!(
+            "what the host has sent cannot be handed on: {error}"
+        ))
+    };
+    match message {
+        HostMessage::OperationResponse { id, .. } => HostMessage::OperationResponse {
+            id,
+            result: Err(refusal()),
+        },
+        HostMessage::ExecuteInitialResponse { id, .. } => HostMessage::ExecuteInitialResponse {
+            id,
+            result: Err(refusal()),
+        },
+        // The client knows no call of this id, so it does nothing; the host ends the call with its cell.
+        HostMessage::DelegateRequest { id, .. } => HostMessage::DelegateCancel { id },
+        message => message,
+    }
+}
+
+/// The sessions of a connection.
+struct Sessions {
+    wire: Wire,
+    tell: Tell,
+    open: HashMap<SessionId, OpenSession>,
+    /// The number of the next one, which the ids of its calls carry.
+    next: i64,
+}
+
+struct OpenSession {
+    number: i64,
+    wishes: mpsc::Sender<Wish>,
+}
+
+impl Sessions {
+    async fn hand_on(&mut self, message: ClientMessage, tasks: &mut JoinSet<()>) {
+        match message {
+            ClientMessage::Hello(_) => self.tell.lost("the client has greeted twice"),
+            ClientMessage::OperationRequest { id, request } => {
+                let session_id = request.session_id().clone();
+                if let OperationRequest::Open { .. } = request {
+                    return self.open(id, session_id, tasks);
+                }
+                let Some(session) = self.open.get(&session_id) else {
+                    return self.refuse(id, "there is no such session").await;
+                };
+                let asked = Wish::Asked { id, request };
+                if session.wishes.send(asked).await.is_err() {
+                    self.refuse(id, "the session is closed").await;
+                }
+            }
+            ClientMessage::OperationCancel { id } => {
+                // Whose request it is, the session knows that has it.
+                for session in self.open.values() {
+                    let _ = session.wishes.send(Wish::Cancelled { id }).await;
+                }
+            }
+            // It was never offered, so nobody says it.
+            ClientMessage::OperationYield { .. } => {}
+            ClientMessage::DelegateResponse { id, result } => {
+                let number = session::number_of(id);
+                let mut sessions = self.open.values();
+                if let Some(session) = sessions.find(|session| session.number == number) {
+                    // A session that is gone wants no answer.
+                    let _ = session.wishes.send(Wish::Answered { id, result }).await;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, id: RequestId, session_id: SessionId, tasks: &mut JoinSet<()>) {
+        self.open.retain(|_, session| !session.wishes.is_closed());
+        let (wishes, heard) = mpsc::channel(QUEUE);
+        let number = self.next;
+        self.next += 1;
+        let opening = session::Opening {
+            request: id,
+            session_id: session_id.clone(),
+            number,
+            host: self.wire.host.clone(),
+            extensions: self.wire.extensions.clone(),
+            tell: self.tell.clone(),
+        };
+        tasks.spawn(session::run(opening, heard));
+        self.open.insert(session_id, OpenSession { number, wishes });
+    }
+
+    async fn refuse(&self, id: RequestId, why: &str) {
+        let result = Err(WireError::new(why));
+        let message = HostMessage::OperationResponse { id, result };
+        self.tell.client(message).await;
+    }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Between the values of `code_mode_api` and the messages of gRPC, by hand and in one place.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use code_mode_api::{
+    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, DEFAULT_YIELD_TIME,
+    ExecuteRequest, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition, ToolInvocation,
+    ToolKind, ToolName,
+};
+use code_mode_client::HOST_DRAINING;
+use code_mode_grpc::extensions as ours;
+use code_mode_grpc::prost::Message as _;
+use code_mode_grpc::prost::bytes::Bytes;
+use code_mode_grpc::tonic::metadata::MetadataValue;
+use code_mode_grpc::tonic::{Code, Request, Status};
+use code_mode_grpc::{CELL_LIMITS_METADATA, ERROR_CODE_METADATA, v1};
+use code_mode_protocol::{ErrorCode, Extension, HostOffer, SupportedVersions, WireError};
+use serde_json::value::RawValue;
+
+use crate::wire::why;
+
+/// What the bridge offers the client in the name of a host that has said what it has. The names of errors
+/// are always had: where the host does not give them, they follow from the kind of its refusal.
+pub(crate) fn offer(named: &[String]) -> HostOffer {
+    let mut extensions = vec![Extension::Limits, Extension::Store];
+    extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
+    extensions.push(Extension::Errors);
+    HostOffer {
+        versions: SupportedVersions::v1(),
+        capabilities: Extension::capabilities(&extensions),
+    }
+}
+
+/// What stands for text that was JSON before, as V1 hands it on.
+pub(crate) fn json(bytes: &Bytes) -> Result<RawJson, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    serde_json::from_str::<&RawValue>(text)
+        .map(ToOwned::to_owned)
+        .map_err(|error| error.to_string())
+}
+
+/// JSON as gRPC hands it on.
+pub(crate) fn bytes(json: RawJson) -> Bytes {
+    let text: Box<str> = json.into();
+    Bytes::from(String::from(text).into_bytes())
+}
+
+/// An execute, with the bounds of its cell.
+pub(crate) fn execute(
+    session_id: &str,
+    execution_id: String,
+    request: ExecuteRequest,
+) -> Request<v1::ExecuteRequest> {
+    let mut asked = Request::new(v1::ExecuteRequest {
+        session_id: session_id.to_owned(),
+        execution_id,
+        tool_call_id: exec_call_id(request.exec_call_id),
+        source: request.source,
+        enabled_tools: request.tools.iter().map(tool).collect(),
+        yield_time_ms: Some(yield_time_ms(request.yield_time)),
+        max_output_tokens: request.max_output_tokens.map(u64::from),
+    });
+    if request.limits != CellLimits::default() {
+        let limits = request.limits;
+        let limits = ours::CellLimits {
+            heap_bytes: limits.heap_bytes,
+            external_bytes: limits.external_bytes,
+            cpu_time_ms: limits.cpu_time.map(milliseconds),
+            wall_time_ms: limits.wall_time.map(milliseconds),
+            output_bytes: limits.output_bytes,
+            output_items: limits.output_items,
+            open_tool_calls: limits.open_tool_calls,
+            total_tool_calls: limits.total_tool_calls,
+            timers: limits.timers,
+        };
+        let value = MetadataValue::from_bytes(&limits.encode_to_vec());
+        asked.metadata_mut().insert_bin(CELL_LIMITS_METADATA, value);
+    }
+    asked
+}
+
+/// How long an observer waits, in milliseconds.
+pub(crate) fn yield_time_ms(yield_time: Option<Duration>) -> u64 {
+    milliseconds(yield_time.unwrap_or(DEFAULT_YIELD_TIME))
+}
+
+/// A duration in milliseconds, or the most that a message holds: 584 million years.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The contract wants some text where V1 takes none as well.
+fn exec_call_id(id: String) -> String {
+    if id.is_empty() { "none".to_owned() } else { id }
+}
+
+fn tool(tool: &ToolDefinition) -> v1::ToolDefinition {
+    let schema = |schema: &Option<RawJson>| schema.clone().map(bytes);
+    v1::ToolDefinition {
+        name: tool.name.clone(),
+        tool_name: Some(v1::ToolName {
+            name: tool.tool_name.name.clone(),
+            namespace: tool.tool_name.namespace.clone(),
+        }),
+        description: tool.description.clone(),
+        kind: i32::from(match tool.kind {
+            ToolKind::Function => v1::ToolKind::Function,
+            ToolKind::Freeform => v1::ToolKind::Freeform,
+        }),
+        input_schema_json: schema(&tool.input_schema),
+        output_schema_json: schema(&tool.output_schema),
+    }
+}
+
+/// A call of the session that the client knows as `session_id`, or what is wrong with it. Whose exec call
+/// it belongs to, the client knows.
+pub(crate) fn invocation(
+    session_id: SessionId,
+    call: v1::ToolCall,
+) -> Result<ToolInvocation, String> {
+    let kind = v1::ToolKind::try_from(call.tool_kind);
+    let tool_name = call.tool_name.ok_or("a tool call without a name")?;
+    Ok(ToolInvocation {
+        session_id,
+        cell_id: cell_id(&call.cell_id)?,
+        call_id: call.runtime_tool_call_id,
+        exec_call_id: String::new(),
+        tool_name: ToolName {
+            name: tool_name.name,
+            namespace: tool_name.namespace,
+        },
+        tool_kind: match kind {
+            Ok(v1::ToolKind::Freeform) => ToolKind::Freeform,
+            Ok(v1::ToolKind::Function) => ToolKind::Function,
+            Ok(v1::ToolKind::Unspecified) | Err(_) => {
+                return Err("a tool call without a kind".to_owned());
+            }
+        },
+        input: match call.input_json {
+            Some(input) => json(&input)?,
+            None => RawValue::NULL.to_owned(),
+        },
+    })
+}
+
+/// A cell's id as the host gave it, or what is wrong with it.
+pub(crate) fn cell_id(id: &str) -> Result<CellId, String> {
+    if id.is_empty() {
+        return Err("a cell without an id".to_owned());
+    }
+    Ok(CellId::new(id))
+}
+
+/// What an observer gets of an outcome, or what is wrong with it.
+pub(crate) fn response(
+    outcome: v1::ExecutionOutcome,
+    result_buffered_for: Option<Duration>,
+) -> Result<CellResponse, String> {
+    use v1::execution_outcome::Outcome;
+    let items = outcome.content_items.into_iter().map(item);
+    Ok(CellResponse {
+        cell_id: cell_id(&outcome.cell_id)?,
+        status: match outcome.outcome.ok_or("an outcome that says nothing")? {
+            Outcome::Yielded(v1::Yielded {}) => CellStatus::Yielded,
+            Outcome::Terminated(v1::Terminated {}) => CellStatus::Terminated,
+            Outcome::Completed(v1::Completed { error_text }) => {
+                CellStatus::Completed { error_text }
+            }
+        },
+        content_items: items.collect::<Result<_, _>>()?,
+        timings: CellTimings {
+            host_duration: Some(Duration::from_nanos(outcome.code_mode_host_duration_ns)),
+            result_buffered_for,
+        },
+        state_lost: None,
+    })
+}
+
+/// What stands for the outcome of a cell that has ended with its session.
+pub(crate) fn terminated(cell_id: CellId) -> CellResponse {
+    CellResponse {
+        cell_id,
+        status: CellStatus::Terminated,
+        content_items: Vec::new(),
+        timings: CellTimings::default(),
+        state_lost: None,
+    }
+}
+
+fn item(item: v1::ContentItem) -> Result<ContentItem, String> {
+    use v1::content_item::Item;
+    Ok(match item.item.ok_or("an item of no kind that is known")? {
+        Item::Text(v1::TextItem { text }) => ContentItem::Text(text),
+        Item::Image(v1::ImageItem { image_url, detail }) => ContentItem::Image {
+            image_url,
+            detail: detail
+                .map(|detail| match v1::ImageDetail::try_from(detail) {
+                    Ok(v1::ImageDetail::Auto) => Ok(ImageDetail::Auto),
+                    Ok(v1::ImageDetail::Low) => Ok(ImageDetail::Low),
+                    Ok(v1::ImageDetail::High) => Ok(ImageDetail::High),
+                    Ok(v1::ImageDetail::Original) => Ok(ImageDetail::Original),
+                    Ok(v1::ImageDetail::Unspecified) | Err(_) => {
+                        Err(format!("the image detail {detail}"))
+                    }
+                })
+                .transpose()?,
+        },
+        Item::Audio(v1::AudioItem { audio_url }) => ContentItem::Audio { audio_url },
+    })
+}
+
+/// Stored values on their way to the host.
+pub(crate) fn stored(values: BTreeMap<String, RawJson>) -> Vec<ours::StoredValue> {
+    values
+        .into_iter()
+        .map(|(key, value)| ours::StoredValue {
+            key,
+            value_json: bytes(value),
+        })
+        .collect()
+}
+
+/// Stored values from the host, or what is wrong with them.
+pub(crate) fn values(stored: Vec<ours::StoredValue>) -> Result<BTreeMap<String, RawJson>, String> {
+    stored
+        .into_iter()
+        .map(|value| Ok((value.key, json(&value.value_json)?)))
+        .collect()
+}
+
+/// A refusal in the terms of V1. `side_effects` is what the call leaves open.
+pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
+    let named = status.metadata().get(ERROR_CODE_METADATA);
+    let named = named.and_then(|code| code.to_str().ok());
+    let code = named.or(match status.code() {
+        Code::FailedPrecondition => Some("busy-observer"),
+        Code::InvalidArgument | Code::OutOfRange => Some("invalid-request"),
+        Code::Cancelled => Some("cancelled"),
+        // Of a session that is to be opened; later on it is a loss.
+        Code::Unavailable => Some(HOST_DRAINING),
+        _ => None,
+    });
+    let error = WireError::new(why(status));
+    match code.and_then(|code| ErrorCode::new(code).ok()) {
+        Some(code) => error.with_details(code, side_effects),
+        None => error,
+    }
+}
+
+/// Whether an error says that its call was cancelled.
+pub(crate) fn is_cancellation(error: &WireError) -> bool {
+    let details = error.details.as_ref();
+    details.is_some_and(|details| details.code.as_str() == "cancelled")
+}

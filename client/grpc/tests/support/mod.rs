@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the tests over real hosts share.
+
+#![allow(
+    dead_code,
+    reason = "every test binary compiles this module and uses part of it"
+)]
+
+pub mod relay;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use code_mode_api::{
+    CellResponse, CodeModeSession, ContentItem, ExecuteRequest, SessionError, SessionOptions,
+    SessionProvider,
+};
+use code_mode_client_grpc::{Address, AddressConfig};
+use code_mode_testsuite::NoTools;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// Guards against a hang; a test that passes takes a small part of it.
+pub const GUARD: Duration = Duration::from_secs(60);
+
+/// A token that a host may ask for.
+pub const TOKEN: &str = "a-token-0123456789abcdef";
+
+/// The value of a future that must not hang.
+pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    timeout(GUARD, future).await.expect("nothing here may hang")
+}
+
+/// A session without tools.
+pub async fn session(provider: &dyn SessionProvider) -> Arc<dyn CodeModeSession> {
+    let session = provider.open_session(SessionOptions::default(), Arc::new(NoTools));
+    in_time(session).await.expect("a session")
+}
+
+/// A request to run `source` with plenty of time.
+pub fn script(source: &str) -> ExecuteRequest {
+    ExecuteRequest {
+        yield_time: Some(GUARD),
+        ..ExecuteRequest::new(source)
+    }
+}
+
+/// Runs a script to its first response.
+pub async fn run(
+    session: &Arc<dyn CodeModeSession>,
+    source: &str,
+) -> Result<CellResponse, SessionError> {
+    in_time(async {
+        let started = session.execute(script(source)).await?;
+        started.first_response.await
+    })
+    .await
+}
+
+/// One text as output.
+pub fn text(text: &str) -> Vec<ContentItem> {
+    vec![ContentItem::Text(text.to_owned())]
+}
+
+/// Files that a host with TLS and tokens and its clients need.
+pub struct Secrets {
+    folder: TempDir,
+    /// The host's certificate, which is its own authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The token.
+    pub token: PathBuf,
+}
+
+impl Secrets {
+    /// Makes a certificate for this machine, and a token.
+    pub fn new() -> Self {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(names).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("is written");
+            path
+        };
+        Self {
+            certificate: file("certificate.pem", &cert.pem()),
+            key: file("key.pem", &signing_key.serialize_pem()),
+            token: file("token", TOKEN),
+            folder,
+        }
+    }
+
+    /// Makes one more file beside these.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("is written");
+        path
+    }
+}
+
+/// A host that listens, and ends with this value.
+pub struct Host {
+    child: Child,
+    /// Where it listens.
+    pub address: Address,
+    /// What it needs of the file system.
+    secrets: Option<Secrets>,
+}
+
+impl Host {
+    /// Starts the host program under test on a TCP port of its own.
+    pub fn start() -> Self {
+        Self::with(&["--listen", "grpc://127.0.0.1:0"])
+    }
+
+    /// Starts it on a Unix socket.
+    pub fn on_unix_socket() -> Self {
+        let secrets = Secrets::new();
+        let socket = secrets.file("socket", "");
+        fs::remove_file(&socket).expect("it was there");
+        let listen = format!("grpc+unix://{}", socket.display());
+        let mut host = Self::with(&["--listen", &listen]);
+        host.secrets = Some(secrets);
+        host
+    }
+
+    /// Starts it with TLS and a token.
+    pub fn with_tls() -> Self {
+        let secrets = Secrets::new();
+        let path = |path: &PathBuf| path.to_str().expect("is UTF-8").to_owned();
+        let mut host = Self::with(&[
+            "--listen",
+            "grpc://127.0.0.1:0",
+            "--tls-cert",
+            &path(&secrets.certificate),
+            "--tls-key",
+            &path(&secrets.key),
+            "--token-file",
+            &path(&secrets.token),
+        ]);
+        host.secrets = Some(secrets);
+        host
+    }
+
+    fn with(arguments: &[&str]) -> Self {
+        let (sender, started) = mpsc::channel();
+        let mut command = command(arguments);
+        // The kernel ends the host with the thread that has started it, which so outlives every test.
+        thread::spawn(move || {
+            let child = command.spawn();
+            let _ = sender.send(child.expect("the host starts"));
+            loop {
+                thread::park();
+            }
+        });
+        let mut child = started.recv().expect("the host starts");
+        let output = child.stdout.take().expect("it is a pipe");
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        read.expect("the host says where it listens");
+        Self {
+            child,
+            address: line.trim().parse().expect("an address"),
+            secrets: None,
+        }
+    }
+
+    /// What a client of it needs.
+    pub fn config(&self) -> AddressConfig {
+        let mut config = AddressConfig::new(self.address.clone());
+        if let (Address::Https { .. }, Some(secrets)) = (&self.address, &self.secrets) {
+            config.ca_file = Some(secrets.certificate.clone());
+            config.token_file = Some(secrets.token.clone());
+        }
+        config
+    }
+
+    /// The name and port of one that listens on TCP.
+    pub fn authority(&self) -> &str {
+        match &self.address {
+            Address::Http { authority } | Address::Https { authority } => authority,
+            Address::Unix { .. } => panic!("it listens on a Unix socket"),
+        }
+    }
+
+    /// Kills it as `kill -9` does, and waits until it has ended.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Starts another where this one listened, which has ended.
+    pub fn replace(&mut self) {
+        let listen = format!("grpc://{}", self.authority());
+        *self = Self::with(&["--listen", &listen]);
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(host_program());
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let parent = std::process::id();
+    // SAFETY: what runs between fork and exec makes only system calls, as its documentation says.
+    unsafe {
+        command.pre_exec(move || code_mode_client::die_with_parent(parent));
+    }
+    command
+}
+
+/// The host program under test: `CODE_MODE_HOST`, or what Cargo has built beside this test.
+fn host_program() -> PathBuf {
+    if let Some(path) = std::env::var_os("CODE_MODE_HOST") {
+        // Absolute, because Bazel gives it relative to the test's working folder.
+        return std::path::absolute(path).expect("a path");
+    }
+    let test = std::env::current_exe().expect("the path of this test");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("target/debug above target/debug/deps");
+    let host = folder.join("code_mode_host");
+    assert!(
+        host.is_file(),
+        "{} is missing: build it with `cargo build -p code_mode_host`, or set CODE_MODE_HOST",
+        host.display()
+    );
+    host
+}

@@ -29,7 +29,7 @@ use crate::session::SessionCore;
 use crate::store::Store;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
-use state::{Ending, Event, State, later};
+use state::{Ending, Event, State, later, size_of};
 
 /// Called exactly once with what an observation gave, on whatever thread that happens; must not
 /// block.
@@ -272,7 +272,7 @@ impl Cell {
 
     /// Adds to the output, or says which bound that would pass.
     pub(crate) fn output(&self, item: ContentItem) -> Result<(), Bound> {
-        let size = held::size_of(&item);
+        let size = size_of(&item);
         let mut state = self.lock();
         if state.output_items + 1 > self.limits.output_items {
             return Err((LimitName::OutputItems, self.limits.output_items));

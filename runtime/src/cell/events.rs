@@ -9,7 +9,7 @@ use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEff
 
 use code_mode_engine::{ToolAnswer, panic_message};
 
-use super::state::{Ending, Event, State};
+use super::state::{Ending, Event, State, size_of};
 use super::{Cell, Observer};
 use crate::call::{DelegateAnswer, DelegateFuture};
 use crate::limits::EVENTS_AT_ONCE;
@@ -146,7 +146,7 @@ impl Cell {
             _ => {}
         }
         // It was within its bound a moment ago, and is so few that nobody is refused for it.
-        let bytes = items.iter().map(super::held::size_of).sum();
+        let bytes = items.iter().map(size_of).sum();
         match &mut state.unread {
             Some(held) => held.add(bytes),
             none => *none = Some(self.unread.hold(bytes)),

@@ -2,7 +2,7 @@
 //! What a cell holds of its session's bytes, and what it is told at their bounds.
 
 use code_mode_api::waist::Held;
-use code_mode_api::{ContentItem, LimitName, ToolError};
+use code_mode_api::{LimitName, ToolError};
 use code_mode_engine::Bound;
 
 use super::Cell;
@@ -58,15 +58,6 @@ impl Cell {
     /// Gives back the slot of a cell that will not run.
     pub(crate) fn give_slot_back(&self) {
         self.lock().slot = None;
-    }
-}
-
-/// What an item counts for.
-pub(super) fn size_of(item: &ContentItem) -> usize {
-    match item {
-        ContentItem::Text(text) => text.len(),
-        ContentItem::Image { image_url, .. } => image_url.len(),
-        ContentItem::Audio { audio_url } => audio_url.len(),
     }
 }
 

@@ -15,12 +15,22 @@ use code_mode_runtime::{
 use code_mode_testsuite::{Call, Fixture, json, texts_of, tool, within};
 use pretty_assertions::assert_eq;
 use support::runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 const FORKED: bool = true;
 
 /// These tests look at the processes of their own process, so one runs at a time.
 static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+
+/// Waits until no other test has processes that live.
+///
+/// A test gives way before its Tokio runtime is gone, which takes its processes along. What a killed zygote
+/// could not tell of stays, dead; once all are dead, nobody is born any more.
+async fn alone() -> SemaphorePermit<'static> {
+    let permit = ONE_AT_A_TIME.acquire().await;
+    until(|| children().into_iter().all(is_dead).then_some(())).await;
+    permit.expect("it is never closed")
+}
 
 async fn fixture(config: RuntimeConfig) -> Fixture {
     Fixture::on(Arc::new(runtime(config, None))).await
@@ -38,11 +48,12 @@ async fn failed(fixture: &Fixture, source: &str) -> (String, Vec<String>) {
     }
 }
 
-/// The processes that run cells of this process, by their state in procfs.
+/// The processes that run cells of this process, by their name in procfs. Dead ones that a killed zygote
+/// could not tell of are not among them.
 fn cell_processes() -> Vec<i32> {
     children()
         .into_iter()
-        .filter(|pid| name_of(*pid).as_deref() == Some("cm-cell"))
+        .filter(|pid| name_of(*pid).as_deref() == Some("cm-cell") && !is_dead(*pid))
         .collect()
 }
 
@@ -72,6 +83,14 @@ fn name_of(pid: i32) -> Option<String> {
     Some(name.trim().to_owned())
 }
 
+/// Whether a process of this one has ended, and waits to be reaped or is gone by now.
+fn is_dead(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which stands in parentheses.
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, fields)| fields.starts_with('Z'))
+}
+
 fn kill(pid: i32) {
     // SAFETY: the call takes two numbers; the process is a child of this one.
     unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -92,7 +111,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_that_no_thread_survives_end_their_cell_alone() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let mut config = RuntimeConfig::default();
     config.cell_limits.cpu_time = Some(Duration::from_secs(1));
     let fixture = fixture(config).await;
@@ -136,7 +155,7 @@ async fn scripts_that_no_thread_survives_end_their_cell_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cell_whose_process_is_killed_says_so_and_keeps_what_it_said() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig {
         ready_isolates: 0,
         ..RuntimeConfig::default()
@@ -173,7 +192,7 @@ async fn a_cell_whose_process_is_killed_says_so_and_keeps_what_it_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_zygote_is_replaced_and_running_cells_do_not_notice() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig::default()).await;
     let running = fixture.start("text(await tools.gate())").await;
     fixture
@@ -201,7 +220,7 @@ fn status_of(pid: i32, name: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zygote_is_confined_too_and_its_cells_once_more() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig {
         ready_isolates: 0,
         ..RuntimeConfig::default()
@@ -264,7 +283,7 @@ async fn kill_all((cells, pids): (Vec<StartedCell>, Vec<i32>)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zygote_is_worn_out_by_deaths_of_its_own_children_alone() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig {
         ready_isolates: 0,
         ..RuntimeConfig::default()
@@ -284,7 +303,7 @@ async fn a_zygote_is_worn_out_by_deaths_of_its_own_children_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_two_cells_have_the_same_random_numbers() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     const CELLS: usize = 1_000;
     let fixture = fixture(RuntimeConfig::default()).await;
     let mut seen = HashSet::new();
@@ -305,7 +324,7 @@ async fn no_two_cells_have_the_same_random_numbers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_zygotes_own_scripts_leave_nothing_behind() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig::default()).await;
     let source = "text(Object.getOwnPropertyNames(tools)); text('warm_up' in tools); text(load('k')); \
                   text(Object.keys(globalThis)); text(ALL_TOOLS.some(t => t.name === 'warm_up'))";
@@ -318,7 +337,7 @@ async fn the_zygotes_own_scripts_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn confined_cells_have_dates_locales_typed_arrays_and_a_deep_stack() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig::default()).await;
     for source in [
         "text(new Date().toString()); text(new Date().toLocaleString('ja', { timeZone: 'Asia/Tokyo' }))",
@@ -351,7 +370,7 @@ async fn confined_cells_have_dates_locales_typed_arrays_and_a_deep_stack() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_stored_values_are_asked_for_and_remembered() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig::default()).await;
     let values: BTreeMap<_, _> = (0..500)
         .map(|n| {
@@ -376,7 +395,7 @@ async fn many_stored_values_are_asked_for_and_remembered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn descriptions_reach_a_script_that_looks_at_them() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig::default()).await;
     let mut request = Fixture::request("text(ALL_TOOLS)");
     let mut described = tool("a-b");
@@ -393,7 +412,7 @@ async fn descriptions_reach_a_script_that_looks_at_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spinning_cells_are_reaped_when_they_are_terminated() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     const CELLS: usize = 64;
     let fixture = fixture(RuntimeConfig::default()).await;
     let mut cells = Vec::new();
@@ -413,8 +432,7 @@ async fn spinning_cells_are_reaped_when_they_are_terminated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_when_the_runtime_is_gone() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
-    // Other tests kill zygotes, and what these could not tell of may still be there.
+    let _alone = alone().await;
     let before = children();
     let runtime = runtime(RuntimeConfig::default(), None);
     let fixture = Fixture::on(Arc::new(runtime)).await;
@@ -426,7 +444,7 @@ async fn nothing_is_left_when_the_runtime_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_zygote_a_cell_fails_with_the_cause_and_nothing_has_run() {
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     // A program that is no zygote ends at once.
     let starter = Starter::start(&Program::At("/bin/true".into()));
     let config = RuntimeConfig {
@@ -470,7 +488,7 @@ async fn whatever_is_killed_at_random_every_cell_is_answered() {
     const CELLS: usize = 10_000;
     const AT_ONE_TIME: usize = 8;
     const CELLS_A_KILL: usize = 20;
-    let _alone = ONE_AT_A_TIME.acquire().await;
+    let _alone = alone().await;
     let fixture = fixture(RuntimeConfig::default()).await;
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let (mut whole, mut killed, mut unborn) = (0, 0, 0);

@@ -10,5 +10,4 @@ workspace=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 seconds=${1:-3600}
 shift || true
 
-"$workspace/tools/bazel" build //client/overhead:soak //host:code_mode_host >&2
 exec "$workspace/tools/bazel" run //client/overhead:soak -- --seconds "$seconds" "$@"

@@ -115,7 +115,10 @@ async fn client(address: Address, tally: Arc<Tally>, until: Instant) {
                 one_more(&tally.sessions);
                 work(&*session, &tally, until).await;
                 tally.sessions.fetch_sub(1, Ordering::Relaxed);
-                if tokio::time::timeout(PATIENCE, provider.shutdown()).await.is_err() {
+                if tokio::time::timeout(PATIENCE, provider.shutdown())
+                    .await
+                    .is_err()
+                {
                     one_more(&tally.hung);
                 }
             }
@@ -205,8 +208,9 @@ async fn main() -> ExitCode {
     }
     println!("{}", tally.line(seconds));
     let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let unanswered = now(&tally.started)
-        .saturating_sub(now(&tally.completed) + now(&tally.lost) + now(&tally.wrong) + now(&tally.hung));
+    let unanswered = now(&tally.started).saturating_sub(
+        now(&tally.completed) + now(&tally.lost) + now(&tally.wrong) + now(&tally.hung),
+    );
     println!("cells without an answer: {unanswered}");
     ExitCode::from(u8::from(
         now(&tally.hung) > 0 || now(&tally.wrong) > 0 || unanswered > 0,

@@ -135,6 +135,15 @@ fn cancel(
     events.extend(calls.into_values().map(Event::Cancel));
 }
 
+/// What an item counts for.
+pub(super) fn size_of(item: &ContentItem) -> usize {
+    match item {
+        ContentItem::Text(text) => text.len(),
+        ContentItem::Image { image_url, .. } => image_url.len(),
+        ContentItem::Audio { audio_url } => audio_url.len(),
+    }
+}
+
 /// `time` after `start`, or a time that never comes when the clock cannot hold it.
 pub(super) fn later(start: Instant, time: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

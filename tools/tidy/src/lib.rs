@@ -19,11 +19,13 @@
 #![forbid(unsafe_code)]
 
 mod circles;
+mod constants;
 mod edges;
 mod file;
 mod imports;
 mod layering;
 mod licence;
+mod promises;
 mod rust;
 mod starlark;
 mod text;
@@ -52,5 +54,6 @@ pub fn check_tree(files: &[SourceFile]) -> Vec<Violation> {
     found.extend(layering::check_documents(files));
     found.extend(circles::check(files));
     found.extend(edges::check(files));
+    found.extend(promises::check(files));
     found
 }

@@ -153,12 +153,3 @@ pub(super) fn later(start: Instant, time: Duration) -> Instant {
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
-
-/// What an item counts for.
-pub(super) fn size_of(item: &ContentItem) -> usize {
-    match item {
-        ContentItem::Text(text) => text.len(),
-        ContentItem::Image { image_url, .. } => image_url.len(),
-        ContentItem::Audio { audio_url } => audio_url.len(),
-    }
-}

@@ -310,14 +310,28 @@ impl Cell {
     }
 }
 
-/// What a cell's end counts as.
+/// What a cell's end counts as. What a process says of its own limits comes as the text alone, and how it was
+/// lost is only there in words; a script that throws errors of these names miscounts none but itself.
 fn kind(ending: &Ending, state: &State) -> CellEnd {
     match (ending, &state.stop) {
         (Ending::Lost { .. }, _) => CellEnd::Lost,
         (Ending::NeverRan { .. }, _) => CellEnd::NeverRan,
         (Ending::Terminated, _) => CellEnd::Terminated,
-        (Ending::Completed { .. }, Some(StopCause::Limit(..))) => CellEnd::Limit,
         (Ending::Completed { error_text: None }, _) => CellEnd::Completed,
-        (Ending::Completed { .. }, _) => CellEnd::Failed,
+        (Ending::Completed { .. }, Some(StopCause::Limit(..))) => CellEnd::Limit,
+        (
+            Ending::Completed {
+                error_text: Some(text),
+            },
+            _,
+        ) => {
+            if text.starts_with("LimitError: ") {
+                CellEnd::Limit
+            } else if text.starts_with("ProcessError: ") {
+                CellEnd::Lost
+            } else {
+                CellEnd::Failed
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 /// Cells of one session, milliseconds that each waits between its calls and its end, and those that a tool takes.
 const CELLS_OF_A_SESSION: usize = 10;
-const CELL_MS: u64 = 200;
+const CELL_MS: u64 = 1_000;
 const TOOL_TIME: Duration = Duration::from_millis(20);
 
 /// What has no answer after so long hangs.

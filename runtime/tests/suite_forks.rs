@@ -18,3 +18,4 @@ fn provider() -> BoxFuture<'static, Arc<dyn SessionProvider>> {
 }
 
 code_mode_testsuite::suite!(provider);
+code_mode_testsuite::suite_of_exact_integers!(provider);

@@ -7,7 +7,8 @@ tarball=$2
 prefix=$TEST_TMPDIR/prefix
 
 for _ in first again; do
-  "$install" "$tarball" --prefix "$prefix" | grep -q '^installed code_mode ' || { echo 'nothing was said' && exit 1; }
+  said=$("$install" "$tarball" --prefix "$prefix")
+  [[ $said == 'installed code_mode '* ]] || { echo "it said: $said" && exit 1; }
 done
 [ ! -e "$prefix/SHA256SUMS" ] || { echo 'the checksums of the tarball are not for a prefix' && exit 1; }
 

@@ -54,10 +54,19 @@ macro_rules! suite {
             tools_with_one_normalised_name_are_reached_by_their_full_names
             tools_may_have_the_names_of_builtins
             bigints_are_written_as_the_integers_they_are
-            exact_integers_are_read_as_bigints_where_the_exec_asks
             a_script_that_prints_an_integer_that_has_changed_is_told_once
             errors_are_shown_with_what_caused_them
             large_collections_are_shown_in_part
+        }
+    };
+}
+
+/// What those promise beside [`suite!`] whose execs can ask for exact integers. Expands to tests.
+#[macro_export]
+macro_rules! suite_of_exact_integers {
+    ($make:expr) => {
+        $crate::cases! { $make;
+            exact_integers_are_read_as_bigints_where_the_exec_asks
         }
     };
 }

@@ -38,7 +38,7 @@ start_host() {
 # One number of a host's figures, or "-" where there is no host.
 figure() {
   curl -sf --max-time 2 "http://127.0.0.1:$((base + 10 + $1))/metrics" 2>/dev/null |
-    awk -v name="$2" '$1 == name { print $2; found = 1 } END { if (!found) print "-" }' || echo -
+    awk -v name="$2" '$1 == name { print $2; found = 1 } END { if (!found) print "-" }' || true
 }
 
 sessions() {

@@ -37,7 +37,7 @@ struct Tally {
     completed: AtomicU64,
     /// Cells that were running when their host was lost.
     lost: AtomicU64,
-    /// Sessions and cells that were refused.
+    /// Sessions and executes that found no host, or one that was about to end.
     refused: AtomicU64,
     hung: AtomicU64,
     wrong: AtomicU64,
@@ -146,12 +146,14 @@ async fn work(session: &dyn CodeModeSession, tally: &Tally, until: Instant) {
             tools: tools(),
             ..ExecuteRequest::new(source)
         };
-        let answer = async {
-            let cell = session.execute(request).await?;
-            one_more(&tally.started);
-            cell.first_response.await
+        let cell = match tokio::time::timeout(PATIENCE, session.execute(request)).await {
+            Ok(Ok(cell)) => cell,
+            // It has no cell: nothing of it is known to run.
+            Ok(Err(_)) => return one_more(&tally.refused),
+            Err(_) => return one_more(&tally.hung),
         };
-        match tokio::time::timeout(PATIENCE, answer).await {
+        one_more(&tally.started);
+        match tokio::time::timeout(PATIENCE, cell.first_response).await {
             Ok(Ok(response)) => {
                 let expected = [ContentItem::Text((number + 1).to_string())];
                 let completed = CellStatus::Completed { error_text: None };
@@ -162,15 +164,12 @@ async fn work(session: &dyn CodeModeSession, tally: &Tally, until: Instant) {
                     one_more(&tally.wrong);
                 }
             }
-            Ok(Err(SessionError::RuntimeLost { .. })) => {
-                one_more(&tally.lost);
-                return;
+            Ok(Err(SessionError::RuntimeLost { .. })) => return one_more(&tally.lost),
+            Ok(Err(error)) => {
+                println!("wrong: {error}");
+                return one_more(&tally.wrong);
             }
-            Ok(Err(_)) => {
-                one_more(&tally.refused);
-                return;
-            }
-            Err(_) => one_more(&tally.hung),
+            Err(_) => return one_more(&tally.hung),
         }
     }
 }

@@ -40,15 +40,27 @@ pub enum CellEnd {
 }
 
 impl CellEnd {
-    /// Every way to end, each with its stable name.
-    pub const NAMES: [(Self, &'static str); 6] = [
-        (Self::Completed, "completed"),
-        (Self::Failed, "failed"),
-        (Self::Limit, "limit"),
-        (Self::Terminated, "terminated"),
-        (Self::Lost, "lost"),
-        (Self::NeverRan, "never-ran"),
+    /// Every way to end.
+    pub const ALL: [Self; 6] = [
+        Self::Completed,
+        Self::Failed,
+        Self::Limit,
+        Self::Terminated,
+        Self::Lost,
+        Self::NeverRan,
     ];
+
+    /// Its stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Limit => "limit",
+            Self::Terminated => "terminated",
+            Self::Lost => "lost",
+            Self::NeverRan => "never-ran",
+        }
+    }
 }
 
 /// What a runtime has counted since it was made.
@@ -89,7 +101,7 @@ pub struct Times {
 pub(crate) struct Counters {
     pub(crate) births: Clock,
     pub(crate) tool_calls: Clock,
-    ends: [AtomicU64; CellEnd::NAMES.len()],
+    ends: [AtomicU64; CellEnd::ALL.len()],
     refusals: [AtomicU64; LimitName::CODES.len()],
 }
 
@@ -104,24 +116,15 @@ pub(crate) struct Clock {
 impl Counters {
     /// A cell has ended.
     pub(crate) fn ended(&self, how: CellEnd) {
-        let ends = CellEnd::NAMES.iter().zip(&self.ends);
-        for (_, count) in ends.filter(|((end, _), _)| *end == how) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        add_one(CellEnd::ALL, &self.ends, how);
     }
 
     /// Something was refused for this bound.
     pub(crate) fn refused(&self, bound: LimitName) {
-        let refusals = LimitName::CODES.iter().zip(&self.refusals);
-        for (_, count) in refusals.filter(|((_, known), _)| *known == bound) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        add_one(bounds(), &self.refusals, bound);
     }
 
     pub(crate) fn figures(&self, pools: &Pools) -> Figures {
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let ends = CellEnd::NAMES.iter().zip(&self.ends);
-        let refusals = LimitName::CODES.iter().zip(&self.refusals);
         Figures {
             active_cells: pools.cells.held(),
             event_bytes: pools.events.held(),
@@ -129,13 +132,34 @@ impl Counters {
             unread_bytes: pools.unread.held(),
             births: self.births.times(),
             tool_calls: self.tool_calls.times(),
-            ends: ends.map(|((end, _), count)| (*end, now(count))).collect(),
-            refusals: refusals
-                .map(|((_, bound), count)| (*bound, now(count)))
+            ends: counted(CellEnd::ALL, &self.ends).collect(),
+            refusals: counted(bounds(), &self.refusals)
                 .filter(|(_, count)| *count > 0)
                 .collect(),
         }
     }
+}
+
+/// Every bound, in the order of its counter.
+fn bounds() -> impl Iterator<Item = LimitName> {
+    LimitName::CODES.into_iter().map(|(_, bound)| bound)
+}
+
+/// Counts one more of a kind; there is a counter for each of the kinds, in their order.
+fn add_one<K: PartialEq>(kinds: impl IntoIterator<Item = K>, counts: &[AtomicU64], kind: K) {
+    let mut kinds = kinds.into_iter().zip(counts);
+    if let Some((_, count)) = kinds.find(|(known, _)| *known == kind) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Each kind with what its counter says.
+fn counted<K>(
+    kinds: impl IntoIterator<Item = K>,
+    counts: &[AtomicU64],
+) -> impl Iterator<Item = (K, u64)> {
+    let kinds = kinds.into_iter().zip(counts);
+    kinds.map(|(kind, count)| (kind, count.load(Ordering::Relaxed)))
 }
 
 impl Clock {
@@ -162,9 +186,10 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use code_mode_api::waist::{Budget, Pool};
+    use code_mode_api::waist::Budget;
 
     use super::*;
+    use crate::config::RuntimeConfig;
 
     #[test]
     fn a_time_counts_in_the_first_class_that_holds_it() {
@@ -189,13 +214,7 @@ mod tests {
         counters.ended(CellEnd::Limit);
         counters.refused(LimitName::Sessions);
         counters.refused(LimitName::Sessions);
-        let pool = || Pool::new(10);
-        let pools = Pools {
-            cells: pool(),
-            events: pool(),
-            answers: pool(),
-            unread: pool(),
-        };
+        let pools = Pools::new(&RuntimeConfig::default());
         let _held = Budget::within(&pools.unread, 10).try_hold(7);
         let figures = counters.figures(&pools);
         assert_eq!((figures.active_cells, figures.unread_bytes), (0, 7));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use code_mode_api::waist::{Budget, Held};
+use code_mode_api::waist::Held;
 use code_mode_api::{
     CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
 };
@@ -315,12 +315,7 @@ impl SessionCore {
             bytes: config.max_store_bytes,
             keys: config.max_store_keys,
         }));
-        let pools = &runtime.shared.pools;
-        let shares = Shares {
-            cells: Budget::within(&pools.cells, config.max_active_cells),
-            answers: Budget::within(&pools.answers, config.max_session_answer_bytes),
-            unread: Budget::within(&pools.unread, config.max_session_unread_bytes),
-        };
+        let shares = Shares::new(&runtime.shared.pools, config);
         Self {
             id,
             delegate,

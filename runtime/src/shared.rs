@@ -5,7 +5,6 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use code_mode_api::waist::Pool;
 use code_mode_api::{LimitName, SessionError};
 use code_mode_engine::limits::EffectiveLimits;
 use tokio::runtime::Handle;
@@ -42,15 +41,9 @@ impl Shared {
             config.max_value_bytes,
             config.max_stored_value_bytes,
         );
-        let pools = Pools {
-            cells: Pool::new(config.max_active_cells),
-            events: Pool::new(config.max_event_bytes),
-            answers: Pool::new(config.max_answer_bytes),
-            unread: Pool::new(config.max_unread_bytes),
-        };
         Arc::new(Self {
             operator_limits,
-            pools,
+            pools: Pools::new(&config),
             config,
             tokio,
             counters: Counters::default(),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use code_mode_api::waist::{Budget, Full, Held, Pool};
 use code_mode_api::{LimitName, SessionError};
 
+use crate::config::RuntimeConfig;
+
 /// What all sessions share.
 pub(crate) struct Pools {
     /// Slots of cells.
@@ -28,7 +30,27 @@ pub(crate) struct Shares {
     pub(crate) unread: Arc<Budget>,
 }
 
+impl Pools {
+    pub(crate) fn new(config: &RuntimeConfig) -> Self {
+        Self {
+            cells: Pool::new(config.max_active_cells),
+            events: Pool::new(config.max_event_bytes),
+            answers: Pool::new(config.max_answer_bytes),
+            unread: Pool::new(config.max_unread_bytes),
+        }
+    }
+}
+
 impl Shares {
+    /// The shares of one session more.
+    pub(crate) fn new(pools: &Pools, config: &RuntimeConfig) -> Self {
+        Self {
+            cells: Budget::within(&pools.cells, config.max_active_cells),
+            answers: Budget::within(&pools.answers, config.max_session_answer_bytes),
+            unread: Budget::within(&pools.unread, config.max_session_unread_bytes),
+        }
+    }
+
     /// Takes the slot of a cell, which is free again when the value is dropped.
     pub(crate) fn slot(&self) -> Result<Held, SessionError> {
         self.cells

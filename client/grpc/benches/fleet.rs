@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellStatus, CodeModeSession, ContentItem, ExecuteRequest,
     Notification, RawJson, SessionDelegate, SessionError, SessionOptions, SessionProvider,
-    ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName,
+    ToolError, ToolInvocation,
 };
 use code_mode_client_grpc::{Address, AddressConfig, AddressSessionProvider};
-use serde_json::value::RawValue;
+use code_mode_testsuite::tool;
 
 /// Cells of one session, milliseconds that each waits between its calls and its end, and those that a tool takes.
 const CELLS_OF_A_SESSION: usize = 10;
@@ -88,20 +88,6 @@ impl SessionDelegate for Echo {
     }
 }
 
-fn tools() -> Arc<[ToolDefinition]> {
-    Arc::new([ToolDefinition {
-        name: "echo".to_owned(),
-        tool_name: ToolName {
-            name: "echo".to_owned(),
-            namespace: None,
-        },
-        description: String::new(),
-        kind: ToolKind::Function,
-        input_schema: Some(RawValue::TRUE.to_owned()),
-        output_schema: None,
-    }])
-}
-
 /// Works until the time is over, whatever becomes of the hosts.
 async fn client(address: Address, tally: Arc<Tally>, until: Instant) {
     let mut config = AddressConfig::new(address);
@@ -143,7 +129,7 @@ async fn work(session: &dyn CodeModeSession, tally: &Tally, until: Instant) {
              text(a + b);"
         );
         let request = ExecuteRequest {
-            tools: tools(),
+            tools: Arc::new([tool("echo")]),
             ..ExecuteRequest::new(source)
         };
         let cell = match tokio::time::timeout(PATIENCE, session.execute(request)).await {

@@ -61,15 +61,8 @@ impl Session {
                 };
                 self.observe(id, request.cell_id, Observes::Wait);
                 self.tasks.spawn(async move {
-                    let answered = host.wait(asked).await;
-                    tell_answer(
-                        id,
-                        answered.map(observed),
-                        SideEffects::Possible,
-                        &said,
-                        &tell,
-                    )
-                    .await;
+                    let answered = host.wait(asked).await.map(observed);
+                    tell_answer(id, answered, SideEffects::Possible, &said, &tell).await;
                 });
             }
             OperationRequest::Terminate { cell_id, .. } => {
@@ -80,15 +73,8 @@ impl Session {
                 };
                 self.observe(id, cell_id, Observes::Terminate);
                 self.tasks.spawn(async move {
-                    let answered = host.terminate(asked).await;
-                    tell_answer(
-                        id,
-                        answered.map(observed),
-                        SideEffects::Possible,
-                        &said,
-                        &tell,
-                    )
-                    .await;
+                    let answered = host.terminate(asked).await.map(observed);
+                    tell_answer(id, answered, SideEffects::Possible, &said, &tell).await;
                 });
             }
             OperationRequest::Shutdown { .. } => {

@@ -48,6 +48,6 @@ mod word;
 
 pub use connection::{ConnectionOptions, Served, serve_connection};
 pub use door::Door;
-pub use metrics::{Counter, Gauge, Metrics};
+pub use metrics::{Counter, Gauge, Metrics, Page};
 pub use peer::Owner;
 pub use tokens::{Tokens, TokensError};

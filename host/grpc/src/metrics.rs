@@ -1,8 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Counters of the door, in the text format of Prometheus.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Text in the format of Prometheus.
+#[derive(Default)]
+pub struct Page(String);
+
+impl Page {
+    /// What the lines that follow are about.
+    pub fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A value. Labels stand in braces; without any they are empty.
+    pub fn line(&mut self, name: &str, labels: &str, value: impl Display) {
+        // As above.
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    /// A value without labels, and what it is about.
+    pub fn number(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        self.line(name, "", value);
+    }
+
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
 
 /// A number that only grows.
 #[derive(Default)]
@@ -64,7 +93,7 @@ pub struct Metrics {
 impl Metrics {
     /// All of them as text.
     pub fn render(&self) -> String {
-        let mut text = String::new();
+        let mut page = Page::default();
         let gauges = [
             ("connections", &self.connections, "Open gRPC connections."),
             ("sessions", &self.sessions, "Open sessions."),
@@ -105,23 +134,15 @@ impl Metrics {
         ];
         for (name, gauge, help) in gauges {
             let name = format!("code_mode_grpc_{name}");
-            line(&mut text, &name, "gauge", help, gauge.now());
+            page.number(&name, "gauge", help, gauge.now());
         }
         for (name, counter, help) in counters {
             let name = format!("code_mode_grpc_{name}_total");
             let value = counter.0.load(Ordering::Relaxed);
-            line(&mut text, &name, "counter", help, value);
+            page.number(&name, "counter", help, value);
         }
-        text
+        page.into_text()
     }
-}
-
-fn line(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-    );
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ impl Drop for Host {
 
 fn command(arguments: &[&str]) -> Command {
     use std::os::unix::process::CommandExt;
-    let mut command = Command::new(host_program());
+    let mut command = Command::new(code_mode_testsuite::host_program());
     command
         .args(arguments)
         .stdin(Stdio::null())
@@ -226,24 +226,4 @@ fn command(arguments: &[&str]) -> Command {
         command.pre_exec(move || code_mode_client::die_with_parent(parent));
     }
     command
-}
-
-/// The host program under test: `CODE_MODE_HOST`, or what Cargo has built beside this test.
-fn host_program() -> PathBuf {
-    if let Some(path) = std::env::var_os("CODE_MODE_HOST") {
-        // Absolute, because Bazel gives it relative to the test's working folder.
-        return std::path::absolute(path).expect("a path");
-    }
-    let test = std::env::current_exe().expect("the path of this test");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("target/debug above target/debug/deps");
-    let host = folder.join("code_mode_host");
-    assert!(
-        host.is_file(),
-        "{} is missing: build it with `cargo build -p code_mode_host`, or set CODE_MODE_HOST",
-        host.display()
-    );
-    host
 }

@@ -250,6 +250,7 @@ fn operation_request() -> impl Strategy<Value = OperationRequest> {
             }
         ),
         session().prop_map(|session_id| OperationRequest::Shutdown { session_id }),
+        session().prop_map(|session_id| OperationRequest::ListCells { session_id }),
         session().prop_map(|session_id| OperationRequest::ExportStore { session_id }),
         (session(), values())
             .prop_map(|(session_id, values)| OperationRequest::ImportStore { session_id, values }),

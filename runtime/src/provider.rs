@@ -71,6 +71,11 @@ impl CodeModeSession for Session {
         })
     }
 
+    fn list_cells(&self) -> BoxFuture<'_, Result<Vec<CellSummary>, SessionError>> {
+        let cells = Session::list_cells(self);
+        Box::pin(async move { cells })
+    }
+
     fn export_store(&self) -> BoxFuture<'_, Result<BTreeMap<String, RawJson>, SessionError>> {
         let values = Session::export_store(self);
         Box::pin(async move { values })

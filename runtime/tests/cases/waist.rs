@@ -131,7 +131,15 @@ impl Door {
                     let cells: Vec<String> = cells
                         .iter()
                         .map(|cell| {
-                            format!("{}{}", cell.cell_id, if cell.ended { "!" } else { "" })
+                            format!(
+                                "{}{}",
+                                cell.cell_id,
+                                if cell.state == CellState::Ended {
+                                    "!"
+                                } else {
+                                    ""
+                                }
+                            )
                         })
                         .collect();
                     format!("cells {} {}", ask.0, cells.join(" "))

@@ -12,8 +12,8 @@ use code_mode_api::{SessionError, SideEffects};
 use code_mode_protocol as wire;
 use code_mode_protocol::{AgreedCapabilities, EncodeError, EncodedFrame, OperationRequest};
 
-use crate::connection::events::{Answer, HostMessage, NotifyRequest, RequestId, ToolRequest};
 use crate::error::{CallError, ConnectionFailure};
+use crate::host_message::{Answer, HostMessage, NotifyRequest, RequestId, ToolRequest};
 
 /// The additions to V1 that this client uses where the host has them. A host adds nothing that its
 /// client did not offer, so what nothing here would use is left out.

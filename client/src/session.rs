@@ -31,8 +31,8 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::messages::session_error;
+use crate::place::Place;
 use crate::process::Exit;
-use crate::provider::Place;
 use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 

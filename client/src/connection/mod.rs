@@ -37,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::config::ProviderConfig;
 use crate::error::CallError;
+use crate::host_message::RequestId;
 use crate::messages::{self, Requests};
 use crate::process::{Exit, Link};
 use awake::AfterAnswer;
@@ -44,14 +45,12 @@ use budget::ByteBudget;
 pub use delegates::CANCEL_GRACE;
 use delegates::DelegateTasks;
 use driver::Driver;
-use events::{
-    Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, RequestId,
-};
+use events::{Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request};
 use reader::Reader;
 #[cfg(test)]
 pub(crate) use state::MAX_OWN_BYTES;
 use state::State;
-use ticket::{GiveBack, Ticket};
+use ticket::{TakesBack, Ticket};
 use writer::Writer;
 
 /// What is known of a host that has greeted.
@@ -358,12 +357,15 @@ impl Connection {
     }
 
     /// Queues a request, waiting for a call slot and for room in the outgoing budget.
-    async fn call<T: GiveBack>(
+    async fn call<T>(
         &self,
         slots: &Arc<Semaphore>,
         encode: impl FnOnce(RequestId) -> Result<EncodedFrame, SessionError>,
         operation: impl FnOnce(Reply<T>) -> Operation,
-    ) -> Result<Ticket<T>, CallError> {
+    ) -> Result<Ticket<T, Events>, CallError>
+    where
+        Events: TakesBack<T>,
+    {
         // Fails only on a closed semaphore, and nothing closes these.
         let slot = Arc::clone(slots)
             .acquire_owned()

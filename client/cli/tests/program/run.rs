@@ -153,7 +153,7 @@ fn wrong_usage_and_set_up_have_status_2_and_say_what_to_do() {
         ),
         (
             vec!["run", "a.js", "--host", "grpc://localhost:1"],
-            "hosts at addresses cannot be used yet",
+            "Failed to connect to http://localhost:1",
         ),
         (vec!["run", "a.js", "--input", "{\"a\":}"], "--> --input:1:"),
     ] {

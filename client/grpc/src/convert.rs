@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use code_mode_api::{
     CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, DEFAULT_YIELD_TIME,
-    ExecuteRequest, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition, ToolInvocation,
-    ToolKind, ToolName,
+    ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition,
+    ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_client::HOST_DRAINING;
 use code_mode_grpc::extensions as ours;
@@ -15,7 +15,9 @@ use code_mode_grpc::prost::Message as _;
 use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request, Status};
-use code_mode_grpc::{CELL_LIMITS_METADATA, ERROR_CODE_METADATA, v1};
+use code_mode_grpc::{
+    CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA, v1,
+};
 use code_mode_protocol::{ErrorCode, Extension, HostOffer, SupportedVersions, WireError};
 use serde_json::value::RawValue;
 
@@ -24,7 +26,12 @@ use crate::wire::why;
 /// What the bridge offers the client in the name of a host that has said what it has. The names of errors
 /// are always had: where the host does not give them, they follow from the kind of its refusal.
 pub(crate) fn offer(named: &[String]) -> HostOffer {
-    let mut extensions = vec![Extension::Limits, Extension::Store];
+    let mut extensions = vec![
+        Extension::Limits,
+        Extension::Store,
+        Extension::Globals,
+        Extension::ExactIntegers,
+    ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
     extensions.push(Extension::Errors);
     HostOffer {
@@ -47,7 +54,7 @@ pub(crate) fn bytes(json: RawJson) -> Bytes {
     Bytes::from(String::from(text).into_bytes())
 }
 
-/// An execute, with the bounds of its cell.
+/// An execute, with what the contract has no field for in its metadata.
 pub(crate) fn execute(
     session_id: &str,
     execution_id: String,
@@ -77,6 +84,19 @@ pub(crate) fn execute(
         };
         let value = MetadataValue::from_bytes(&limits.encode_to_vec());
         asked.metadata_mut().insert_bin(CELL_LIMITS_METADATA, value);
+    }
+    // The client asks a host for either only where it has said that it has it.
+    if let Some(globals) = request.globals {
+        let name = match globals {
+            Globals::Contract => "contract",
+            Globals::Web => "web",
+        };
+        let value = MetadataValue::from_static(name);
+        asked.metadata_mut().insert(GLOBALS_METADATA, value);
+    }
+    if let Some(exact) = request.exact_integers {
+        let value = MetadataValue::from_static(if exact { "true" } else { "false" });
+        asked.metadata_mut().insert(EXACT_INTEGERS_METADATA, value);
     }
     asked
 }
@@ -253,4 +273,37 @@ pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
 pub(crate) fn is_cancellation(error: &WireError) -> bool {
     let details = error.details.as_ref();
     details.is_some_and(|details| details.code.as_str() == "cancelled")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_has_not_named_is_not_offered_but_for_the_names_of_errors() {
+        let globals = Extension::Globals.name().to_owned();
+        let offered = offer(&[globals, "x".to_owned()]).capabilities;
+        let expected = Extension::capabilities(&[Extension::Globals, Extension::Errors]);
+        assert_eq!(offered, expected);
+    }
+
+    #[test]
+    fn a_choice_is_in_the_metadata_and_none_is_left_to_the_host() {
+        let request = ExecuteRequest {
+            globals: Some(Globals::Web),
+            exact_integers: Some(false),
+            ..ExecuteRequest::new("1")
+        };
+        let asked = execute("s", "e".to_owned(), request);
+        let said = |name| {
+            asked
+                .metadata()
+                .get(name)
+                .and_then(|word| word.to_str().ok())
+        };
+        assert_eq!(said(GLOBALS_METADATA), Some("web"));
+        assert_eq!(said(EXACT_INTEGERS_METADATA), Some("false"));
+        let asked = execute("s", "e".to_owned(), ExecuteRequest::new("1"));
+        assert!(asked.metadata().is_empty(), "{:?}", asked.metadata());
+    }
 }

@@ -4,11 +4,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use code_mode_api::{ExecuteRequest, Globals, SessionError, SessionProvider};
+use code_mode_api::{ExecuteRequest, Globals, SessionProvider};
 use code_mode_client_grpc::AddressSessionProvider;
-use support::Host;
+use serde_json::value::RawValue;
+use support::{Host, in_time, script, session, text};
 
 fn provider(host: &Host) -> Arc<dyn SessionProvider> {
     Arc::new(AddressSessionProvider::new(host.config()))
@@ -40,28 +42,27 @@ suite_on!(unix_socket, Host::on_unix_socket);
 suite_on!(tls, Host::with_tls);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_contract_has_no_field_for_is_refused_and_nothing_runs() {
+async fn what_the_contract_has_no_field_for_is_chosen_for_each_script() {
     let host = Host::start();
-    let fixture = code_mode_testsuite::Fixture::on(provider(&host)).await;
-    let exact = ExecuteRequest {
-        exact_integers: Some(true),
-        ..ExecuteRequest::new("text(1)")
+    let session = session(&*provider(&host)).await;
+    let request = |globals, exact_integers| ExecuteRequest {
+        globals: Some(globals),
+        exact_integers: Some(exact_integers),
+        ..script("text([typeof URL, typeof load('n')])")
     };
-    let web = ExecuteRequest {
-        globals: Some(Globals::Web),
-        ..ExecuteRequest::new("text(1)")
-    };
-    for (request, capability) in [
-        (exact, "code_mode/exact-integers-v1"),
-        (web, "code_mode/globals-v1"),
+    let nine = RawValue::from_string("9007199254740993".to_owned()).expect("JSON");
+    let values = BTreeMap::from([("n".to_owned(), nine)]);
+    let imported = in_time(session.import_store(values)).await;
+    imported.expect("they are stored");
+    for (globals, exact, expected) in [
+        (Globals::Web, true, r#"["function","bigint"]"#),
+        (Globals::Contract, false, r#"["undefined","number"]"#),
     ] {
-        match fixture.execute(request).await {
-            Err(SessionError::InvalidRequest { message }) => {
-                assert!(message.contains(capability), "{message}");
-            }
-            Err(error) => panic!("{error}"),
-            Ok(_) => panic!("{capability} is not there"),
-        }
+        let ended = in_time(async {
+            let started = session.execute(request(globals, exact)).await?;
+            started.first_response.await
+        });
+        let response = ended.await.expect("it has ended");
+        assert_eq!(response.content_items, text(expected));
     }
-    fixture.end().await;
 }

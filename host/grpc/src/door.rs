@@ -16,9 +16,9 @@ use code_mode_grpc::v1::code_mode_host_server::CodeModeHost;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::asked::Extras;
 use crate::asks::{Asker, Execute, Seen, Wait};
 use crate::bell::{DoorBell, courier};
-use crate::cell_limits::cell_limits;
 use crate::check;
 use crate::limits::MAX_PENDING_CALLS;
 use crate::mailbox::Mailbox;
@@ -269,14 +269,14 @@ impl CodeModeHost for Door {
         let received = Instant::now();
         let session = self.find(&request, &request.get_ref().session_id)?;
         let traceparent = traceparent(&request);
-        let limits = cell_limits(&request)?;
+        let extras = Extras::of(&request)?;
         let request = request.into_inner();
         check::id("execution ID", &request.execution_id)?;
         check::id("tool call ID", &request.tool_call_id)?;
         let execution_id = request.execution_id.clone();
         let max_output_tokens = request.max_output_tokens;
         let mut asked: ExecuteRequest = check::execute(request)?;
-        asked.limits = limits;
+        extras.apply(&mut asked);
         session.options.apply(&mut asked);
         let (admitted, admission) = oneshot::channel();
         let mailbox = Mailbox::new();

@@ -25,11 +25,11 @@
 pub mod limits;
 pub mod listen;
 
+mod asked;
 mod asks;
 mod bell;
 mod body;
 mod calls;
-mod cell_limits;
 mod check;
 mod connection;
 mod convert;

@@ -9,7 +9,13 @@ use crate::file::{SourceFile, Violation};
 const HOUSE: [(&str, &[&str]); 22] = [
     (
         "client/cli",
-        &["client", "client/embed", "client/mcp", "runtime/api"],
+        &[
+            "client",
+            "client/embed",
+            "client/grpc",
+            "client/mcp",
+            "runtime/api",
+        ],
     ),
     ("client/mcp", &["client/embed", "runtime/api"]),
     (

@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use code_mode_api::waist::{Answer, Ask};
-use code_mode_api::{LimitName, SessionError};
+use code_mode_api::{Globals, LimitName, SessionError};
 use code_mode_grpc::extensions as ours;
 use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
 use code_mode_grpc::prost::Message;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request};
-use code_mode_grpc::{CELL_LIMITS_METADATA, ERROR_CODE_METADATA};
+use code_mode_grpc::{
+    CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA,
+};
 
 use crate::support::{Fixture, refusal};
 
@@ -135,4 +137,53 @@ async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_
         refusal(client.execute(request).await).0,
         Code::InvalidArgument
     );
+}
+
+#[tokio::test]
+async fn an_execute_chooses_its_globals_and_how_integers_are_read_or_leaves_both_to_the_host() {
+    let mut fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+    let request = |number: usize, globals: Option<&'static str>, exact: Option<&'static str>| {
+        let mut request = Request::new(lease.execute(&format!("e{number}")));
+        for (name, word) in [
+            (GLOBALS_METADATA, globals),
+            (EXACT_INTEGERS_METADATA, exact),
+        ] {
+            if let Some(word) = word {
+                let value = MetadataValue::from_static(word);
+                request.metadata_mut().insert(name, value);
+            }
+        }
+        request
+    };
+    let cases = [
+        (None, None, None, None),
+        (Some("web"), Some("true"), Some(Globals::Web), Some(true)),
+        (
+            Some("contract"),
+            Some("false"),
+            Some(Globals::Contract),
+            Some(false),
+        ),
+    ];
+    for (number, (globals, exact, chosen, read)) in cases.into_iter().enumerate() {
+        let (refused, ()) = tokio::join!(client.execute(request(number, globals, exact)), async {
+            let (ask, Ask::Execute(execute)) = session.asked().await else {
+                panic!("it asks for something else");
+            };
+            assert_eq!((execute.globals, execute.exact_integers), (chosen, read));
+            let full = SessionError::Limit {
+                limit: LimitName::ActiveCells,
+                maximum: 1,
+                detail: String::new(),
+            };
+            session.answer(ask, Err(full));
+        });
+        assert!(refused.is_err(), "it is refused");
+    }
+    for (globals, exact) in [(Some("Web"), None), (Some(""), None), (None, Some("1"))] {
+        let refused = client.execute(request(9, globals, exact)).await;
+        assert_eq!(refusal(refused).0, Code::InvalidArgument);
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use code_mode_api::{CellResponse, RawJson, ToolKind, ToolName};
+use code_mode_api::{CellResponse, CellSummary, RawJson, ToolKind, ToolName};
 use code_mode_protocol::{AgreedCapabilities, WireError};
 
 /// The id of a request, unique on its connection.
@@ -50,6 +50,7 @@ pub(crate) enum Answer {
     SessionClosed {
         session: String,
     },
+    CellsListed(Vec<CellSummary>),
     StoreExported(BTreeMap<String, RawJson>),
     /// What this client never asks for: the answer of no request.
     NotAskedFor,

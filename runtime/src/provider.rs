@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, RawJson,
-    SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider, SideEffects,
-    StartedCell, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
+    RawJson, SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider,
+    SideEffects, StartedCell, WaitRequest,
 };
 use tokio::sync::oneshot;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, DEFAULT_YIELD_TIME,
-    ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition,
-    ToolInvocation, ToolKind, ToolName,
+    CellId, CellLimits, CellResponse, CellState, CellStatus, CellSummary, CellTimings, ContentItem,
+    DEFAULT_YIELD_TIME, ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects,
+    ToolDefinition, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_client::HOST_DRAINING;
 use code_mode_grpc::extensions as ours;
@@ -31,6 +31,7 @@ pub(crate) fn offer(named: &[String]) -> HostOffer {
         Extension::Store,
         Extension::Globals,
         Extension::ExactIntegers,
+        Extension::Cells,
     ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
     extensions.push(Extension::Errors);
@@ -238,6 +239,31 @@ pub(crate) fn stored(values: BTreeMap<String, RawJson>) -> Vec<ours::StoredValue
         .map(|(key, value)| ours::StoredValue {
             key,
             value_json: bytes(value),
+        })
+        .collect()
+}
+
+/// The list of cells from the host, or what is wrong with it.
+pub(crate) fn cells(listed: Vec<ours::Cell>) -> Result<Vec<CellSummary>, String> {
+    listed
+        .into_iter()
+        .map(|cell| {
+            let state = match cell.state() {
+                ours::CellState::Running => CellState::Running,
+                ours::CellState::Stopping => CellState::Stopping,
+                ours::CellState::Ended => CellState::Ended,
+                ours::CellState::Unspecified => {
+                    return Err(format!("a cell in a state without a name, {}", cell.state));
+                }
+            };
+            Ok(CellSummary {
+                cell_id: CellId::new(cell.cell_id),
+                exec_call_id: cell.call_id,
+                state,
+                age: Duration::from_millis(cell.age_ms),
+                output_bytes: cell.output_bytes,
+                unread_bytes: cell.unread_bytes,
+            })
         })
         .collect()
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, Notification, RawJson, SessionId, ToolInvocation,
+    CancellationSignal, CellId, CellResponse, CellSummary, Notification, RawJson, SessionId,
+    ToolInvocation,
 };
 use code_mode_protocol::EncodedFrame;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -48,6 +49,10 @@ impl TakesBack<Observed> for Events {
 
 impl TakesBack<()> for Events {
     fn take_back(&self, (): ()) {}
+}
+
+impl TakesBack<Vec<CellSummary>> for Events {
+    fn take_back(&self, _: Vec<CellSummary>) {}
 }
 
 impl TakesBack<BTreeMap<String, RawJson>> for Events {
@@ -147,6 +152,9 @@ pub(crate) enum Operation {
     CloseSession {
         session: Arc<str>,
         reply: Reply<()>,
+    },
+    ListCells {
+        reply: Reply<Vec<CellSummary>>,
     },
     ExportStore {
         reply: Reply<BTreeMap<String, RawJson>>,

@@ -30,7 +30,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use code_mode_api::{DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects};
+use code_mode_api::{
+    CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects,
+};
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -307,6 +309,19 @@ impl Connection {
         let session = Arc::clone(session);
         self.call(&self.0.ending_slots, encode, |reply| {
             Operation::CloseSession { session, reply }
+        })
+        .await?
+        .await
+    }
+
+    /// The cells of a session, under the host's own ids.
+    pub(crate) async fn list_cells(
+        &self,
+        session: &Arc<str>,
+    ) -> Result<Vec<CellSummary>, CallError> {
+        let encode = |id| self.requests(session).list_cells(id);
+        self.call(&self.0.slots, encode, |reply| Operation::ListCells {
+            reply,
         })
         .await?
         .await

@@ -95,6 +95,12 @@ impl State {
                 };
                 answer(reply, outcome);
             }
+            (Call::ListCells { reply }, Ok(Answer::CellsListed(cells))) => {
+                drop(reply.send(Ok(cells)));
+            }
+            (Call::ListCells { reply }, Err(error)) => {
+                drop(reply.send(Err(CallError::Host(error))));
+            }
             (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
                 drop(reply.send(Ok(values)));
             }

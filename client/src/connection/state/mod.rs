@@ -32,6 +32,7 @@
 //! | `Queued` | none: it waits for an abandoned observation | `Observation` under its own id |
 //! | `Terminate` | `wait/completed` or error | nothing |
 //! | `CloseSession` | `session/closed` or error | the session is forgotten |
+//! | `ListCells` | `cells/listed` or error | nothing |
 //! | `ExportStore`, `ImportStore` | `store/exported`, `store/imported` or error | nothing |
 
 mod again;
@@ -319,6 +320,7 @@ impl State {
                     reply: Some(reply),
                 }
             }
+            Operation::ListCells { reply } => Call::ListCells { reply },
             Operation::ExportStore { reply } => Call::ExportStore { reply },
             Operation::ImportStore { reply } => Call::ImportStore { reply },
         };
@@ -360,6 +362,7 @@ impl Call {
             Self::Open { reply, .. } | Self::ImportStore { reply } => {
                 drop(reply.send(Err(lost(SideEffects::None))));
             }
+            Self::ListCells { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::ExportStore { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::Execute(Execute { reply, .. }) => {
                 answer(reply, Err(lost(side_effects(true))));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use code_mode_api::{CellResponse, RawJson, SessionId};
+use code_mode_api::{CellResponse, CellSummary, RawJson, SessionId};
 use code_mode_protocol::EncodedFrame;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -135,6 +135,9 @@ pub(super) enum Call {
         session: Arc<str>,
         reply: Option<Reply<()>>,
     },
+    ListCells {
+        reply: Reply<Vec<CellSummary>>,
+    },
     ExportStore {
         reply: Reply<BTreeMap<String, RawJson>>,
     },
@@ -188,6 +191,7 @@ impl Call {
             Self::Observation(_) | Self::Queued { .. } => "session/wait",
             Self::Terminate { .. } => "session/terminate",
             Self::CloseSession { .. } => "session/shutdown",
+            Self::ListCells { .. } => "session/listCells",
             Self::ExportStore { .. } => "session/exportStore",
             Self::ImportStore { .. } => "session/importStore",
         }

@@ -56,7 +56,12 @@ const HOUSE: [(&str, &[&str]); 22] = [
     ("runtime/api/testsuite", &["client/embed", "runtime/api"]),
     (
         "client/overhead",
-        &["client", "runtime/api", "runtime/api/benchsuite"],
+        &[
+            "client",
+            "client/grpc",
+            "runtime/api",
+            "runtime/api/benchsuite",
+        ],
     ),
     ("tools/dist/helpers", &[]),
     ("tools/tidy", &[]),

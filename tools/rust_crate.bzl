@@ -14,6 +14,11 @@ def _stems(pattern):
 # What only the link of a program gets: an id by which a crash finds the symbols of its build.
 _BINARY_FLAGS = ["-Clink-arg=-Wl,--build-id=sha1"]
 
+# Tests are compiled more often than they run for long: little optimisation, over libraries as they are shipped. What a
+# unit test compiles is its crate's own code, with the checks that a shipped build has not.
+_TEST_FLAGS = ["-Copt-level=1"]
+_UNIT_TEST_FLAGS = _TEST_FLAGS + ["-Cdebug-assertions=on", "-Coverflow-checks=on"]
+
 def _stamp():
     """With --stamp, programs alone learn the revision; a library that knew it would be compiled for each one."""
     return select({
@@ -146,7 +151,7 @@ def rust_crate(
         deps = dev_deps,
         env = test_env,
         rustc_env = common["rustc_env"],
-        rustc_flags = flags,
+        rustc_flags = flags + _UNIT_TEST_FLAGS,
     )
     rust_doc_test(
         name = name + "_doc_test",
@@ -172,7 +177,7 @@ def rust_crate(
                 "CARGO_BIN_EXE_" + binary: "$(rootpath {})".format(binary)
                 for binary in binaries
             },
-            rustc_flags = flags,
+            rustc_flags = flags + _TEST_FLAGS,
             tags = test_tags,
             version = common["version"],
         )

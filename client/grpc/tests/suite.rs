@@ -44,7 +44,8 @@ suite_on!(tls, Host::with_tls);
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_contract_has_no_field_for_is_chosen_for_each_script() {
     let host = Host::start();
-    let session = session(&*provider(&host)).await;
+    let provider = provider(&host);
+    let session = session(&*provider).await;
     let request = |globals, exact_integers| ExecuteRequest {
         globals: Some(globals),
         exact_integers: Some(exact_integers),

@@ -60,4 +60,4 @@ pub use error::HOST_DRAINING;
 pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::{MAX_REMEMBERED_SESSION_IDS, ProcessSessionProvider};
-pub use session::MAX_DRAINING_HOSTS;
+pub use session::{DRAINING_PAUSE, MAX_DRAINING_HOSTS};

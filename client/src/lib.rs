@@ -63,4 +63,4 @@ pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use place::MAX_REMEMBERED_SESSION_IDS;
 pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::ProcessSessionProvider;
-pub use session::MAX_DRAINING_HOSTS;
+pub use session::{DRAINING_PAUSE, MAX_DRAINING_HOSTS};

@@ -351,7 +351,9 @@ pub(crate) fn session_error(
         CallError::MissingCell => SessionError::MissingCell { cell_id: cell() },
         CallError::CellFinished => SessionError::CellFinished { cell_id: cell() },
         CallError::BusyObserver => SessionError::BusyObserver { cell_id: cell() },
-        CallError::Host(error) => error.into_session_error(session_id, cell_id, side_effects),
+        CallError::Host(error) | CallError::Draining(error) => {
+            error.into_session_error(session_id, cell_id, side_effects)
+        }
     }
 }
 

@@ -166,9 +166,15 @@ async fn run(
             tracing::warn!("cells still run; they are ended");
         }
     }
+    // The connections go on until their sessions are closed, so that what clients still ask is answered.
+    if timeout(CLOSE_TIMEOUT, served.door().close_all())
+        .await
+        .is_err()
+    {
+        tracing::warn!("sessions are still open; they are dropped");
+    }
     drain.cancel();
     let closing = async {
-        served.door().close_all().await;
         while listeners.join_next().await.is_some() {}
         if plan.is_begun() && stdio.is_some() {
             ended(&mut stdio).await;

@@ -24,6 +24,10 @@ impl Session {
     /// Does what the client wants.
     pub(crate) async fn wish(&mut self, wish: Wish) {
         match wish {
+            Wish::Asked {
+                id,
+                request: OperationRequest::Execute { .. },
+            } if self.ended_by_host.is_some() => self.answer(id, Err(convert::not_sent())).await,
             Wish::Asked { id, request } => self.ask(id, request),
             Wish::Cancelled { id } => self.cancelled(id).await,
             Wish::Answered { id, result } => self.answered(id, result).await,

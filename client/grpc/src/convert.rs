@@ -295,6 +295,21 @@ pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
     }
 }
 
+/// The refusal of an execute in a session that its host has ended: it was not sent.
+pub(crate) fn not_sent() -> WireError {
+    let error = WireError::new("the host has ended the session");
+    match ErrorCode::new(HOST_DRAINING) {
+        Ok(code) => error.with_details(code, SideEffects::None),
+        Err(_) => error,
+    }
+}
+
+/// Whether an error is the refusal of a host that is about to end.
+pub(crate) fn is_draining(error: &WireError) -> bool {
+    let details = error.details.as_ref();
+    details.is_some_and(|details| details.code.as_str() == HOST_DRAINING)
+}
+
 /// Whether an error says that its call was cancelled.
 pub(crate) fn is_cancellation(error: &WireError) -> bool {
     let details = error.details.as_ref();

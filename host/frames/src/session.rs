@@ -183,7 +183,6 @@ impl DoorSession {
                     }
                     _ => return,
                 };
-                self.connection.open_cells.started();
                 self.connection.start(request, cell_id, credit);
             }
             Event::Call { call, invocation } => {
@@ -210,7 +209,6 @@ impl DoorSession {
                     cell_id,
                 };
                 self.connection.send(&message, Some(credit));
-                self.connection.open_cells.closed();
                 self.gone();
             }
             Event::Answered { ask, result } => self.answered(ask, result, credit),
@@ -439,6 +437,7 @@ impl DoorSession {
 
     /// An execute has become no cell, or the client was told that its cell is closed.
     fn gone(&self) {
+        self.connection.open_cells.closed();
         let end = {
             let mut state = self.lock();
             state.living -= 1;

@@ -48,7 +48,9 @@ impl State {
                 self.started(id, execute, cell, entry._slot, now)?;
             }
             (Call::Execute(execute), Err(error)) => {
-                answer(execute.reply, Err(CallError::Host(error)));
+                let session = self.sessions.get(&execute.session);
+                let has_cells = session.is_some_and(|entry| !entry.cells.is_empty());
+                answer(execute.reply, Err(CallError::of_execute(error, has_cells)));
             }
             (Call::Observation(observation), result)
                 if observation.kind == ObservationKind::Wait =>

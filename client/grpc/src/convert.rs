@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use code_mode_api::{
     CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, DEFAULT_YIELD_TIME,
-    ExecuteRequest, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition, ToolInvocation,
-    ToolKind, ToolName,
+    ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition,
+    ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_client::HOST_DRAINING;
 use code_mode_grpc::extensions as ours;
@@ -15,7 +15,7 @@ use code_mode_grpc::prost::Message as _;
 use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request, Status};
-use code_mode_grpc::{CELL_LIMITS_METADATA, ERROR_CODE_METADATA, v1};
+use code_mode_grpc::{CELL_CHOICES_METADATA, CELL_LIMITS_METADATA, ERROR_CODE_METADATA, v1};
 use code_mode_protocol::{ErrorCode, Extension, HostOffer, SupportedVersions, WireError};
 use serde_json::value::RawValue;
 
@@ -24,7 +24,12 @@ use crate::wire::why;
 /// What the bridge offers the client in the name of a host that has said what it has. The names of errors
 /// are always had: where the host does not give them, they follow from the kind of its refusal.
 pub(crate) fn offer(named: &[String]) -> HostOffer {
-    let mut extensions = vec![Extension::Limits, Extension::Store];
+    let mut extensions = vec![
+        Extension::Limits,
+        Extension::Store,
+        Extension::Globals,
+        Extension::ExactIntegers,
+    ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
     extensions.push(Extension::Errors);
     HostOffer {
@@ -47,7 +52,7 @@ pub(crate) fn bytes(json: RawJson) -> Bytes {
     Bytes::from(String::from(text).into_bytes())
 }
 
-/// An execute, with the bounds of its cell.
+/// An execute, with the bounds of its cell and what its script finds.
 pub(crate) fn execute(
     session_id: &str,
     execution_id: String,
@@ -77,6 +82,21 @@ pub(crate) fn execute(
         };
         let value = MetadataValue::from_bytes(&limits.encode_to_vec());
         asked.metadata_mut().insert_bin(CELL_LIMITS_METADATA, value);
+    }
+    if request.globals.is_some() || request.exact_integers.is_some() {
+        let globals = match request.globals {
+            None => ours::Globals::Unspecified,
+            Some(Globals::Contract) => ours::Globals::Contract,
+            Some(Globals::Web) => ours::Globals::Web,
+        };
+        let choices = ours::CellChoices {
+            globals: globals.into(),
+            exact_integers: request.exact_integers,
+        };
+        let value = MetadataValue::from_bytes(&choices.encode_to_vec());
+        asked
+            .metadata_mut()
+            .insert_bin(CELL_CHOICES_METADATA, value);
     }
     asked
 }
@@ -268,4 +288,26 @@ pub(crate) fn is_draining(error: &WireError) -> bool {
 pub(crate) fn is_cancellation(error: &WireError) -> bool {
     let details = error.details.as_ref();
     details.is_some_and(|details| details.code.as_str() == "cancelled")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_offered_with_what_it_has_named_and_the_codes_of_errors() {
+        let offered = |named: &[&str]| {
+            let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+            let offer = offer(&named);
+            let offered = offer.capabilities.as_slice().iter();
+            offered.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(offered(&[]), ["code_mode/errors-v1"]);
+        assert_eq!(
+            offered(&["code_mode/exact-integers-v1", "of_somebody/else-v1"]),
+            ["code_mode/errors-v1", "code_mode/exact-integers-v1"]
+        );
+        let globals = offered(&["code_mode/globals-v1"]);
+        assert_eq!(globals, ["code_mode/errors-v1", "code_mode/globals-v1"]);
+    }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use code_mode_api::{ExecuteRequest, Globals, SessionError, SessionProvider};
+use code_mode_api::{ExecuteRequest, Globals, SessionProvider};
 use code_mode_client_grpc::AddressSessionProvider;
 use support::Host;
 
@@ -31,6 +31,7 @@ macro_rules! suite_on {
             }
 
             code_mode_testsuite::suite!(make);
+            code_mode_testsuite::suite_of_exact_integers!(make);
         }
     };
 }
@@ -40,28 +41,21 @@ suite_on!(unix_socket, Host::on_unix_socket);
 suite_on!(tls, Host::with_tls);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_contract_has_no_field_for_is_refused_and_nothing_runs() {
+async fn a_script_has_the_globals_that_its_execute_chooses() {
     let host = Host::start();
     let fixture = code_mode_testsuite::Fixture::on(provider(&host)).await;
-    let exact = ExecuteRequest {
-        exact_integers: Some(true),
-        ..ExecuteRequest::new("text(1)")
-    };
-    let web = ExecuteRequest {
-        globals: Some(Globals::Web),
-        ..ExecuteRequest::new("text(1)")
-    };
-    for (request, capability) in [
-        (exact, "code_mode/exact-integers-v1"),
-        (web, "code_mode/globals-v1"),
+    for (globals, has) in [
+        (None, "undefined"),
+        (Some(Globals::Web), "function"),
+        (Some(Globals::Contract), "undefined"),
     ] {
-        match fixture.execute(request).await {
-            Err(SessionError::InvalidRequest { message }) => {
-                assert!(message.contains(capability), "{message}");
-            }
-            Err(error) => panic!("{error}"),
-            Ok(_) => panic!("{capability} is not there"),
-        }
+        let request = ExecuteRequest {
+            globals,
+            ..ExecuteRequest::new("text(typeof URL)")
+        };
+        let started = fixture.execute(request).await.expect("the cell starts");
+        let response = started.first_response.await.expect("the cell ends");
+        assert_eq!(code_mode_testsuite::texts_of(&response), [has]);
     }
     fixture.end().await;
 }

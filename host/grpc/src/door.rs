@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use crate::asks::{Asker, Execute, Seen, Wait};
 use crate::bell::{DoorBell, courier};
-use crate::cell_limits::cell_limits;
 use crate::check;
 use crate::limits::MAX_PENDING_CALLS;
 use crate::mailbox::Mailbox;
+use crate::metadata::Carried;
 use crate::metrics::Metrics;
 use crate::peer::Owner;
 use crate::registry::Registry;
@@ -271,14 +271,14 @@ impl CodeModeHost for Door {
         let received = Instant::now();
         let session = self.find_to_execute(&request)?;
         let traceparent = traceparent(&request);
-        let limits = cell_limits(&request)?;
+        let carried = Carried::by(&request)?;
         let request = request.into_inner();
         check::id("execution ID", &request.execution_id)?;
         check::id("tool call ID", &request.tool_call_id)?;
         let execution_id = request.execution_id.clone();
         let max_output_tokens = request.max_output_tokens;
         let mut asked: ExecuteRequest = check::execute(request)?;
-        asked.limits = limits;
+        carried.put(&mut asked);
         session.options.apply(&mut asked);
         let (admitted, admission) = oneshot::channel();
         let mailbox = Mailbox::new();

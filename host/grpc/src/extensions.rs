@@ -18,10 +18,12 @@ use crate::door::Door;
 use crate::session::{DoorSession, Effect};
 
 /// What this door has beside the contract, under the names of V1 frames.
-const CAPABILITIES: [&str; 3] = [
+const CAPABILITIES: [&str; 5] = [
     "code_mode/limits-v1",
     "code_mode/store-v1",
     "code_mode/errors-v1",
+    "code_mode/globals-v1",
+    "code_mode/exact-integers-v1",
 ];
 
 #[tonic::async_trait]

@@ -51,6 +51,10 @@ pub mod extensions {
 /// [`CellLimits`](extensions::CellLimits).
 pub const CELL_LIMITS_METADATA: &str = "code-mode-cell-limits-bin";
 
+/// The metadata of an `Execute` that carries what its script is to find, a
+/// [`CellChoices`](extensions::CellChoices).
+pub const CELL_CHOICES_METADATA: &str = "code-mode-cell-choices-bin";
+
 /// The metadata of a refusal that carries the name of its error in V1 frames.
 pub const ERROR_CODE_METADATA: &str = "code-mode-error-code";
 

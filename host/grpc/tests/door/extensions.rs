@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use code_mode_api::waist::{Answer, Ask};
-use code_mode_api::{LimitName, SessionError};
+use code_mode_api::{Globals, LimitName, SessionError};
 use code_mode_grpc::extensions as ours;
 use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
 use code_mode_grpc::prost::Message;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request};
-use code_mode_grpc::{CELL_LIMITS_METADATA, ERROR_CODE_METADATA};
+use code_mode_grpc::{CELL_CHOICES_METADATA, CELL_LIMITS_METADATA, ERROR_CODE_METADATA};
 
 use crate::support::{Fixture, refusal};
 
@@ -135,4 +135,47 @@ async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_
         refusal(client.execute(request).await).0,
         Code::InvalidArgument
     );
+}
+
+#[tokio::test]
+async fn an_execute_carries_what_its_script_finds() {
+    let mut fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+    let asking = |id: &str, choices: &[u8]| {
+        let mut request = Request::new(lease.execute(id));
+        let value = MetadataValue::from_bytes(choices);
+        let metadata = request.metadata_mut();
+        metadata.insert_bin(CELL_CHOICES_METADATA, value);
+        request
+    };
+    for (globals, exact_integers, wanted) in [
+        (ours::Globals::Unspecified, None, None),
+        (
+            ours::Globals::Contract,
+            Some(false),
+            Some(Globals::Contract),
+        ),
+        (ours::Globals::Web, Some(true), Some(Globals::Web)),
+    ] {
+        let choices = ours::CellChoices {
+            globals: globals.into(),
+            exact_integers,
+        };
+        let request = asking(globals.as_str_name(), &choices.encode_to_vec());
+        let (refused, ()) = tokio::join!(client.execute(request), async {
+            let (ask, Ask::Execute(execute)) = session.asked().await else {
+                panic!("it asks for something else");
+            };
+            assert_eq!(execute.globals, wanted);
+            assert_eq!(execute.exact_integers, exact_integers);
+            let message = "no".to_owned();
+            session.answer(ask, Err(SessionError::InvalidRequest { message }));
+        });
+        refused.expect_err("it is refused");
+    }
+    for nonsense in [&[0xff][..], &[0x08, 0x09]] {
+        let refused = client.execute(asking("nonsense", nonsense)).await;
+        assert_eq!(refusal(refused).0, Code::InvalidArgument);
+    }
 }

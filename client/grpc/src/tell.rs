@@ -8,10 +8,6 @@ use code_mode_protocol::HostMessage;
 use tokio::sync::mpsc;
 
 /// What there is to say to the client.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every word is a message; a box would cost each of them more"
-)]
 pub(crate) enum Word {
     Message(HostMessage),
     /// The connection can go on no longer, and why.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The built program with its gRPC listeners, as its clients and operators have it.
 
+mod leases;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;

@@ -14,6 +14,11 @@ def _stems(pattern):
 # What only the link of a program gets: an id by which a crash finds the symbols of its build.
 _BINARY_FLAGS = ["-Clink-arg=-Wl,--build-id=sha1"]
 
+# Tests are compiled more often than they run for long: little optimisation, over libraries as they are shipped. What a
+# unit test compiles is its crate's own code, with the checks that a shipped build has not.
+_TEST_FLAGS = ["-Copt-level=1"]
+_UNIT_TEST_FLAGS = _TEST_FLAGS + ["-Cdebug-assertions=on", "-Coverflow-checks=on"]
+
 def _stamp():
     """With --stamp, programs alone learn the revision; a library that knew it would be compiled for each one."""
     return select({
@@ -35,12 +40,14 @@ def rust_crate(
         test_env = {},
         test_size = "small",
         test_tags = [],
+        cargo_features = {},
         visibility = ["//visibility:public"]):
     """Declares everything about one Rust package, laid out as Cargo lays it out.
 
     Targets, for `name = "host"` in the folder `host`:
 
     * `:host`, the library from `src/lib.rs`; its crate is called `code_mode_host`;
+    * `:host_FEATURE` for each of `cargo_features`, the same library with it; `tests/FEATURE.rs` tests that one;
     * each of `binaries`, over the library and its dependencies;
     * `:host_unit_test`, `:host_doc_test`, and `:NAME_test` for each `tests/NAME.rs` or `tests/NAME/main.rs`; any other
       folder in `tests/` holds modules that those share;
@@ -64,6 +71,7 @@ def rust_crate(
         test_env: environment variables of the tests; `$(rootpath LABEL)` of `test_data` is expanded.
         test_size: Bazel's size of the unit and integration tests.
         test_tags: Bazel's tags of the integration tests.
+        cargo_features: a dict from the name of each Cargo feature to the labels that only it needs.
         visibility: who may use the library and the binaries.
     """
     folder = native.package_name()
@@ -111,6 +119,17 @@ def rust_crate(
         visibility = visibility,
         **common
     )
+    for feature, feature_deps in cargo_features.items():
+        rust_library(
+            name = name + "_" + feature,
+            srcs = library_srcs,
+            compile_data = library_data,
+            crate_features = [feature],
+            crate_name = crate,
+            deps = deps + feature_deps + [name + "_build_script" for _ in build_script],
+            visibility = visibility,
+            **common
+        )
     for binary, path in binaries.items():
         rust_binary(
             name = binary,
@@ -132,7 +151,7 @@ def rust_crate(
         deps = dev_deps,
         env = test_env,
         rustc_env = common["rustc_env"],
-        rustc_flags = flags,
+        rustc_flags = flags + _UNIT_TEST_FLAGS,
     )
     rust_doc_test(
         name = name + "_doc_test",
@@ -142,21 +161,23 @@ def rust_crate(
 
     tests = [name + "_unit_test"]
     for root in test_roots:
-        tests.append(root.removeprefix("tests/").removesuffix(".rs").removesuffix("/main").removesuffix("_test") + "_test")
+        stem = root.removeprefix("tests/").removesuffix(".rs").removesuffix("/main").removesuffix("_test")
+        tests.append(stem + "_test")
         rust_test(
             name = tests[-1],
             size = test_size,
             srcs = native.glob(["tests/*/**/*.rs"], exclude = [root], allow_empty = True) + [root],
             compile_data = fixtures,
+            crate_features = [stem] if stem in cargo_features else [],
             crate_root = root,
             data = fixtures + binaries.keys() + test_data,
-            deps = [name] + deps + dev_deps,
+            deps = [name + "_" + stem if stem in cargo_features else name] + deps + dev_deps,
             env = test_env,
             rustc_env = common["rustc_env"] | {
                 "CARGO_BIN_EXE_" + binary: "$(rootpath {})".format(binary)
                 for binary in binaries
             },
-            rustc_flags = flags,
+            rustc_flags = flags + _TEST_FLAGS,
             tags = test_tags,
             version = common["version"],
         )
@@ -180,7 +201,7 @@ def rust_crate(
     clippy_test(
         name = name + "_clippy_test",
         size = "small",
-        targets = [name] + binaries.keys() + tests + [stem + "_bench" for stem in benches],
+        targets = [name] + [name + "_" + feature for feature in cargo_features] + binaries.keys() + tests + [stem + "_bench" for stem in benches],
     )
 
     cargo_package_manifest(
@@ -190,5 +211,6 @@ def rust_crate(
         build_deps = build_deps,
         deps = deps + binary_deps,
         dev_deps = dev_deps,
+        features = cargo_features,
     )
     native.exports_files(["Cargo.toml"], visibility = ["//tools:__pkg__"])

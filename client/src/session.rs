@@ -2,14 +2,14 @@
 //! Sessions that outlive their hosts.
 //!
 //! # States
-//! | state | `execute`, `import_store` | `wait`, `terminate` | `export_store` |
-//! |---|---|---|---|
-//! | unbound, never used | binds, then runs | no such cell | an empty store |
-//! | binding | waits for it, then runs | as before the binding | waits for it |
-//! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host |
-//! | bound, host about to end | moves, then runs | asks the host | asks the host |
-//! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost |
-//! | shut down | refused | refused | refused |
+//! | state | `execute`, `import_store` | `wait`, `terminate` | `export_store` | `list_cells` |
+//! |---|---|---|---|---|
+//! | unbound, never used | binds, then runs | no such cell | an empty store | no cells |
+//! | binding | waits for it, then runs | as before the binding | waits for it | waits for it |
+//! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host | asks the host |
+//! | bound, host about to end | moves, then runs | asks the host | asks the host | asks the host |
+//! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost | they are lost |
+//! | shut down | refused | refused | refused | refused |
 //!
 //! A session whose provider keeps copies of stores binds to a fresh host with the values of its copy.
 //!
@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, HostExit,
-    RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
+    BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
+    HostExit, RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
     WaitRequest,
 };
 use tokio::sync::watch;
@@ -37,8 +37,8 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::messages::session_error;
+use crate::place::Place;
 use crate::process::Exit;
-use crate::provider::Place;
 use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 
@@ -164,13 +164,37 @@ impl CodeModeSession for ProcessSession {
         })
     }
 
+    fn list_cells(&self) -> BoxFuture<'_, Result<Vec<CellSummary>, SessionError>> {
+        Box::pin(async move {
+            loop {
+                // A session on its way to another host has no cells.
+                if self.0.carried().is_some() {
+                    return Ok(Vec::new());
+                }
+                let Some(bound) = self.0.bound_if_used().await? else {
+                    return Ok(Vec::new());
+                };
+                match bound.connection.list_cells(&bound.wire_id).await {
+                    Ok(mut cells) => {
+                        for cell in &mut cells {
+                            cell.cell_id = outer_cell_id(bound.generation, cell.cell_id.as_str());
+                        }
+                        return Ok(cells);
+                    }
+                    Err(_) if self.0.lock().losses.was_left(bound.generation) => {}
+                    Err(error) => return Err(self.0.error(error, None, SideEffects::None)),
+                }
+            }
+        })
+    }
+
     fn export_store(&self) -> BoxFuture<'_, Result<BTreeMap<String, RawJson>, SessionError>> {
         Box::pin(async move {
             let (bound, values) = loop {
                 if let Some(values) = self.0.carried() {
                     return Ok(values);
                 }
-                let Some(bound) = self.0.bound_for_export().await? else {
+                let Some(bound) = self.0.bound_if_used().await? else {
                     return Ok(BTreeMap::new());
                 };
                 let values = bound.connection.export_store(&bound.wire_id).await;
@@ -530,7 +554,7 @@ impl Shared {
     }
 
     /// The host that holds the store; `None` when nothing was ever stored.
-    async fn bound_for_export(self: &Arc<Self>) -> Result<Option<Bound>, SessionError> {
+    async fn bound_if_used(self: &Arc<Self>) -> Result<Option<Bound>, SessionError> {
         let binding = {
             let mut state = self.lock();
             self.refuse_if_ended(&state)?;

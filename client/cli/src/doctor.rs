@@ -14,12 +14,12 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use crate::args::DoctorArgs;
-use crate::connect;
+use crate::connect::{self, Host, Provider};
 use crate::context::Context;
 use crate::events::{ERROR, Reporter};
 use crate::guard::Guard;
 use crate::output::Stream;
-use crate::session::{OpenSession, Plan, host_choice};
+use crate::session::{OpenSession, Plan};
 use crate::status::Status;
 use crate::tools_file::{FileTool, decode};
 use crate::units::readable_size;
@@ -64,6 +64,20 @@ const TOOL_RESULT: &str = r#"{"n":[1,"two"]}"#;
 const HEAP_SCRIPT: &str = "const all = []; for (;;) all.push(new Array(1000).fill(all.length));";
 const CPU_SCRIPT: &str = "for (;;);";
 
+/// What only a program on this machine can be asked.
+const CHECKS_OF_PROGRAMS: [&str; 6] = [
+    "memory",
+    "host program",
+    "version",
+    "same build",
+    "sandbox",
+    "confinement",
+];
+
+/// Why those are not asked of a host at an address.
+const NOT_HERE: &str =
+    "not checked: the host is at an address, and only a program on this machine can be asked";
+
 /// How a check went. `Err` holds what is wrong and what to do.
 type Checked = Result<String, Complaint>;
 
@@ -107,6 +121,15 @@ impl Doctor<'_> {
         let text = match self.json {
             true => json_of(check, &result).to_string(),
             false => line(check, &result, self.reporter.colors().stdout),
+        };
+        self.reporter.printer().line(Stream::Stdout, text).await;
+    }
+
+    /// Prints the line of a check that cannot be made of a host at an address.
+    async fn skip(&self, check: &str) {
+        let text = match self.json {
+            true => json!({"check": check, "status": "skip", "detail": NOT_HERE}).to_string(),
+            false => format!("skip {check:<13} {NOT_HERE}"),
         };
         self.reporter.printer().line(Stream::Stdout, text).await;
     }
@@ -162,41 +185,36 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
         json: args.json,
         status: Status::Completed,
     };
-    doctor.report("memory", check_memory()).await;
-    let choice = host_choice(&args.host.host, context);
-    let path = match connect::find_host(&choice, &context.folder) {
-        Ok(path) => path,
+    let host = match connect::find_host(&args.host, context) {
+        Ok(host) => host,
         Err(error) => {
-            let remedy = "build it (bazel build //host:code_mode_host) or name it with --host PATH";
+            let remedy =
+                "build it (bazel build //host:code_mode_host) or name it with --host PATH|URL";
+            doctor.report("memory", check_memory()).await;
             doctor
                 .report("host program", Err(failed(error.message, remedy)))
                 .await;
             return doctor.status;
         }
     };
-    let provider = connect::process_provider(path.clone());
-    doctor
-        .report("host program", Ok(path.display().to_string()))
-        .await;
-    let version = version_of(&path).await;
-    let judged = version.as_deref().ok().map(|version| {
-        [
-            ("same build", check_build(context.version, version)),
-            ("sandbox", check_sandbox(version)),
-        ]
-    });
-    doctor.report("version", version).await;
-    for (check, result) in judged.into_iter().flatten() {
-        doctor.report(check, result).await;
+    match &host {
+        Host::Program(path) => check_program(&mut doctor, path, context.version).await,
+        Host::Address(config) => {
+            for check in CHECKS_OF_PROGRAMS {
+                doctor.skip(check).await;
+            }
+            let address = config.address.to_string();
+            doctor.report("host address", Ok(address)).await;
+        }
     }
-    doctor
-        .report("confinement", check_confinement(&path).await)
-        .await;
+    let contract = match &host {
+        Host::Program(_) => "protocol version 1",
+        Host::Address(_) => "codex.code_mode.v1 over gRPC",
+    };
+    let provider = Provider::over(host);
     match timeout(CHECK_DEADLINE, provider.probe()).await {
         Ok(Ok(info)) => {
-            doctor
-                .report("handshake", Ok("protocol version 1".into()))
-                .await;
+            doctor.report("handshake", Ok(contract.into())).await;
             doctor
                 .report("capabilities", check_capabilities(&info.capabilities))
                 .await;
@@ -205,7 +223,14 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
                 .await;
         }
         Ok(Err(error)) => {
-            let remedy = "run the program by hand with --version, and see CODE_MODE_LOG=debug";
+            let remedy = match provider {
+                Provider::Program(_) => {
+                    "run the program by hand with --version, and see CODE_MODE_LOG=debug"
+                }
+                Provider::Address(_) => {
+                    "see that a host listens there for gRPC and lets you in; CODE_MODE_LOG=debug tells more"
+                }
+            };
             doctor.report("handshake", Err(failed(error, remedy))).await;
             return doctor.status;
         }
@@ -217,8 +242,30 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
             return doctor.status;
         }
     }
-    check_session(&mut doctor, provider, Guard::of_this_program()).await;
+    check_session(&mut doctor, provider.sessions(), Guard::of_this_program()).await;
     doctor.status
+}
+
+/// The checks of a host program on this machine.
+async fn check_program(doctor: &mut Doctor<'_>, path: &Path, own_version: &str) {
+    doctor.report("memory", check_memory()).await;
+    doctor
+        .report("host program", Ok(path.display().to_string()))
+        .await;
+    let version = version_of(path).await;
+    let judged = version.as_deref().ok().map(|version| {
+        [
+            ("same build", check_build(own_version, version)),
+            ("sandbox", check_sandbox(version)),
+        ]
+    });
+    doctor.report("version", version).await;
+    for (check, result) in judged.into_iter().flatten() {
+        doctor.report(check, result).await;
+    }
+    doctor
+        .report("confinement", check_confinement(path).await)
+        .await;
 }
 
 /// The checks that run scripts.

@@ -366,6 +366,10 @@ impl Reporter {
                         "failed to save image {number} in {}: {error}",
                         folder.display()
                     );
+                    if self.view.json {
+                        let line = problem_json(&problem).to_string();
+                        self.printer.line(Stream::Stdout, line).await;
+                    }
                     let text = format!("{} {problem}", self.label());
                     self.printer.line(Stream::Stderr, text).await;
                 }
@@ -523,8 +527,13 @@ fn json_of(event: &Event) -> Value {
         }),
         Event::Ended { script, end } => ended_json(script, end),
         Event::Notice(text) => json!({"event": "notice", "message": text}),
-        Event::Problem(text) => json!({"event": "problem", "message": text}),
+        Event::Problem(text) => problem_json(text),
     }
+}
+
+/// A failure that is no script's, as one line of `--json`.
+pub fn problem_json(message: &str) -> Value {
+    json!({"event": "problem", "message": message})
 }
 
 fn ended_json(script: &str, end: &CellEnd) -> Value {

@@ -21,7 +21,6 @@
 //! `file_tools::MAX_TOOL_PROCESSES`, `command_tool::MAX_TOOL_OUTPUT_BYTES`, `tools_file::MAX_FILE_BYTES`,
 //! `repl_scope::MAX_CARRIED_BYTES` and `repl_lines::MAX_HISTORY` bound what it holds.
 
-mod address;
 mod args;
 mod background;
 mod command_tool;

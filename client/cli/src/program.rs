@@ -17,7 +17,7 @@ use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
 use crate::settings::Settings;
 use crate::status::Status;
-use crate::{doctor, guard, mcp, output, paths, repl, run, session};
+use crate::{doctor, events, guard, mcp, output, paths, repl, run, session};
 
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
@@ -30,15 +30,18 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(500);
 ///
 /// It makes a Tokio runtime of its own, so it must not be called from within one.
 pub fn main(version: &'static str, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut arguments = arguments.into_iter().peekable();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
     // No command for people: it is in no help and no completion.
-    if arguments.peek().is_some_and(|word| word == guard::COMMAND) {
+    if arguments.first().is_some_and(|word| word == guard::COMMAND) {
         guard::run();
         return Status::Completed.into();
     }
+    let teller = Teller::of(&arguments);
     let folder = match paths::caller_folder() {
         Ok(folder) => folder,
-        Err(error) => return refused(&format!("Failed to find the working folder: {error}")),
+        Err(error) => {
+            return teller.refused(&format!("Failed to find the working folder: {error}"));
+        }
     };
     let settings = Settings::load(&folder);
     let command = match &settings {
@@ -50,25 +53,25 @@ pub fn main(version: &'static str, arguments: impl IntoIterator<Item = OsString>
     let matches = command.try_get_matches_from(words);
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return explained(&error),
+        Err(error) => return teller.explained(&error),
     };
     match cli.command {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "code_mode", &mut text);
-            written(output::print(&text))
+            teller.written(output::print(&text))
         }
         Command::Man { folder: target } => {
             match write_man_pages(version, &paths::resolve(&folder, &target)) {
                 Ok(()) => Status::Completed.into(),
-                Err(error) => refused(&format!(
+                Err(error) => teller.refused(&format!(
                     "Failed to write the man pages into {}: {error}",
                     target.display()
                 )),
             }
         }
         command => match settings {
-            Err(error) => refused(&error.to_string()),
+            Err(error) => teller.refused(&error.to_string()),
             Ok(settings) => {
                 let context = Context {
                     folder,
@@ -76,7 +79,7 @@ pub fn main(version: &'static str, arguments: impl IntoIterator<Item = OsString>
                     version,
                 };
                 carry_out(command, &cli.common, &context).map_or_else(
-                    |error| refused(&format!("failed to start: {error}")),
+                    |error| teller.refused(&format!("failed to start: {error}")),
                     ExitCode::from,
                 )
             }
@@ -84,27 +87,56 @@ pub fn main(version: &'static str, arguments: impl IntoIterator<Item = OsString>
     }
 }
 
-/// Says why nothing was done.
-fn refused(message: &str) -> ExitCode {
-    output::say(&format!("code_mode: {message}"));
-    Status::SetUp.into()
+/// Says what is wrong before there is a [`Reporter`].
+#[derive(Clone, Copy)]
+struct Teller {
+    /// Whether the caller reads JSON from standard output.
+    json: bool,
 }
 
-/// Prints the help that was asked for, or what is wrong with the command line.
-fn explained(error: &clap::Error) -> ExitCode {
-    let printed = error.print();
-    if error.use_stderr() {
-        return Status::SetUp.into();
+impl Teller {
+    /// Goes by the words alone, since they may be what is wrong: what stands behind `--` is a script's.
+    fn of(arguments: &[OsString]) -> Self {
+        let mut own = arguments.iter().take_while(|word| *word != "--");
+        Self {
+            json: own.any(|word| word == "--json"),
+        }
     }
-    written(printed)
-}
 
-/// The status after text was written to standard output.
-fn written(result: io::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => Status::Completed.into(),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::OutputClosed.into(),
-        Err(error) => refused(&format!("failed to write to standard output: {error}")),
+    /// Says why nothing was done.
+    fn refused(self, message: &str) -> ExitCode {
+        output::say(&format!("code_mode: {message}"));
+        self.problem(message);
+        Status::SetUp.into()
+    }
+
+    /// Prints the help that was asked for, or what is wrong with the command line.
+    fn explained(self, error: &clap::Error) -> ExitCode {
+        let printed = error.print();
+        if error.use_stderr() {
+            let text = error.render().to_string();
+            let text = text.trim_end();
+            self.problem(text.strip_prefix("error: ").unwrap_or(text));
+            return Status::SetUp.into();
+        }
+        self.written(printed)
+    }
+
+    /// The status after text was written to standard output.
+    fn written(self, result: io::Result<()>) -> ExitCode {
+        match result {
+            Ok(()) => Status::Completed.into(),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::OutputClosed.into(),
+            Err(error) => self.refused(&format!("failed to write to standard output: {error}")),
+        }
+    }
+
+    fn problem(self, message: &str) {
+        if self.json {
+            let line = events::problem_json(message);
+            // People were told on standard error, and the status stays what it is.
+            let _ = output::print(format!("{line}\n").as_bytes());
+        }
     }
 }
 
@@ -142,7 +174,11 @@ fn carry_out(command: Command, common: &CommonArgs, context: &Context) -> io::Re
     });
     let configured = context.settings.color.as_ref().map(|color| color.value);
     let view = View {
-        json: matches!(&command, Command::Run(args) if args.json),
+        json: match &command {
+            Command::Run(args) => args.json,
+            Command::Describe(args) => args.json,
+            _ => false,
+        },
         loudness: match common {
             CommonArgs { quiet: true, .. } => Loudness::Quiet,
             CommonArgs { verbose: 1.., .. } => Loudness::Verbose,

@@ -21,7 +21,7 @@ use crate::repl_commands::{COMMANDS, help, table, tool_help, tools_table};
 use crate::repl_complete::Words;
 use crate::repl_lines::{Line, Lines, goes_on};
 use crate::repl_scope::Scope;
-use crate::session::{OpenSession, Plan, chosen, host_choice};
+use crate::session::{OpenSession, Plan, chosen};
 use crate::set_up_error::SetUpError;
 use crate::status::Status;
 use crate::suggest::did_you_mean;
@@ -83,8 +83,7 @@ async fn open(
         outlives_host: true,
         ..Plan::of(&args.session, context, reporter.colors().stderr)?
     };
-    let choice = host_choice(&args.session.host.host, context);
-    let provider = connect::provider(&choice, &context.folder)?;
+    let provider = connect::provider(&args.session.host, context)?;
     let tools = plan.tools.iter();
     let words = Words::new(
         tools

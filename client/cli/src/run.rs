@@ -18,7 +18,7 @@ use crate::interrupts::Interrupts;
 use crate::paths::resolve;
 use crate::progress;
 use crate::script_globals::Globals;
-use crate::session::{OpenSession, Plan, chosen, host_choice};
+use crate::session::{OpenSession, Plan, chosen};
 use crate::set_up_error::SetUpError;
 use crate::snippet;
 use crate::status::Status;
@@ -98,8 +98,8 @@ fn prepare(args: &RunArgs, context: &Context, colors: bool) -> Result<Prepared, 
         read_script(script, &context.folder, globals)
     });
     let scripts = scripts.collect::<Result<_, _>>()?;
-    let choice = host_choice(&args.session.host.host, context);
-    Ok((scripts, plan, connect::provider(&choice, &context.folder)?))
+    let provider = connect::provider(&args.session.host, context)?;
+    Ok((scripts, plan, provider))
 }
 
 /// The value of `--input`: JSON, or `@` and the name of a file with JSON.

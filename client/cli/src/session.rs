@@ -7,7 +7,6 @@ use std::sync::Arc;
 use code_mode_embed::{CellLimits, Globals, OpenError, Session, SessionProvider, ToolDefinition};
 
 use crate::args::SessionArgs;
-use crate::connect::HostChoice;
 use crate::context::Context;
 use crate::events::{Event, Reporter};
 use crate::file_tools::{Calls, tool_set};
@@ -84,14 +83,6 @@ pub fn chosen(
 ) -> Option<PathBuf> {
     let option = option.as_ref().map(|path| resolve(&context.folder, path));
     option.or_else(|| configured.as_ref().map(|path| path.value.clone()))
-}
-
-/// What the user said about the host.
-pub fn host_choice(option: &Option<PathBuf>, context: &Context) -> HostChoice {
-    HostChoice {
-        option: option.clone(),
-        configured: context.settings.host.clone(),
-    }
 }
 
 /// Reads the tools files of the command line, or else of the configuration.

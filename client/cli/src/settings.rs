@@ -3,7 +3,8 @@
 //!
 //! Two files are read: `code_mode.toml` in the caller's folder, and `code_mode/config.toml` in the
 //! user's configuration folder; the first goes before the second. A folder that somebody else wrote
-//! must not choose the program that is started, so that `host` can stand in the user's file only.
+//! must not choose the program that is started, nor whom a token goes to, so that `host` and what belongs to
+//! it can stand in the user's file only.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use code_mode_client::HOST_VARIABLE;
+use code_mode_client_grpc::Address;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -46,6 +48,10 @@ pub struct Settings {
     pub tools: Option<Sourced<Vec<PathBuf>>>,
     /// `host`: the host program or its address.
     pub host: Option<Sourced<PathBuf>>,
+    /// `host-token-file`: the token for that host, if it is an address.
+    pub host_token_file: Option<Sourced<PathBuf>>,
+    /// `host-ca-file`: who may vouch for that host, if it is an `https` address.
+    pub host_ca_file: Option<Sourced<PathBuf>>,
     /// `store`: where stored values are loaded from and saved to.
     pub store: Option<Sourced<PathBuf>>,
     /// `images`: where images are saved.
@@ -87,6 +93,8 @@ pub enum SettingsError {
 struct File {
     tools: Option<Vec<PathBuf>>,
     host: Option<PathBuf>,
+    host_token_file: Option<PathBuf>,
+    host_ca_file: Option<PathBuf>,
     store: Option<PathBuf>,
     images: Option<PathBuf>,
     #[serde(deserialize_with = "duration")]
@@ -96,6 +104,19 @@ struct File {
     color: Option<ColorWhen>,
     #[serde(deserialize_with = "limits")]
     limits: Option<Vec<Limit>>,
+}
+
+impl File {
+    /// A setting that stands here, and that only the user's own file may have.
+    fn of_the_user_alone(&self) -> Option<&'static str> {
+        [
+            ("host", &self.host),
+            ("host-token-file", &self.host_token_file),
+            ("host-ca-file", &self.host_ca_file),
+        ]
+        .into_iter()
+        .find_map(|(name, setting)| setting.as_ref().map(|_| name))
+    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -133,15 +154,18 @@ impl Settings {
     fn of_files(project: &Path, user: Option<&Path>) -> Result<Self, SettingsError> {
         let mut settings = match read(project)? {
             None => Self::default(),
-            Some(File { host: Some(_), .. }) => {
-                return Err(SettingsError::Mistake {
-                    path: project.to_path_buf(),
-                    mistake: "`host` can be set in the user's configuration only, since a folder \
-                        must not choose the program that is started"
-                        .into(),
-                });
-            }
-            Some(file) => Self::of(file, project),
+            Some(file) => match file.of_the_user_alone() {
+                None => Self::of(file, project),
+                Some(name) => {
+                    return Err(SettingsError::Mistake {
+                        path: project.to_path_buf(),
+                        mistake: format!(
+                            "`{name}` can be set in the user's configuration only, since a folder \
+                             must not choose the host"
+                        ),
+                    });
+                }
+            },
         };
         if let Some(user) = user
             && let Some(file) = read(user)?
@@ -165,15 +189,15 @@ impl Settings {
             .tools
             .map(|tools| tools.into_iter().map(resolve).collect());
         // An address is no path.
-        let host = file
-            .host
-            .map(|host| match crate::address::is_address(&host) {
-                true => host,
-                false => resolve(host),
-            });
+        let host = file.host.map(|host| match host.to_str() {
+            Some(text) if Address::is_meant_by(text) => host,
+            _ => resolve(host),
+        });
         Self {
             tools: sourced(tools, path),
             host: sourced(host, path),
+            host_token_file: sourced(file.host_token_file.map(resolve), path),
+            host_ca_file: sourced(file.host_ca_file.map(resolve), path),
             store: sourced(file.store.map(resolve), path),
             images: sourced(file.images.map(resolve), path),
             timeout: sourced(file.timeout, path),
@@ -188,6 +212,8 @@ impl Settings {
         Self {
             tools: self.tools.or(others.tools),
             host: self.host.or(others.host),
+            host_token_file: self.host_token_file.or(others.host_token_file),
+            host_ca_file: self.host_ca_file.or(others.host_ca_file),
             store: self.store.or(others.store),
             images: self.images.or(others.images),
             timeout: self.timeout.or(others.timeout),
@@ -213,6 +239,8 @@ impl Settings {
                 }),
             ),
             ("host", host),
+            ("host_token_file", told(&self.host_token_file, shown)),
+            ("host_ca_file", told(&self.host_ca_file, shown)),
             ("store", told(&self.store, shown)),
             ("images", told(&self.images, shown)),
             ("timeout", told(&self.timeout, |time| format!("{time:?}"))),

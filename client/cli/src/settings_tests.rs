@@ -72,12 +72,34 @@ fn the_folders_file_goes_before_the_users_and_paths_start_beside_each() {
 #[test]
 fn a_folder_cannot_choose_the_program_that_is_started() {
     let files = Files::new();
-    fs::write(files.project(), "host = './evil'\n").unwrap();
-    let error = files.load().unwrap_err();
-    assert!(
-        error.contains("in the user's configuration only"),
-        "{error}"
+    for name in ["host", "host-token-file", "host-ca-file"] {
+        fs::write(files.project(), format!("{name} = './evil'\n")).unwrap();
+        let error = files.load().unwrap_err();
+        assert!(
+            error.contains(&format!(
+                "`{name}` can be set in the user's configuration only"
+            )),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_address_stays_as_it_is_and_its_files_are_beside_the_configuration() {
+    let files = Files::new();
+    let text =
+        "host = 'https://host.example:7000'\nhost-token-file = 'token'\nhost-ca-file = '/ca.pem'\n";
+    fs::write(files.user(), text).unwrap();
+    let settings = files.load().unwrap();
+    assert_eq!(
+        settings.host.unwrap().value,
+        Path::new("https://host.example:7000")
     );
+    assert_eq!(
+        settings.host_token_file.unwrap().value,
+        files.folder.path().join("token")
+    );
+    assert_eq!(settings.host_ca_file.unwrap().value, Path::new("/ca.pem"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! An agent hands a model's JavaScript to a [`Session`], offers it a [`ToolSet`], and gets text and
 //! images back. Below are the traits of `code_mode_api`, so that the same code runs over the process
 //! client (`code_mode_client`) and over V8 in process (`code_mode_runtime`); this crate links
-//! neither. `README.md` next to the source has the examples, which are tests.
+//! neither; the feature `grpc` adds hosts at addresses. `README.md` next to the source has the examples, which are tests.
 //!
 //! # Life cycle
 //! [`Session::exec`] runs a script to its end. [`Session::start`] gives a [`Cell`]: a stream of
@@ -37,6 +37,8 @@ mod error;
 mod event;
 mod exec;
 mod follow;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod output;
 mod policy;
 mod registry;

@@ -42,6 +42,19 @@ pub enum AddressError {
     Path(String),
 }
 
+impl Address {
+    /// Whether a text is meant as an address and not as a path: it begins with `unix:` or with the scheme
+    /// of a URL, known here or not. The path of a program that looks so is written with `./` before it.
+    pub fn is_meant_by(text: &str) -> bool {
+        text.starts_with("unix:")
+            || text.split_once("://").is_some_and(|(scheme, _)| {
+                let mut characters = scheme.chars();
+                characters.next().is_some_and(|c| c.is_ascii_alphabetic())
+                    && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+            })
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 
@@ -105,6 +118,31 @@ mod tests {
         ] {
             let address: Address = text.parse().expect(text);
             assert_eq!(address.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_from_a_path() {
+        for address in [
+            "grpc://127.0.0.1:7000",
+            "http://[::1]:80",
+            "grpc+unix:///run/host",
+            "unix:host",
+            "ftp://host:1",
+        ] {
+            assert!(Address::is_meant_by(address), "{address}");
+        }
+        for path in [
+            "code_mode_host",
+            "/opt/host",
+            "a b://c",
+            "://x",
+            "./grpc://x",
+            "./unix:host",
+            "grpc:/x",
+            "",
+        ] {
+            assert!(!Address::is_meant_by(path), "{path}");
         }
     }
 

@@ -95,6 +95,17 @@ impl Session {
                     };
                 });
             }
+            OperationRequest::ListCells { .. } => {
+                self.asked.insert(id, Asked::Other);
+                self.tasks.spawn(async move {
+                    let asked = ours::ListCellsRequest { session_id };
+                    let listed = extensions.list_cells(asked).await.map(|listed| {
+                        let cells = convert::cells(listed.into_inner().cells)?;
+                        Ok(OperationValue::CellsListed { cells })
+                    });
+                    tell_answer(id, listed, SideEffects::None, &said, &tell).await;
+                });
+            }
             OperationRequest::ExportStore { .. } => {
                 self.asked.insert(id, Asked::Other);
                 self.tasks.spawn(async move {

@@ -27,6 +27,9 @@ pub struct AddressConfig {
     /// A file with the bearer token that each request shows, on one line. Read anew for each connection;
     /// the sessions of a connection belong to the token that it was made with. Defaults to none.
     pub token_file: Option<PathBuf>,
+    /// Whether the token may go to another machine over `http`, where everybody on the way can read it.
+    /// Only for a network that encrypts by itself. Defaults to `false`: then no connection is made.
+    pub allow_plain_token: bool,
     /// A file with the certificates, in PEM, that may vouch for an `https` host, in the place of those that
     /// the machine trusts. Defaults to none.
     pub ca_file: Option<PathBuf>,
@@ -56,6 +59,7 @@ impl AddressConfig {
         Self {
             address,
             token_file: None,
+            allow_plain_token: false,
             ca_file: None,
             connect_deadline: DEFAULT_CONNECT_DEADLINE,
             ping_interval: DEFAULT_PING_INTERVAL,

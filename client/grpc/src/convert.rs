@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, DEFAULT_YIELD_TIME,
-    ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition,
-    ToolInvocation, ToolKind, ToolName,
+    CellId, CellLimits, CellResponse, CellState, CellStatus, CellSummary, CellTimings, ContentItem,
+    DEFAULT_YIELD_TIME, ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects,
+    ToolDefinition, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_client::HOST_DRAINING;
 use code_mode_grpc::extensions as ours;
@@ -15,7 +15,9 @@ use code_mode_grpc::prost::Message as _;
 use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request, Status};
-use code_mode_grpc::{CELL_CHOICES_METADATA, CELL_LIMITS_METADATA, ERROR_CODE_METADATA, v1};
+use code_mode_grpc::{
+    CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA, v1,
+};
 use code_mode_protocol::{ErrorCode, Extension, HostOffer, SupportedVersions, WireError};
 use serde_json::value::RawValue;
 
@@ -29,6 +31,7 @@ pub(crate) fn offer(named: &[String]) -> HostOffer {
         Extension::Store,
         Extension::Globals,
         Extension::ExactIntegers,
+        Extension::Cells,
     ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
     extensions.push(Extension::Errors);
@@ -52,7 +55,7 @@ pub(crate) fn bytes(json: RawJson) -> Bytes {
     Bytes::from(String::from(text).into_bytes())
 }
 
-/// An execute, with the bounds of its cell and what its script finds.
+/// An execute, with what the contract has no field for in its metadata.
 pub(crate) fn execute(
     session_id: &str,
     execution_id: String,
@@ -83,20 +86,18 @@ pub(crate) fn execute(
         let value = MetadataValue::from_bytes(&limits.encode_to_vec());
         asked.metadata_mut().insert_bin(CELL_LIMITS_METADATA, value);
     }
-    if request.globals.is_some() || request.exact_integers.is_some() {
-        let globals = match request.globals {
-            None => ours::Globals::Unspecified,
-            Some(Globals::Contract) => ours::Globals::Contract,
-            Some(Globals::Web) => ours::Globals::Web,
+    // The client asks a host for either only where it has said that it has it.
+    if let Some(globals) = request.globals {
+        let name = match globals {
+            Globals::Contract => "contract",
+            Globals::Web => "web",
         };
-        let choices = ours::CellChoices {
-            globals: globals.into(),
-            exact_integers: request.exact_integers,
-        };
-        let value = MetadataValue::from_bytes(&choices.encode_to_vec());
-        asked
-            .metadata_mut()
-            .insert_bin(CELL_CHOICES_METADATA, value);
+        let value = MetadataValue::from_static(name);
+        asked.metadata_mut().insert(GLOBALS_METADATA, value);
+    }
+    if let Some(exact) = request.exact_integers {
+        let value = MetadataValue::from_static(if exact { "true" } else { "false" });
+        asked.metadata_mut().insert(EXACT_INTEGERS_METADATA, value);
     }
     asked
 }
@@ -242,6 +243,31 @@ pub(crate) fn stored(values: BTreeMap<String, RawJson>) -> Vec<ours::StoredValue
         .collect()
 }
 
+/// The list of cells from the host, or what is wrong with it.
+pub(crate) fn cells(listed: Vec<ours::Cell>) -> Result<Vec<CellSummary>, String> {
+    listed
+        .into_iter()
+        .map(|cell| {
+            let state = match cell.state() {
+                ours::CellState::Running => CellState::Running,
+                ours::CellState::Stopping => CellState::Stopping,
+                ours::CellState::Ended => CellState::Ended,
+                ours::CellState::Unspecified => {
+                    return Err(format!("a cell in a state without a name, {}", cell.state));
+                }
+            };
+            Ok(CellSummary {
+                cell_id: CellId::new(cell.cell_id),
+                exec_call_id: cell.call_id,
+                state,
+                age: Duration::from_millis(cell.age_ms),
+                output_bytes: cell.output_bytes,
+                unread_bytes: cell.unread_bytes,
+            })
+        })
+        .collect()
+}
+
 /// Stored values from the host, or what is wrong with them.
 pub(crate) fn values(stored: Vec<ours::StoredValue>) -> Result<BTreeMap<String, RawJson>, String> {
     stored
@@ -295,19 +321,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_offered_with_what_it_has_named_and_the_codes_of_errors() {
-        let offered = |named: &[&str]| {
-            let named: Vec<String> = named.iter().map(ToString::to_string).collect();
-            let offer = offer(&named);
-            let offered = offer.capabilities.as_slice().iter();
-            offered.map(ToString::to_string).collect::<Vec<_>>()
+    fn what_a_host_has_not_named_is_not_offered_but_for_the_names_of_errors() {
+        let globals = Extension::Globals.name().to_owned();
+        let offered = offer(&[globals, "x".to_owned()]).capabilities;
+        let expected = Extension::capabilities(&[Extension::Globals, Extension::Errors]);
+        assert_eq!(offered, expected);
+    }
+
+    #[test]
+    fn a_choice_is_in_the_metadata_and_none_is_left_to_the_host() {
+        let request = ExecuteRequest {
+            globals: Some(Globals::Web),
+            exact_integers: Some(false),
+            ..ExecuteRequest::new("1")
         };
-        assert_eq!(offered(&[]), ["code_mode/errors-v1"]);
-        assert_eq!(
-            offered(&["code_mode/exact-integers-v1", "of_somebody/else-v1"]),
-            ["code_mode/errors-v1", "code_mode/exact-integers-v1"]
-        );
-        let globals = offered(&["code_mode/globals-v1"]);
-        assert_eq!(globals, ["code_mode/errors-v1", "code_mode/globals-v1"]);
+        let asked = execute("s", "e".to_owned(), request);
+        let said = |name| {
+            asked
+                .metadata()
+                .get(name)
+                .and_then(|word| word.to_str().ok())
+        };
+        assert_eq!(said(GLOBALS_METADATA), Some("web"));
+        assert_eq!(said(EXACT_INTEGERS_METADATA), Some("false"));
+        let asked = execute("s", "e".to_owned(), ExecuteRequest::new("1"));
+        assert!(asked.metadata().is_empty(), "{:?}", asked.metadata());
     }
 }

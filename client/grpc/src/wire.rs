@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, ToSocketAddrs, UnixStream, lookup_host};
 use tokio::sync::watch;
 
 use crate::Address;
@@ -47,6 +48,10 @@ pub(crate) enum ConnectError {
     Tls(#[from] TlsError),
     #[error("the token cannot be read from {}: {cause}", .path.display())]
     Token { path: PathBuf, cause: String },
+    #[error(
+        "the token would go to {0} without encryption; use https, a Unix socket, or a host on loopback"
+    )]
+    PlainToken(IpAddr),
     #[error("it does not speak HTTP/2: {0}")]
     Handshake(hyper::Error),
     #[error("it is no name that can be asked for: {0}")]
@@ -74,7 +79,8 @@ impl Wire {
         let token = config.token_file.as_deref().map(token).transpose()?;
         match &config.address {
             Address::Http { authority } => {
-                let stream = dial(authority).await?;
+                let is_secret = token.is_some() && !config.allow_plain_token;
+                let stream = dial_plainly(authority, is_secret).await?;
                 Self::over(stream, &format!("http://{authority}"), token, config).await
             }
             Address::Https { authority } => {
@@ -149,8 +155,22 @@ impl Wire {
     }
 }
 
-async fn dial(authority: &str) -> Result<TcpStream, io::Error> {
-    let stream = TcpStream::connect(authority).await?;
+/// Connects without encryption. Who has a secret to tell connects to nothing but this machine.
+async fn dial_plainly(authority: &str, is_secret: bool) -> Result<TcpStream, ConnectError> {
+    if !is_secret {
+        return Ok(dial(authority).await?);
+    }
+    // Looked up once, so that what was checked is what is connected to.
+    let found: Vec<_> = lookup_host(authority).await?.collect();
+    let elsewhere = |ip: &IpAddr| !ip.to_canonical().is_loopback();
+    match found.iter().map(|found| found.ip()).find(elsewhere) {
+        Some(ip) => Err(ConnectError::PlainToken(ip)),
+        None => Ok(dial(found.as_slice()).await?),
+    }
+}
+
+async fn dial(to: impl ToSocketAddrs) -> Result<TcpStream, io::Error> {
+    let stream = TcpStream::connect(to).await?;
     // Small messages must not wait for each other.
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -239,6 +259,32 @@ impl Service<http::Request<Body>> for Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_token_goes_to_no_other_machine_without_encryption() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("token");
+        fs::write(&path, "0123456789abcdef").expect("written");
+        // Nobody has these addresses; an attempt to connect would take its time.
+        for (address, ip) in [
+            ("http://192.0.2.1:7000", "192.0.2.1"),
+            ("http://[2001:db8::1]:7000", "2001:db8::1"),
+        ] {
+            let mut config = AddressConfig::new(address.parse().expect("an address"));
+            config.token_file = Some(path.clone());
+            let Err(error) = Wire::connect(&config).await else {
+                panic!("{address} is another machine");
+            };
+            assert!(error.to_string().contains(ip), "{error}");
+            assert!(matches!(error, ConnectError::PlainToken(_)), "{error}");
+        }
+        for local in ["127.0.0.1:0", "[::ffff:127.0.0.1]:0"] {
+            let Err(error) = dial_plainly(local, true).await else {
+                panic!("nobody listens on port 0");
+            };
+            assert!(matches!(error, ConnectError::Io(_)), "{error}");
+        }
+    }
 
     #[test]
     fn a_token_is_the_first_line_that_is_no_comment_and_is_in_no_error() {

@@ -4,11 +4,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use code_mode_api::{ExecuteRequest, Globals, SessionProvider};
 use code_mode_client_grpc::AddressSessionProvider;
-use support::Host;
+use serde_json::value::RawValue;
+use support::{Host, in_time, script, session, text};
 
 fn provider(host: &Host) -> Arc<dyn SessionProvider> {
     Arc::new(AddressSessionProvider::new(host.config()))
@@ -31,7 +33,6 @@ macro_rules! suite_on {
             }
 
             code_mode_testsuite::suite!(make);
-            code_mode_testsuite::suite_of_exact_integers!(make);
         }
     };
 }
@@ -41,21 +42,28 @@ suite_on!(unix_socket, Host::on_unix_socket);
 suite_on!(tls, Host::with_tls);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_has_the_globals_that_its_execute_chooses() {
+async fn what_the_contract_has_no_field_for_is_chosen_for_each_script() {
     let host = Host::start();
-    let fixture = code_mode_testsuite::Fixture::on(provider(&host)).await;
-    for (globals, has) in [
-        (None, "undefined"),
-        (Some(Globals::Web), "function"),
-        (Some(Globals::Contract), "undefined"),
+    let provider = provider(&host);
+    let session = session(&*provider).await;
+    let request = |globals, exact_integers| ExecuteRequest {
+        globals: Some(globals),
+        exact_integers: Some(exact_integers),
+        ..script("text([typeof URL, typeof load('n')])")
+    };
+    let nine = RawValue::from_string("9007199254740993".to_owned()).expect("JSON");
+    let values = BTreeMap::from([("n".to_owned(), nine)]);
+    let imported = in_time(session.import_store(values)).await;
+    imported.expect("they are stored");
+    for (globals, exact, expected) in [
+        (Globals::Web, true, r#"["function","bigint"]"#),
+        (Globals::Contract, false, r#"["undefined","number"]"#),
     ] {
-        let request = ExecuteRequest {
-            globals,
-            ..ExecuteRequest::new("text(typeof URL)")
-        };
-        let started = fixture.execute(request).await.expect("the cell starts");
-        let response = started.first_response.await.expect("the cell ends");
-        assert_eq!(code_mode_testsuite::texts_of(&response), [has]);
+        let ended = in_time(async {
+            let started = session.execute(request(globals, exact)).await?;
+            started.first_response.await
+        });
+        let response = ended.await.expect("it has ended");
+        assert_eq!(response.content_items, text(expected));
     }
-    fixture.end().await;
 }

@@ -2,7 +2,7 @@
 //! What an exec costs through the client library, for any hosts of the protocol, and what hours of them do.
 //!
 //! # Purpose
-//! The program `exec_overhead`: the scenarios of `code_mode_benchsuite` over host processes. It is a
+//! The program `exec_overhead`: the scenarios of `code_mode_benchsuite` over host processes, by frames or by gRPC. It is a
 //! package of its own, so that nobody who uses the client has the measuring with it.
 //! `docs/performance.md` says how to read the table, `--help` how to choose what is measured.
 //! The program `soak`: mixed work against one host for a long time; `docs/reliability.md` has its figures.
@@ -18,18 +18,24 @@
 //! Those that the command line gives.
 
 mod default_host;
+mod listening;
 mod soak;
 mod soak_main;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use code_mode_api::{BoxFuture, SessionError, SessionOptions, SessionProvider};
-use code_mode_benchsuite::{HostCommand, Instance, Options, Program, Round, Subject, Task};
+use code_mode_benchsuite::{
+    HostCommand, Instance, Options, Program, Round, Subject, Task, Transport,
+};
 use code_mode_client::{ProcessSessionProvider, ProviderConfig};
+use code_mode_client_grpc::{AddressConfig, AddressSessionProvider};
 
 use default_host::default_host;
+use listening::Listening;
 
 pub use soak::{SoakOptions, soak};
 pub use soak_main::soak_main;
@@ -39,6 +45,15 @@ struct Host(HostCommand);
 
 impl Host {
     async fn start(&self) -> Result<Instance, SessionError> {
+        match self.0.transport {
+            Transport::Frames => self.start_child().await,
+            Transport::GrpcStdio | Transport::Grpc | Transport::Unix => {
+                self.start_listening().await
+            }
+        }
+    }
+
+    async fn start_child(&self) -> Result<Instance, SessionError> {
         let mut config = ProviderConfig::new(&self.0.program);
         config.arguments.clone_from(&self.0.arguments);
         let provider = Arc::new(ProcessSessionProvider::new(config));
@@ -55,6 +70,34 @@ impl Host {
             shutdown: Box::pin(async move { provider.shutdown().await }),
         })
     }
+
+    async fn start_listening(&self) -> Result<Instance, SessionError> {
+        let begun = Instant::now();
+        let failed = |cause| SessionError::StartFailed { cause };
+        let mut host = Listening::start(&self.0).await.map_err(failed)?;
+        let mut config = AddressConfig::new(host.address().clone());
+        // As over frames: a copy of the store is another exchange after each cell.
+        config.keep_store = false;
+        let provider = Arc::new(AddressSessionProvider::new(config));
+        host.while_it_starts(provider.probe())
+            .await
+            .map_err(failed)??;
+        let startup = begun.elapsed();
+        let (delegate, calls) = code_mode_benchsuite::delegate();
+        let session = provider
+            .open_session(SessionOptions::default(), delegate)
+            .await?;
+        Ok(Instance {
+            session,
+            calls,
+            startup,
+            process_id: host.process_id(),
+            shutdown: Box::pin(async move {
+                provider.shutdown().await;
+                host.end().await;
+            }),
+        })
+    }
 }
 
 impl Subject for Host {
@@ -62,6 +105,9 @@ impl Subject for Host {
         let mut name = self.0.program.display().to_string();
         for argument in &self.0.arguments {
             name += &format!(" {}", argument.display());
+        }
+        if self.0.transport != Transport::Frames {
+            name += &format!(" over {}", self.0.transport.name());
         }
         name
     }

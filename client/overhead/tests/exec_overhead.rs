@@ -86,6 +86,32 @@ fn two_hosts_with_arguments_of_their_own_take_turns_and_json_holds_their_figures
 }
 
 #[test]
+fn a_host_is_measured_over_each_transport() {
+    let host = host_program();
+    let host = host.to_str().expect("a path that is text");
+    let hosts = [
+        "--host",
+        host,
+        "--transport",
+        "grpc",
+        "--host",
+        host,
+        "--transport",
+        "unix",
+        "--host",
+        host,
+        "--transport",
+        "grpc+stdio",
+    ];
+    let output = exec_overhead(&[&hosts[..], &BRIEF].concat());
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    let table = text(&output.stdout);
+    let legend = format!("A: {host} over grpc\nB: {host} over unix\nC: {host} over grpc+stdio\n");
+    assert!(table.starts_with(&legend), "{table}");
+}
+
+#[test]
 fn a_host_that_cannot_be_started_fails_the_run_and_says_why() {
     let output = exec_overhead(&[&BRIEF[..], &["--host", "/nowhere/at/all"]].concat());
     assert_eq!(output.status.code(), Some(1));

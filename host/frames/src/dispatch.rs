@@ -152,9 +152,10 @@ impl Dispatcher {
                 ..
             } => session.terminate(id, cell_id, max_output_tokens),
             OperationRequest::Shutdown { session_id } => self.shutdown(id, session_id),
-            OperationRequest::ExportStore { .. } => session.store(id, Ask::ExportStore),
+            OperationRequest::ListCells { .. } => session.question(id, Ask::ListCells),
+            OperationRequest::ExportStore { .. } => session.question(id, Ask::ExportStore),
             OperationRequest::ImportStore { values, .. } => {
-                session.store(id, Ask::ImportStore(values));
+                session.question(id, Ask::ImportStore(values));
             }
         }
         Ok(())

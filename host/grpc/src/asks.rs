@@ -41,8 +41,8 @@ pub(crate) enum Asker {
         max_output_tokens: Option<u64>,
         answer: OutcomeSender,
     },
-    /// A question about the stored values.
-    Store {
+    /// A question about the session itself: its cells or its stored values.
+    Question {
         answer: oneshot::Sender<Result<Answer, Status>>,
     },
     /// Nobody: the host ended a cell for the sake of a client that is gone.
@@ -124,7 +124,7 @@ impl Asks {
                 }
                 self.waiting.insert(id.clone(), ask);
             }
-            Asker::Terminate { .. } | Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Terminate { .. } | Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
         self.next += 1;
         self.askers.insert(ask, asker);
@@ -149,7 +149,7 @@ impl Asks {
             Asker::Wait(wait) => {
                 self.waiting.remove(&wait.wait_id);
             }
-            Asker::Terminate { .. } | Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Terminate { .. } | Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
         Some(asker)
     }

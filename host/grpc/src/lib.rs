@@ -26,6 +26,7 @@
 pub mod limits;
 pub mod listen;
 
+mod asked;
 mod asks;
 mod bell;
 mod body;
@@ -37,7 +38,6 @@ mod door;
 mod extensions;
 mod gate;
 mod mailbox;
-mod metadata;
 mod metrics;
 mod peer;
 mod registry;

@@ -410,7 +410,7 @@ impl DoorSession {
             } => {
                 let _ = answer.send(Ok(Seen::Live(outcome(received, max_output_tokens))));
             }
-            Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
     }
 
@@ -418,7 +418,7 @@ impl DoorSession {
         let asker = match self.change(|state, _| state.asks.end(ask)) {
             None => return,
             Some(Asker::Shutdown) => return self.closed(result.err()),
-            Some(Asker::Store { answer }) => {
+            Some(Asker::Question { answer }) => {
                 let result = result.map_err(|error| status::of_session_error(&error));
                 // A client that is gone gets no answer.
                 let _ = answer.send(result);
@@ -465,7 +465,7 @@ impl DoorSession {
             } => {
                 let _ = answer.send(seen(&cell_id, received, max_output_tokens));
             }
-            Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
     }
 
@@ -519,7 +519,7 @@ fn dismiss(asker: Asker) {
             let closed = Status::cancelled("code-mode session is closed");
             let _ = answer.send(Err(closed));
         }
-        Asker::Store { answer } => {
+        Asker::Question { answer } => {
             let closed = Status::aborted("code-mode session is closed");
             let _ = answer.send(Err(closed));
         }

@@ -51,9 +51,12 @@ pub mod extensions {
 /// [`CellLimits`](extensions::CellLimits).
 pub const CELL_LIMITS_METADATA: &str = "code-mode-cell-limits-bin";
 
-/// The metadata of an `Execute` that carries what its script is to find, a
-/// [`CellChoices`](extensions::CellChoices).
-pub const CELL_CHOICES_METADATA: &str = "code-mode-cell-choices-bin";
+/// The metadata of an `Execute` that says which globals its script has: `contract` or `web`.
+pub const GLOBALS_METADATA: &str = "code-mode-globals";
+
+/// The metadata of an `Execute` that says whether its script reads integers that a number cannot hold as
+/// bigints: `true` or `false`.
+pub const EXACT_INTEGERS_METADATA: &str = "code-mode-exact-integers";
 
 /// The metadata of a refusal that carries the name of its error in V1 frames.
 pub const ERROR_CODE_METADATA: &str = "code-mode-error-code";

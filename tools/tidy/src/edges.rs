@@ -9,7 +9,13 @@ use crate::file::{SourceFile, Violation};
 const HOUSE: [(&str, &[&str]); 22] = [
     (
         "client/cli",
-        &["client", "client/embed", "client/mcp", "runtime/api"],
+        &[
+            "client",
+            "client/embed",
+            "client/grpc",
+            "client/mcp",
+            "runtime/api",
+        ],
     ),
     ("client/mcp", &["client/embed", "runtime/api"]),
     (
@@ -50,11 +56,19 @@ const HOUSE: [(&str, &[&str]); 22] = [
     ("runtime/api/testsuite", &["client/embed", "runtime/api"]),
     (
         "client/overhead",
-        &["client", "runtime/api", "runtime/api/benchsuite"],
+        &[
+            "client",
+            "client/grpc",
+            "runtime/api",
+            "runtime/api/benchsuite",
+        ],
     ),
     ("tools/dist/helpers", &[]),
     ("tools/tidy", &[]),
 ];
+
+/// What a library may know beside that with a feature that its users choose.
+const WITH_A_FEATURE: [(&str, &str); 1] = [("client/embed", "client/grpc")];
 
 /// Edges that the house does not have and that still stand. The list only ever gets shorter.
 const KNOWN: [(&str, &str); 1] = [("host", "protocol/grpc")];
@@ -78,7 +92,13 @@ fn check_except(files: &[SourceFile], known: &[(&str, &str)]) -> Vec<Violation> 
             found.push(file.violation(0, advice));
             continue;
         };
-        for (line, used) in dependencies(&file.text) {
+        for (line, used) in dependencies(&file.text, "cargo_features = {", '}') {
+            if !WITH_A_FEATURE.contains(&(package, used)) {
+                let advice = format!("no feature of `{package}` may know `{used}`");
+                found.push(file.violation(line, advice));
+            }
+        }
+        for (line, used) in dependencies(&file.text, "deps = [", ']') {
             if allowed.contains(&used) {
                 continue;
             }
@@ -107,16 +127,16 @@ fn check_except(files: &[SourceFile], known: &[(&str, &str)]) -> Vec<Violation> 
     found
 }
 
-/// The packages of ours that the library depends on, with their lines.
-fn dependencies(text: &str) -> Vec<(usize, &str)> {
+/// The packages of ours that an argument of the macro names, with their lines.
+fn dependencies<'a>(text: &'a str, opening: &str, closing: char) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     let mut in_deps = false;
     for (index, line) in text.lines().enumerate() {
         let code = line.trim();
-        let starts = code.starts_with("deps = [");
+        let starts = code.starts_with(opening);
         if starts || in_deps {
             found.extend(labels(code).map(|package| (index + 1, package)));
-            in_deps = !code.contains(']');
+            in_deps = !code.contains(closing);
         }
     }
     found
@@ -154,6 +174,21 @@ mod tests {
             ]
         );
         assert_eq!(found("client", "\"//host:code_mode_host\"").len(), 1);
+    }
+
+    #[test]
+    fn a_feature_knows_more_than_its_library_and_no_other_does() {
+        let with = |package: &str, labels: &str| {
+            let mut file = build(package, "");
+            let features =
+                format!("    cargo_features = {{\"grpc\": [{labels}]}},\n    deps = [],");
+            file.text = file.text.replace("    deps = [],", &features);
+            messages(&check_except(&[file], &[])).len()
+        };
+        assert_eq!(with("client/embed", "\"//client/grpc\""), 0);
+        assert_eq!(with("client/embed", "\"//client\""), 1);
+        assert_eq!(with("protocol", "\"//client/grpc\""), 1);
+        assert_eq!(found("client/embed", "\"//client/grpc\"").len(), 1);
     }
 
     #[test]

@@ -20,7 +20,6 @@ use crate::events::Reporter;
 use crate::interrupts::Interrupts;
 use crate::limits::{Limit, cell_limits};
 use crate::paths::resolve;
-use crate::session::host_choice;
 use crate::set_up_error::SetUpError;
 use crate::status::Status;
 use crate::tools_file::{self, read_text};
@@ -102,8 +101,7 @@ async fn front(
         None => None,
         Some(path) => Some(Audit::open(&resolve(&context.folder, path)).map_err(SetUpError::new)?),
     };
-    let choice = host_choice(&args.host.host, context);
-    let provider = connect::provider(&choice, &context.folder)?;
+    let provider = connect::provider(&args.host, context)?;
     let configured = context
         .settings
         .limits

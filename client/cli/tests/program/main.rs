@@ -4,6 +4,7 @@
 //! `CODE_MODE_HOST` may name the host, otherwise it is the one that Cargo has built; `CODE_MODE` may
 //! name another program under test than the one that was built with these tests.
 
+mod address;
 mod arguments;
 mod mcp;
 mod order;

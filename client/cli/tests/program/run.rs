@@ -153,7 +153,7 @@ fn wrong_usage_and_set_up_have_status_2_and_say_what_to_do() {
         ),
         (
             vec!["run", "a.js", "--host", "grpc://localhost:1"],
-            "hosts at addresses cannot be used yet",
+            "Failed to connect to http://localhost:1",
         ),
         (vec!["run", "a.js", "--input", "{\"a\":}"], "--> --input:1:"),
     ] {
@@ -246,6 +246,55 @@ fn scripts_of_one_run_share_the_session_and_the_store_file_outlives_it() {
         serde_json::from_slice(&fs::read(fixture.folder.path().join("store.json")).unwrap())
             .unwrap();
     assert_eq!(kept, json!({"n": {"v": 2}}));
+}
+
+#[test]
+fn what_fails_before_a_script_is_a_json_line_too() {
+    let fixture = Fixture::new();
+    fixture.file("a.js", "text(1);");
+    let settings = fixture.file("user.toml", "timeout = 'soon'\n");
+    let fine = fixture.file("fine.toml", "");
+    for (arguments, file, expected) in [
+        (
+            vec!["run", "a.js", "--tool", "x", "--json"],
+            &fine,
+            "unexpected argument '--tool'",
+        ),
+        (vec!["run", "--json"], &fine, "no script given"),
+        (
+            vec!["run", "none.js", "--json"],
+            &fine,
+            "failed to read the script none.js",
+        ),
+        (
+            vec!["run", "a.js", "--json", "--host", "none"],
+            &fine,
+            "cannot be run",
+        ),
+        (
+            vec!["run", "a.js", "--json"],
+            &settings,
+            "Failed to understand the configuration",
+        ),
+        (
+            vec!["describe", "--json", "--tools", "none.json"],
+            &fine,
+            "none.json",
+        ),
+    ] {
+        let mut command = fixture.command(&arguments);
+        command.env("CODE_MODE_CONFIG", file);
+        let outcome = Running::start(command).finish();
+        assert_eq!(outcome.status, Some(2), "{arguments:?}");
+        let told: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(told["event"], "problem", "{arguments:?}");
+        let message = told["message"].as_str().unwrap();
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+    }
+    // What stands behind -- is the script's.
+    let outcome = fixture.run(&["run", "none.js", "--", "--json"]);
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("", Some(2)));
 }
 
 #[test]

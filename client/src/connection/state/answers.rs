@@ -7,13 +7,14 @@ use code_mode_protocol::WireError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{
+use super::tables::{
     Call, Cell, Execute, Observation, ObservationKind, Outcome, SessionPhase, State, violation,
 };
-use crate::connection::events::{Answer, Handover, Observed, Reply, RequestId, answer};
+use crate::connection::events::{Handover, Observed, Reply, answer};
 use crate::connection::ticket::Ticket;
 use crate::error::CallError;
 use crate::generation::is_number;
+use crate::host_message::{Answer, RequestId};
 use crate::messages;
 use code_mode_api::CellResponse;
 
@@ -95,6 +96,12 @@ impl State {
                     }
                 };
                 answer(reply, outcome);
+            }
+            (Call::ListCells { reply }, Ok(Answer::CellsListed(cells))) => {
+                drop(reply.send(Ok(cells)));
+            }
+            (Call::ListCells { reply }, Err(error)) => {
+                drop(reply.send(Err(CallError::Host(error))));
             }
             (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
                 drop(reply.send(Ok(values)));

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table of calls and the bounds of a connection, one event at a time.
 
+use std::sync::atomic::AtomicI64;
+
 use code_mode_api::{
-    CellId, CellStatus, CellTimings, ContentItem, SideEffects, ToolKind, ToolName,
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, SessionId, SideEffects, ToolKind,
+    ToolName,
 };
 use code_mode_protocol::{ErrorCode, WireError};
 use code_mode_testsuite::NoTools;
@@ -10,11 +13,16 @@ use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::events::{Answer, Handover, NotifyRequest, OpenSession, ToolRequest};
+use super::super::events::{Events, Frame, Handover, Observed, OpenSession};
 use super::super::ticket::Ticket;
-use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
-use super::delegates::MAX_REMEMBERED_IDS;
+use super::delegate_calls::MAX_REMEMBERED_IDS;
+use super::parked::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::*;
+use crate::config::{ConnectionLimits, Deadlines};
+use crate::delegate::Delegate;
+use crate::host_message::{Answer, NotifyRequest, ToolRequest};
+use crate::messages;
+use crate::place::Place;
 
 struct Fixture {
     state: State,
@@ -124,7 +132,7 @@ impl Fixture {
         id
     }
 
-    fn execute(&mut self) -> (RequestId, Ticket<Handover>) {
+    fn execute(&mut self) -> (RequestId, Ticket<Handover, Events>) {
         let (reply, answer) = oneshot::channel();
         let id = self.request(|_| Operation::Execute {
             session: Arc::from("s"),
@@ -136,7 +144,7 @@ impl Fixture {
     }
 
     /// A started cell whose caller has it.
-    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed>) {
+    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed, Events>) {
         let (reply, mut answer) = oneshot::channel();
         let id = self.request(|_| Operation::Execute {
             session: Arc::from("s"),

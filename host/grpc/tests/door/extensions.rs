@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use code_mode_api::waist::{Answer, Ask};
-use code_mode_api::{Globals, LimitName, SessionError};
+use code_mode_api::{CellId, CellState, CellSummary, Globals, LimitName, SessionError};
 use code_mode_grpc::extensions as ours;
 use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
 use code_mode_grpc::prost::Message;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request};
-use code_mode_grpc::{CELL_CHOICES_METADATA, CELL_LIMITS_METADATA, ERROR_CODE_METADATA};
+use code_mode_grpc::{
+    CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA,
+};
 
 use crate::support::{Fixture, refusal};
 
@@ -84,6 +86,63 @@ async fn stored_values_go_out_and_in() {
 }
 
 #[tokio::test]
+async fn cells_are_listed_with_what_they_do() {
+    let mut fixture = Fixture::new().await;
+    let channel = fixture.channel().await;
+    let mut client = crate::support::Client::new(channel.clone());
+    let mut extensions = CodeModeExtensionsClient::new(channel);
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+    let cell = |id: &str, state| CellSummary {
+        cell_id: CellId::new(id),
+        exec_call_id: format!("call-{id}"),
+        state,
+        age: Duration::from_millis(1_500),
+        output_bytes: 12,
+        unread_bytes: 4,
+    };
+    let cells = vec![
+        cell("1", CellState::Running),
+        cell("2", CellState::Stopping),
+        cell("3", CellState::Ended),
+    ];
+
+    let list = ours::ListCellsRequest {
+        session_id: lease.id.clone(),
+    };
+    let (listed, ()) = tokio::join!(extensions.list_cells(list), async {
+        let (ask, Ask::ListCells) = session.asked().await else {
+            panic!("it asks for something else");
+        };
+        session.answer(ask, Ok(Answer::Cells(cells)));
+    });
+    let listed = listed.expect("they are listed").into_inner().cells;
+    let states: Vec<_> = listed.iter().map(ours::Cell::state).collect();
+    let expected = [
+        ours::CellState::Running,
+        ours::CellState::Stopping,
+        ours::CellState::Ended,
+    ];
+    assert_eq!(states, expected);
+    let first = ours::Cell {
+        cell_id: "1".to_owned(),
+        call_id: "call-1".to_owned(),
+        state: ours::CellState::Running.into(),
+        age_ms: 1_500,
+        output_bytes: 12,
+        unread_bytes: 4,
+    };
+    assert_eq!(listed[0], first);
+
+    let unknown = ours::ListCellsRequest {
+        session_id: "7b6a2d24-7f0f-4b7c-8f9c-1f1a5f6d3c11".to_owned(),
+    };
+    assert_eq!(
+        refusal(extensions.list_cells(unknown).await).0,
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
 async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_well() {
     let mut fixture = Fixture::new().await;
     let mut client = fixture.client().await;
@@ -138,44 +197,50 @@ async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_
 }
 
 #[tokio::test]
-async fn an_execute_carries_what_its_script_finds() {
+async fn an_execute_chooses_its_globals_and_how_integers_are_read_or_leaves_both_to_the_host() {
     let mut fixture = Fixture::new().await;
     let mut client = fixture.client().await;
     let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
-    let asking = |id: &str, choices: &[u8]| {
-        let mut request = Request::new(lease.execute(id));
-        let value = MetadataValue::from_bytes(choices);
-        let metadata = request.metadata_mut();
-        metadata.insert_bin(CELL_CHOICES_METADATA, value);
+    let request = |number: usize, globals: Option<&'static str>, exact: Option<&'static str>| {
+        let mut request = Request::new(lease.execute(&format!("e{number}")));
+        for (name, word) in [
+            (GLOBALS_METADATA, globals),
+            (EXACT_INTEGERS_METADATA, exact),
+        ] {
+            if let Some(word) = word {
+                let value = MetadataValue::from_static(word);
+                request.metadata_mut().insert(name, value);
+            }
+        }
         request
     };
-    for (globals, exact_integers, wanted) in [
-        (ours::Globals::Unspecified, None, None),
+    let cases = [
+        (None, None, None, None),
+        (Some("web"), Some("true"), Some(Globals::Web), Some(true)),
         (
-            ours::Globals::Contract,
-            Some(false),
+            Some("contract"),
+            Some("false"),
             Some(Globals::Contract),
+            Some(false),
         ),
-        (ours::Globals::Web, Some(true), Some(Globals::Web)),
-    ] {
-        let choices = ours::CellChoices {
-            globals: globals.into(),
-            exact_integers,
-        };
-        let request = asking(globals.as_str_name(), &choices.encode_to_vec());
-        let (refused, ()) = tokio::join!(client.execute(request), async {
+    ];
+    for (number, (globals, exact, chosen, read)) in cases.into_iter().enumerate() {
+        let (refused, ()) = tokio::join!(client.execute(request(number, globals, exact)), async {
             let (ask, Ask::Execute(execute)) = session.asked().await else {
                 panic!("it asks for something else");
             };
-            assert_eq!(execute.globals, wanted);
-            assert_eq!(execute.exact_integers, exact_integers);
-            let message = "no".to_owned();
-            session.answer(ask, Err(SessionError::InvalidRequest { message }));
+            assert_eq!((execute.globals, execute.exact_integers), (chosen, read));
+            let full = SessionError::Limit {
+                limit: LimitName::ActiveCells,
+                maximum: 1,
+                detail: String::new(),
+            };
+            session.answer(ask, Err(full));
         });
-        refused.expect_err("it is refused");
+        assert!(refused.is_err(), "it is refused");
     }
-    for nonsense in [&[0xff][..], &[0x08, 0x09]] {
-        let refused = client.execute(asking("nonsense", nonsense)).await;
+    for (globals, exact) in [(Some("Web"), None), (Some(""), None), (None, Some("1"))] {
+        let refused = client.execute(request(9, globals, exact)).await;
         assert_eq!(refusal(refused).0, Code::InvalidArgument);
     }
 }

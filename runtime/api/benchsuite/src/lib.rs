@@ -42,7 +42,7 @@ mod fake;
 pub use delegate::{ParkedCalls, delegate};
 pub use figures::Figures;
 pub use instance::{Instance, Subject};
-pub use options::{HostCommand, Options, Parsed, Program, UsageError};
+pub use options::{HostCommand, Options, Parsed, Program, Transport, UsageError};
 pub use program::run;
 pub use scenario::{CALLS, LONG_SCRIPT_BYTES, Scenario};
 pub use script::PATIENCE;

@@ -27,6 +27,39 @@ pub struct HostCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// How it is spoken to.
+    pub transport: Transport,
+}
+
+/// How a host program is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// Frames of V1 over its standard input and output.
+    #[default]
+    Frames,
+    /// gRPC over its standard input and output.
+    GrpcStdio,
+    /// gRPC over TCP on loopback.
+    Grpc,
+    /// gRPC over a Unix socket.
+    Unix,
+}
+
+impl Transport {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::GrpcStdio => "grpc+stdio",
+            Self::Grpc => "grpc",
+            Self::Unix => "unix",
+        }
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Frames, Self::GrpcStdio, Self::Grpc, Self::Unix];
+        all.into_iter().find(|transport| transport.name() == name)
+    }
 }
 
 /// What to measure, and how often.
@@ -71,6 +104,12 @@ pub enum UsageError {
     /// An argument for a host, and no host before it.
     #[error("--host-arg belongs to the --host before it, and there is none")]
     HostArgumentFirst,
+    /// No transport has this name.
+    #[error("{name:?} is no transport: it is frames, grpc+stdio, grpc or unix")]
+    NoTransport {
+        /// The value of `--transport`.
+        name: String,
+    },
     /// An option without its value.
     #[error("{flag} needs a value")]
     MissingValue {
@@ -118,7 +157,7 @@ pub enum UsageError {
 /// An option for the usage text: name, placeholder of its value, help.
 type Flag = (&'static str, &'static str, &'static str);
 
-const HOST_FLAGS: [Flag; 2] = [
+const HOST_FLAGS: [Flag; 3] = [
     (
         "--host",
         "PATH",
@@ -128,6 +167,11 @@ const HOST_FLAGS: [Flag; 2] = [
         "--host-arg",
         "ARG",
         "an argument for the host before it; may be given several times",
+    ),
+    (
+        "--transport",
+        "NAME",
+        "how the host before it, or each if there is none, is spoken to: frames (default), grpc+stdio, grpc or unix",
     ),
 ];
 
@@ -195,6 +239,8 @@ impl Program {
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<Parsed, UsageError> {
         let mut options = Options::new(self);
+        // Of hosts that are not told otherwise.
+        let mut usual = Transport::default();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let known = self.flags().find(|(flag, ..)| argument == *flag);
@@ -211,11 +257,24 @@ impl Program {
                 "--help" => return Ok(Parsed::Help),
                 "--json" => options.json = true,
                 "--typescript" => options.typescript = true,
-                "--host" => options.hosts.push(HostCommand::new(value)),
+                "--host" => options.hosts.push(HostCommand {
+                    transport: usual,
+                    ..HostCommand::new(value)
+                }),
                 "--host-arg" => match options.hosts.last_mut() {
                     Some(host) => host.arguments.push(value),
                     None => return Err(UsageError::HostArgumentFirst),
                 },
+                "--transport" => {
+                    let name = text(flag, &value)?;
+                    let transport = Transport::of_name(name).ok_or(UsageError::NoTransport {
+                        name: name.to_owned(),
+                    })?;
+                    match options.hosts.last_mut() {
+                        Some(host) => host.transport = transport,
+                        None => usual = transport,
+                    }
+                }
                 "--samples" => options.samples = at_least_one(flag, &value)?,
                 "--warm-iterations" => options.warm_iterations = number(flag, text(flag, &value)?)?,
                 "--tool-counts" => {
@@ -232,7 +291,7 @@ impl Program {
                 _ => return Err(UsageError::Unknown { argument }),
             }
         }
-        options.complete(self)?;
+        options.complete(self, usual)?;
         Ok(Parsed::Measure(options))
     }
 }
@@ -242,6 +301,7 @@ impl HostCommand {
         Self {
             program: program.into(),
             arguments: Vec::new(),
+            transport: Transport::default(),
         }
     }
 }
@@ -262,12 +322,15 @@ impl Options {
         }
     }
 
-    fn complete(&mut self, program: &Program) -> Result<(), UsageError> {
+    fn complete(&mut self, program: &Program, usual: Transport) -> Result<(), UsageError> {
         if let Program::Hosts { default_host } = program
             && self.hosts.is_empty()
         {
             let host = default_host.clone().ok_or(UsageError::NoHost)?;
-            self.hosts.push(HostCommand::new(host));
+            self.hosts.push(HostCommand {
+                transport: usual,
+                ..HostCommand::new(host)
+            });
         }
         if self.scenarios().is_empty() {
             return Err(UsageError::NoScenario {

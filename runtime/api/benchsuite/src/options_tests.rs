@@ -42,6 +42,30 @@ fn without_options_the_defaults_hold_and_the_environment_names_the_host() {
 }
 
 #[test]
+fn each_host_has_a_transport_of_its_own() {
+    let three = options("--host a --transport grpc --host b --host c --transport unix");
+    let transports: Vec<Transport> = three.hosts.iter().map(|host| host.transport).collect();
+    assert_eq!(
+        transports,
+        [Transport::Grpc, Transport::Frames, Transport::Unix]
+    );
+    let usual = options("--transport grpc+stdio --host a --host b --transport frames");
+    let transports: Vec<Transport> = usual.hosts.iter().map(|host| host.transport).collect();
+    assert_eq!(transports, [Transport::GrpcStdio, Transport::Frames]);
+    let program = Program::Hosts {
+        default_host: Some("from-environment".into()),
+    };
+    let Ok(Parsed::Measure(alone)) = parse_as(&program, "--transport unix") else {
+        panic!("it is a measurement");
+    };
+    assert_eq!(alone.hosts[0].transport, Transport::Unix);
+    assert_eq!(
+        error("--host a --transport carrier-pigeon"),
+        "\"carrier-pigeon\" is no transport: it is frames, grpc+stdio, grpc or unix"
+    );
+}
+
+#[test]
 fn every_option_is_taken() {
     let options = options(
         "--host a --samples 7 --warm-iterations 0 --tool-counts 3,0 --rounds 4 --pause 0 --only warm \
@@ -182,6 +206,7 @@ fn what_the_usage_text_lists_is_what_is_parsed() {
             "N" | "MS" => "3",
             "N,N" => "3,4",
             "TEXT" => "exec",
+            "NAME" => "grpc",
             _ => "",
         };
         let line = format!("--host a {flag} {example}");

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The feature `grpc`: agents on hosts at addresses.
+#![cfg(feature = "grpc")]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use code_mode_embed::grpc::{AddressConfig, AddressError, Host};
+use code_mode_embed::{CellEvent, ExecError, Session, Tool, ToolSet};
+use support::{host_program, in_time, json};
+
+/// A host that listens on a Unix socket, and ends with this value or with the test.
+struct Listening {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Listening {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let child = serve(&folder);
+        Self { child, folder }
+    }
+
+    fn address(&self) -> String {
+        format!("unix:{}", self.folder.path().join("socket").display())
+    }
+
+    /// Kills the host, and starts another in its place.
+    fn replace(&mut self) {
+        self.end();
+        self.child = serve(&self.folder);
+    }
+
+    fn end(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn serve(folder: &tempfile::TempDir) -> Child {
+    let listen = format!("grpc+unix://{}", folder.path().join("socket").display());
+    let mut command = Command::new(host_program());
+    command
+        .args(["--listen", &listen])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let parent = std::process::id();
+    // SAFETY: what runs between fork and exec makes only system calls, as its documentation says.
+    unsafe {
+        command.pre_exec(move || code_mode_client::die_with_parent(parent));
+    }
+    let mut child = command.spawn().expect("the host starts");
+    let output = child.stdout.take().expect("it is a pipe");
+    let mut line = String::new();
+    let read = BufReader::new(output).read_line(&mut line);
+    read.expect("the host says that it listens");
+    child
+}
+
+fn greet() -> ToolSet {
+    ToolSet::new().with(Tool::new(
+        "greet",
+        "Greets somebody.",
+        |name: String| async move { Ok::<_, String>(format!("Hello, {name}!")) },
+    ))
+}
+
+#[tokio::test]
+async fn an_agent_needs_no_other_line_than_its_host() {
+    let host = Listening::start();
+    let provider = Host::at(&host.address()).expect("an address").provider();
+    let opened = Session::open(provider, greet());
+    let session = in_time(opened).await.expect("a session");
+    let output = in_time(session.exec("text(await tools.greet('world'))")).await;
+    assert_eq!(output.expect("it runs").text(), "Hello, world!");
+}
+
+#[tokio::test]
+async fn stored_values_outlive_a_host_at_an_address_and_the_script_hears_of_it() {
+    let mut host = Listening::start();
+    let provider = Host::at(&host.address()).expect("an address").provider();
+    let session = in_time(Session::open(provider, greet())).await;
+    let session = session.expect("a session");
+    let stored = in_time(session.exec("store('n', 7)")).await;
+    stored.expect("it runs");
+    let values = in_time(session.stored_values()).await.expect("the copy");
+    assert_eq!(values["n"].get(), json("7").get());
+    host.replace();
+    // A cell that is started before the loss is known is lost with the old host, and nothing was done.
+    let mut cell = loop {
+        match in_time(session.start("text(load('n'))")).await {
+            Ok(cell) => break cell,
+            Err(ExecError::HostLost(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mut restored = false;
+    let end = in_time(async {
+        loop {
+            match cell.next().await.expect("it ends with an end") {
+                CellEvent::StateLost { restored: it, .. } => restored = it,
+                CellEvent::Ended(end) => return end,
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(end.await.expect("it has run").text(), "7");
+    assert!(restored, "the values are back");
+}
+
+#[test]
+fn what_is_no_address_is_refused_and_a_configuration_is_taken() {
+    assert!(matches!(
+        Host::at("ftp://host:1"),
+        Err(AddressError::Scheme(_))
+    ));
+    assert!(matches!(
+        Host::at("http://host"),
+        Err(AddressError::Authority(_))
+    ));
+    let address = "https://host.example:7000".parse().expect("an address");
+    let host = Host::from(AddressConfig::new(address))
+        .token_file("/run/token")
+        .ca_file("/run/ca.pem");
+    let shown = format!("{host:?}");
+    for part in [
+        "host.example:7000",
+        "/run/token",
+        "/run/ca.pem",
+        "keep_store: false",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}

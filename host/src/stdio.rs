@@ -10,7 +10,8 @@
 //! nothing is restored. Files and terminals often are shared; they stay as they are, and a thread
 //! of their own copies between each of them and a socket pair.
 //!
-//! Pipes are made larger if the kernel lets this user; whoever shares them sees that too.
+//! Pipes are made larger by the first large frame, if the kernel lets this user; whoever shares them sees that
+//! too.
 
 use std::fs::File;
 use std::io;
@@ -23,10 +24,7 @@ use code_mode_frames::DirectOutput;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixStream, unix::pipe};
 
-/// Bytes that a pipe of the connection should hold: what an unprivileged process may ask for by
-/// default. The kernel's own choice, 64 KiB, costs a change of process for every 64 KiB of a large
-/// frame.
-const PIPE_BYTES: libc::c_int = 1 << 20;
+use crate::pipes::Growing;
 
 /// Where frames come from.
 pub type FrameSource = Box<dyn AsyncRead + Send + Unpin>;
@@ -111,10 +109,8 @@ impl Stdio {
 fn source(input: File) -> io::Result<FrameSource> {
     let kind = input.metadata()?.file_type();
     if kind.is_fifo() {
-        enlarge(input.as_fd());
-        return Ok(Box::new(pipe::Receiver::from_owned_fd(OwnedFd::from(
-            input,
-        ))?));
+        let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(input))?;
+        return Ok(Box::new(Growing::new(receiver)));
     }
     if kind.is_socket() {
         return Ok(Box::new(stream(BlockingStream::from(OwnedFd::from(
@@ -129,11 +125,11 @@ fn source(input: File) -> io::Result<FrameSource> {
 fn sink(output: File) -> io::Result<(FrameSink, DirectOutput, OutputThread)> {
     let kind = output.metadata()?.file_type();
     if kind.is_fifo() {
-        enlarge(output.as_fd());
         let second = OwnedFd::from(output.try_clone()?);
         // This sets non-blocking mode, for both descriptors.
         let sender = pipe::Sender::from_owned_fd(OwnedFd::from(output))?;
-        return Ok((Box::new(sender), DirectOutput::new(second), None));
+        let sink = Growing::new(sender);
+        return Ok((Box::new(sink), DirectOutput::new(second), None));
     }
     let (ours, thread) = if kind.is_socket() {
         (BlockingStream::from(OwnedFd::from(output)), None)
@@ -175,27 +171,6 @@ fn redirect(from: BorrowedFd<'_>, to: libc::c_int) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
-}
-
-/// Makes a pipe larger if it is smaller than [`PIPE_BYTES`]. Without leave from the kernel it stays
-/// as it is, and works as well, only slower.
-#[expect(
-    unsafe_code,
-    reason = "the standard library cannot change the size of a pipe"
-)]
-fn enlarge(pipe: BorrowedFd<'_>) {
-    use std::os::fd::AsRawFd;
-    let descriptor = pipe.as_raw_fd();
-    // SAFETY: `pipe` is open for as long as it is borrowed; F_GETPIPE_SZ takes no argument and
-    // F_SETPIPE_SZ an integer, and neither touches memory of this process.
-    let enlarged = unsafe {
-        libc::fcntl(descriptor, libc::F_GETPIPE_SZ) >= PIPE_BYTES
-            || libc::fcntl(descriptor, libc::F_SETPIPE_SZ, PIPE_BYTES) != -1
-    };
-    if !enlarged {
-        let error = io::Error::last_os_error();
-        tracing::debug!(%error, "the kernel has refused a larger pipe");
-    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use crate::config::ProviderConfig;
 use crate::connector::Streams;
 pub(crate) use output::HostOutput;
 pub use parent::die_with_parent;
+use pipes::HostInput;
 pub(crate) use reap::Exit;
 use reap::KillOnDrop;
 pub use rlimits::{Resource, ResourceLimits};
@@ -98,10 +99,8 @@ impl Drop for HostProcess {
 /// Starts the configured program. Must be called within a tokio runtime.
 pub(crate) async fn start(config: &ProviderConfig) -> Result<Link, SpawnError> {
     let started = spawn::spawn(config).await?;
-    pipes::enlarge(&started.stdin);
-    pipes::enlarge(&started.stdout);
     let take_over = || {
-        let input = ChildStdin::from_std(started.stdin)?;
+        let input = HostInput::new(ChildStdin::from_std(started.stdin)?);
         let output = HostOutput::of_child(started.stdout)?;
         std::io::Result::Ok((input, output, ChildStderr::from_std(started.stderr)?))
     };

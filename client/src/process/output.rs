@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::pipes::Room;
+
 /// A host's output. Reading waits in tokio, and, when it was asked to, awake for a while before.
 pub(crate) struct HostOutput {
     stream: Box<dyn AsyncRead + Send + Unpin>,
     /// The pipe of `stream`, to look into it without tokio. `None` where there is none.
     pipe: Option<File>,
     awake: Option<Duration>,
+    room: Room,
 }
 
 impl HostOutput {
@@ -29,6 +32,7 @@ impl HostOutput {
             stream: Box::new(stream),
             pipe: Some(same_pipe.into()),
             awake: None,
+            room: Room::default(),
         })
     }
 
@@ -38,6 +42,7 @@ impl HostOutput {
             stream,
             pipe: None,
             awake: None,
+            room: Room::default(),
         }
     }
 
@@ -55,8 +60,12 @@ impl AsyncRead for HostOutput {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = self.get_mut();
+        let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if read.is_ready() {
+            if let Some(pipe) = &this.pipe {
+                this.room.passes(pipe, buffer.filled().len() - before);
+            }
             return read;
         }
         let (Some(how_long), Some(pipe)) = (this.awake.take(), &mut this.pipe) else {
@@ -68,6 +77,7 @@ impl AsyncRead for HostOutput {
             match pipe.read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
+                    this.room.passes(pipe, count);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -60,11 +60,18 @@ async fn bytes_pass_both_ways_and_the_exit_is_told() {
 }
 
 #[tokio::test]
-async fn both_pipes_take_a_large_payload_from_a_writer_whom_nobody_reads() {
+async fn both_pipes_take_a_large_payload_once_they_have_passed_one() {
     let bytes = usize::try_from(pipes::PIPE_BYTES).expect("a size");
-    let mut talking = start(&shell(&format!("head -c {bytes} /dev/zero && exit 7")))
-        .await
-        .expect("the shell starts");
+    let usual = pipes::USUAL_PIPE_BYTES;
+    let script = format!(
+        "dd if=/dev/zero bs={usual} count=1 2>/dev/null; read word; head -c {bytes} /dev/zero && exit 7"
+    );
+    let mut talking = start(&shell(&script)).await.expect("the shell starts");
+    // A pipe that is full is made larger when it is read, and then nobody need read what comes.
+    let mut first = vec![0; usual];
+    let read = timeout(GUARD, talking.output.read(&mut first));
+    assert_eq!(read.await.expect("in time").expect("read"), usual);
+    talking.input.write_all(b"on\n").await.expect("written");
     assert_eq!(
         exit_of(&mut talking).await.to_string(),
         "it exited with status 7"

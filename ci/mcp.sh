@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs `code_mode mcp` with MCP servers and clients of others, in pinned versions: three servers and the Inspector's
-# command-line mode from npm, and the client of the Python SDK.
+# Runs `code_mode mcp` with MCP servers and clients of others, in pinned versions: three servers, the Inspector's
+# command-line mode, Claude Code, the Codex CLI and the Gemini CLI from npm, and the client of the Python SDK. The three
+# agents are installed for and list their servers, which needs no account.
 # Usage: ci/mcp.sh CODE_MODE HOST
 # Prints one line for each check, "NAME: ok" or "NAME: FAILED ..."; status 1 when one failed or could not run. Needs
-# python3 of 3.10 or newer, Node 20 or newer and npm, and fetches about 150 MB into a folder that goes at the end.
+# python3 of 3.10 or newer, Node 20 or newer and npm, and fetches about 450 MB into a folder that goes at the end.
 set -uo pipefail
 
 if [ $# != 2 ] || [ ! -x "$1" ] || [ ! -x "$2" ]; then
@@ -75,6 +76,72 @@ check 'inspector, exec' 'The sum of 2 and 40 is 42' "${inspector[@]}" --method t
   --tool-arg 'code=text(await tools.everything__get_sum({ a: 2, b: 40 }))'
 check 'inspector, search' 'files__read_text_file' "${inspector[@]}" --method tools/call --tool-name search \
   --tool-arg 'query=read a text file'
+
+# Claude Code, Codex and Gemini, each with a configuration of its own: `code_mode mcp install` takes its servers over,
+# the client itself says that it knows us, and `uninstall` leaves the client's file as it was.
+agents=$work/agents
+mkdir -p "$agents/home/.codex" "$agents/home/.gemini"
+(
+  cd "$agents" && echo '{"private": true}' >package.json &&
+    npm install --no-audit --no-fund --silent --save-exact \
+      @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0
+) || exit 1
+cat >"$agents/home/.claude.json" <<END
+{
+  "mcpServers": {
+    "memory": { "command": "$bin/mcp-server-memory", "args": [], "env": { "MEMORY_FILE_PATH": "$work/memory.jsonl" } }
+  }
+}
+END
+cat >"$agents/home/.codex/config.toml" <<END
+# Mine.
+model = "o"   # kept
+
+[mcp_servers.files]
+command = "$bin/mcp-server-filesystem" # kept
+args = ["$work"]
+
+[tui]
+notifications = true
+END
+cat >"$agents/home/.gemini/settings.json" <<END
+{
+  // Mine.
+  "mcpServers": {
+    "everything": { "command": "$bin/mcp-server-everything" }
+  }
+}
+END
+# Gemini starts nothing in a folder that nobody has said to trust.
+printf '{"%s": "TRUST_FOLDER"}' "$agents" >"$agents/home/.gemini/trustedFolders.json"
+
+# Runs a command as the user of the agents.
+as_user() {
+  (
+    cd "$agents" &&
+      env -u CLAUDE_CONFIG_DIR -u CODEX_HOME HOME="$agents/home" XDG_CONFIG_HOME="$agents/home/.config" "$@" </dev/null
+  )
+}
+export -f as_user
+export agents
+
+# Installs for a client, lets it list its servers, and uninstalls. Given are the client's name here, its program, its
+# file below its home, and the line in which it lists us.
+agent() {
+  local client=$1 program=$2 file=$agents/home/$3 listed=$4
+  # A client that writes into its file by itself does it here.
+  as_user timeout 120 "$agents/node_modules/.bin/$program" mcp list >/dev/null 2>&1
+  cp "$file" "$agents/before"
+  check "$client, install" '^taken over: ' \
+    bash -c 'as_user "$@"' - "$code_mode" mcp install "$client" --take-over --yes
+  check "$client, its own list" "$listed" bash -c 'as_user "$@"' - "$agents/node_modules/.bin/$program" mcp list
+  check "$client, uninstall" '^given back: ' bash -c 'as_user "$@"' - "$code_mode" mcp uninstall "$client" --yes
+  check "$client, its file as before" '^same$' \
+    bash -c 'cmp "$1" "$2" && echo same' - "$agents/before" "$file"
+}
+agent claude-code claude .claude.json '^code_mode: .* mcp - .*Connected'
+agent codex codex .codex/config.toml '^code_mode +.* enabled '
+agent gemini gemini .gemini/settings.json 'code_mode: .* mcp \(stdio\) - Connected$'
 
 timeout 300 python/bin/python "$checks" "$code_mode" "$work/mcp.json" "$work" 2>python.log || {
   failures=1

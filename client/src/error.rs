@@ -8,8 +8,7 @@ use code_mode_protocol::WireError;
 
 use crate::process::{Exit, SpawnError};
 
-/// The error code of a host that opens no sessions any more, because it is about to end; those that it has
-/// go on.
+/// The error code of a host that begins nothing new, because it is about to end; what it has begun goes on.
 pub const HOST_DRAINING: &str = "host-draining";
 
 /// Why a connection could not be made or did not last. The text is what callers get as the cause.
@@ -72,6 +71,10 @@ pub(crate) enum CallError {
     /// The host answered with an error.
     #[error("{0}")]
     Host(WireError),
+    /// The host has refused an execute because it is about to end, and nothing of the session is left there
+    /// but what it has stored.
+    #[error("{0}")]
+    Draining(WireError),
     /// The request could not be encoded; nothing was sent.
     #[error(transparent)]
     Refused(SessionError),
@@ -90,11 +93,22 @@ impl CallError {
     /// Whether a host has refused a session because it is about to end.
     pub(crate) fn is_host_draining(&self) -> bool {
         match self {
-            Self::Host(error) => error
-                .details
-                .as_ref()
-                .is_some_and(|details| details.code.as_str() == HOST_DRAINING),
+            Self::Host(error) => says_draining(error),
             _ => false,
         }
     }
+
+    /// An execute's refusal. `has_cells` says whether its session has anything else there.
+    pub(crate) fn of_execute(error: WireError, has_cells: bool) -> Self {
+        if says_draining(&error) && !has_cells {
+            Self::Draining(error)
+        } else {
+            Self::Host(error)
+        }
+    }
+}
+
+fn says_draining(error: &WireError) -> bool {
+    let details = error.details.as_ref();
+    details.is_some_and(|details| details.code.as_str() == HOST_DRAINING)
 }

@@ -48,6 +48,8 @@ pub(crate) fn is_number(text: &str) -> bool {
 pub(crate) struct Losses {
     causes: VecDeque<StateLost>,
     untold: Option<StateLost>,
+    /// Generations that were left when nothing but stored values was in them.
+    left: VecDeque<u64>,
 }
 
 impl Losses {
@@ -61,6 +63,19 @@ impl Losses {
             self.causes.pop_front();
         }
         self.causes.push_back(loss);
+    }
+
+    /// Takes note that a generation was left, and had no cell.
+    pub(crate) fn leave(&mut self, generation: u64) {
+        if self.left.len() == MAX_REMEMBERED_LOSSES {
+            self.left.pop_front();
+        }
+        self.left.push_back(generation);
+    }
+
+    /// Whether this generation was left without a loss of cells, as far as it is remembered.
+    pub(crate) fn was_left(&self, generation: u64) -> bool {
+        self.left.contains(&generation)
     }
 
     /// Why this generation was lost, as far as it is remembered.
@@ -129,6 +144,16 @@ mod tests {
         assert_eq!(losses.take_untold(3), Some(loss(1)));
         assert_eq!(losses.take_untold(3), None);
         assert_eq!(losses.cause(2), "cause 2");
+    }
+
+    #[test]
+    fn a_generation_that_was_left_is_no_loss_and_remembered_within_a_bound() {
+        let mut losses = Losses::default();
+        for generation in 1..=MAX_REMEMBERED_LOSSES as u64 + 1 {
+            losses.leave(generation);
+        }
+        assert!(losses.was_left(2) && !losses.was_left(1));
+        assert_eq!(losses.take_untold(99), None);
     }
 
     #[test]

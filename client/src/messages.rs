@@ -12,17 +12,18 @@ use code_mode_api::{SessionError, SideEffects};
 use code_mode_protocol as wire;
 use code_mode_protocol::{AgreedCapabilities, EncodeError, EncodedFrame, OperationRequest};
 
-use crate::connection::events::{Answer, HostMessage, NotifyRequest, RequestId, ToolRequest};
 use crate::error::{CallError, ConnectionFailure};
+use crate::host_message::{Answer, HostMessage, NotifyRequest, RequestId, ToolRequest};
 
 /// The additions to V1 that this client uses where the host has them. A host adds nothing that its
 /// client did not offer, so what nothing here would use is left out.
-pub(crate) const OFFERED: [wire::Extension; 5] = [
+pub(crate) const OFFERED: [wire::Extension; 6] = [
     wire::Extension::Limits,
     wire::Extension::Store,
     wire::Extension::Errors,
     wire::Extension::Globals,
     wire::Extension::ExactIntegers,
+    wire::Extension::Cells,
 ];
 
 /// The hello of every connection: version 1, and what this client uses if the host has it.
@@ -177,6 +178,10 @@ impl Requests<'_> {
         self.encode(id, |session_id| OperationRequest::Shutdown { session_id })
     }
 
+    pub(crate) fn list_cells(&self, id: RequestId) -> Result<EncodedFrame, SessionError> {
+        self.encode(id, |session_id| OperationRequest::ListCells { session_id })
+    }
+
     pub(crate) fn export_store(&self, id: RequestId) -> Result<EncodedFrame, SessionError> {
         self.encode(id, |session_id| OperationRequest::ExportStore {
             session_id,
@@ -292,6 +297,7 @@ fn answer(value: wire::OperationValue) -> Answer {
         wire::OperationValue::SessionClosed { session_id } => Answer::SessionClosed {
             session: session_id.to_string(),
         },
+        wire::OperationValue::CellsListed { cells } => Answer::CellsListed(cells),
         wire::OperationValue::StoreExported { values } => Answer::StoreExported(values),
         wire::OperationValue::StoreImported {} => Answer::StoreImported,
         wire::OperationValue::OutputRead { .. } => Answer::NotAskedFor,
@@ -345,7 +351,9 @@ pub(crate) fn session_error(
         CallError::MissingCell => SessionError::MissingCell { cell_id: cell() },
         CallError::CellFinished => SessionError::CellFinished { cell_id: cell() },
         CallError::BusyObserver => SessionError::BusyObserver { cell_id: cell() },
-        CallError::Host(error) => error.into_session_error(session_id, cell_id, side_effects),
+        CallError::Host(error) | CallError::Draining(error) => {
+            error.into_session_error(session_id, cell_id, side_effects)
+        }
     }
 }
 

@@ -2,22 +2,28 @@
 //! Sessions that outlive their hosts.
 //!
 //! # States
-//! | state | `execute`, `import_store` | `wait`, `terminate` | `export_store` |
-//! |---|---|---|---|
-//! | unbound, never used | binds, then runs | no such cell | an empty store |
-//! | binding | waits for it, then runs | as before the binding | waits for it |
-//! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host |
-//! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost |
-//! | shut down | refused | refused | refused |
+//! | state | `execute`, `import_store` | `wait`, `terminate` | `export_store` | `list_cells` |
+//! |---|---|---|---|---|
+//! | unbound, never used | binds, then runs | no such cell | an empty store | no cells |
+//! | binding | waits for it, then runs | as before the binding | waits for it | waits for it |
+//! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host | asks the host |
+//! | bound, host about to end | moves, then runs | asks the host | asks the host | asks the host |
+//! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost | they are lost |
+//! | shut down | refused | refused | refused | refused |
 //!
 //! A session whose provider keeps copies of stores binds to a fresh host with the values of its copy.
+//!
+//! A host that is about to end refuses executes. A session that has nothing there but stored values moves: it
+//! takes them along to a fresh host, under a new generation, and nothing is lost and nothing told. One with
+//! cells there stays and hands the refusal on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, HostExit,
-    RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
+    BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
+    HostExit, RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
     WaitRequest,
 };
 use tokio::sync::watch;
@@ -31,13 +37,17 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::messages::session_error;
+use crate::place::Place;
 use crate::process::Exit;
-use crate::provider::Place;
 use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 
 /// Hosts that are asked for a session, one after the other, while each says that it is about to end.
-pub const MAX_DRAINING_HOSTS: usize = 3;
+pub const MAX_DRAINING_HOSTS: usize = 6;
+
+/// The pause before the second of these is asked (50 ms). Each further one is twice as long, 1.55 s all
+/// together: a balancer needs a moment to see that a host drains.
+pub const DRAINING_PAUSE: Duration = Duration::from_millis(50);
 
 /// A session whose cells run in a host process. Dropping it ends its cells, without waiting.
 pub(crate) struct ProcessSession(Arc<Shared>);
@@ -61,6 +71,8 @@ struct State {
     used: bool,
     losses: Losses,
     copy: StoreCopy,
+    /// The values that the session takes along from a host that it has left.
+    carried: Option<BTreeMap<String, RawJson>>,
     /// Where it is told how the last lost host's process has ended.
     lost_host: Option<watch::Receiver<Option<Exit>>>,
     shutdown: Option<Flight<Result<(), SessionError>>>,
@@ -86,6 +98,7 @@ impl ProcessSession {
             used: false,
             losses: Losses::default(),
             copy: StoreCopy::default(),
+            carried: None,
             lost_host: None,
             shutdown: None,
             dropped: false,
@@ -151,12 +164,45 @@ impl CodeModeSession for ProcessSession {
         })
     }
 
+    fn list_cells(&self) -> BoxFuture<'_, Result<Vec<CellSummary>, SessionError>> {
+        Box::pin(async move {
+            loop {
+                // A session on its way to another host has no cells.
+                if self.0.carried().is_some() {
+                    return Ok(Vec::new());
+                }
+                let Some(bound) = self.0.bound_if_used().await? else {
+                    return Ok(Vec::new());
+                };
+                match bound.connection.list_cells(&bound.wire_id).await {
+                    Ok(mut cells) => {
+                        for cell in &mut cells {
+                            cell.cell_id = outer_cell_id(bound.generation, cell.cell_id.as_str());
+                        }
+                        return Ok(cells);
+                    }
+                    Err(_) if self.0.lock().losses.was_left(bound.generation) => {}
+                    Err(error) => return Err(self.0.error(error, None, SideEffects::None)),
+                }
+            }
+        })
+    }
+
     fn export_store(&self) -> BoxFuture<'_, Result<BTreeMap<String, RawJson>, SessionError>> {
         Box::pin(async move {
-            let Some(bound) = self.0.bound_for_export().await? else {
-                return Ok(BTreeMap::new());
+            let (bound, values) = loop {
+                if let Some(values) = self.0.carried() {
+                    return Ok(values);
+                }
+                let Some(bound) = self.0.bound_if_used().await? else {
+                    return Ok(BTreeMap::new());
+                };
+                let values = bound.connection.export_store(&bound.wire_id).await;
+                // A session that has moved meanwhile has taken its values along.
+                if values.is_ok() || !self.0.lock().losses.was_left(bound.generation) {
+                    break (bound, values);
+                }
             };
-            let values = bound.connection.export_store(&bound.wire_id).await;
             if let Ok(values) = &values
                 && self.0.hosts.config.keep_store
             {
@@ -174,13 +220,22 @@ impl CodeModeSession for ProcessSession {
         values: BTreeMap<String, RawJson>,
     ) -> BoxFuture<'_, Result<(), SessionError>> {
         Box::pin(async move {
-            let bound = self.0.bind().await?;
-            self.0.note_use(&bound);
-            let stored = bound.connection.import_store(&bound.wire_id, values).await;
-            if stored.is_ok() {
-                self.0.renew_copy(bound.generation);
+            loop {
+                let bound = self.0.bind().await?;
+                self.0.note_use(&bound);
+                let stored = bound
+                    .connection
+                    .import_store(&bound.wire_id, values.clone());
+                let stored = stored.await;
+                if self.0.lock().losses.was_left(bound.generation) {
+                    // The session has moved meanwhile, perhaps without these values.
+                    continue;
+                }
+                if stored.is_ok() {
+                    self.0.renew_copy(bound.generation);
+                }
+                return stored.map_err(|error| self.0.error(error, None, SideEffects::None));
             }
-            stored.map_err(|error| self.0.error(error, None, SideEffects::None))
         })
     }
 
@@ -212,13 +267,22 @@ impl Shared {
         request: ExecuteRequest,
     ) -> Result<StartedCell, SessionError> {
         let tools = self.tools.encoded(&request.tools)?;
-        let bound = self.bind().await?;
-        self.note_use(&bound);
-        let handover = bound
-            .connection
-            .execute(&bound.wire_id, request, tools)
-            .await
-            .map_err(|error| self.error(error, None, SideEffects::None))?;
+        let mut asked = 1;
+        let (bound, handover) = loop {
+            let bound = self.bind().await?;
+            self.note_use(&bound);
+            let (request, tools) = (request.clone(), tools.clone());
+            match bound
+                .connection
+                .execute(&bound.wire_id, request, tools)
+                .await
+            {
+                Ok(handover) => break (bound, handover),
+                Err(CallError::Draining(_)) if asked < MAX_DRAINING_HOSTS => self.leave(bound),
+                Err(error) => return Err(self.error(error, None, SideEffects::None)),
+            }
+            asked += 1;
+        };
         let generation = bound.generation;
         let cell_id = outer_cell_id(generation, &handover.cell);
         let (shared, first, id) = (Arc::clone(self), handover.first, cell_id.clone());
@@ -255,70 +319,122 @@ impl Shared {
     /// the next caller finds the host ready.
     fn start_binding(self: &Arc<Self>, place: Arc<Place>) -> Flight<Result<Bound, SessionError>> {
         let shared = Arc::clone(self);
-        Flight::start(async move {
-            let result = shared.open(place).await;
-            let mut state = shared.lock();
-            state.binding = None;
-            let (bound, restored) = match result {
-                Ok(opened) => opened,
-                Err(error) => return Err(error),
-            };
-            state.generation = bound.generation;
-            state.used = restored.is_some_and(|restored| restored.values > 0);
-            if restored.is_some() {
-                state.copy.restored();
-            }
-            state.losses.set_restored(restored);
-            if state.dropped && state.shutdown.is_none() {
-                drop(state);
-                shared.let_go(&bound);
-            } else {
-                state.bound = Some(bound.clone());
-            }
-            Ok(bound)
-        })
+        Flight::start(async move { shared.bind_anew(place).await })
     }
 
-    /// Opens the session on a host; on another one where that host opens none any more.
-    async fn open(
-        self: &Arc<Self>,
-        place: Arc<Place>,
-    ) -> Result<(Bound, Option<RestoredStore>), SessionError> {
-        let mut asked = 1;
-        loop {
-            let connection =
-                self.hosts
-                    .acquire()
-                    .await
-                    .map_err(|cause| SessionError::StartFailed {
-                        cause: cause.to_string(),
-                    })?;
-            let error = match self.open_on(&connection, Arc::clone(&place)).await {
-                Ok(opened) => return Ok(opened),
-                Err(error) => error,
-            };
-            if connection.failure().is_some() {
-                self.hosts.lost(&connection);
+    async fn bind_anew(self: &Arc<Self>, place: Arc<Place>) -> Result<Bound, SessionError> {
+        let result = self.open(place).await;
+        let mut state = self.lock();
+        state.binding = None;
+        let (bound, put_back) = result?;
+        state.generation = bound.generation;
+        state.used = put_back.any();
+        match put_back {
+            PutBack::Carried { .. } => state.carried = None,
+            PutBack::Copy(restored) => {
+                state.copy.restored();
+                state.losses.set_restored(Some(restored));
             }
-            if self.hosts.config.isolation == Isolation::PerSession {
-                connection.close();
-            }
-            let is_draining = error.is_host_draining();
-            if is_draining {
-                self.hosts.retire(&connection);
-            }
-            if !is_draining || asked == MAX_DRAINING_HOSTS {
-                return Err(self.error(error, None, SideEffects::None));
-            }
-            asked += 1;
+            PutBack::Nothing => state.losses.set_restored(None),
         }
+        if state.dropped && state.shutdown.is_none() {
+            drop(state);
+            self.let_go(&bound);
+        } else {
+            state.bound = Some(bound.clone());
+        }
+        Ok(bound)
+    }
+
+    /// Leaves a host that begins nothing any more, unless that was done; whoever binds next is on another
+    /// one. Nothing of the session is left there but stored values, which it takes along.
+    fn leave(self: &Arc<Self>, bound: Bound) {
+        let mut state = self.lock();
+        let is_bound = |held: &mut Bound| held.generation == bound.generation;
+        // Who shuts the session down meanwhile needs the host that it has.
+        let Ok(place) = self.place(&state) else {
+            return;
+        };
+        if state.bound.take_if(is_bound).is_none() {
+            return;
+        }
+        state.losses.leave(bound.generation);
+        self.hosts.retire(&bound.connection);
+        let shared = Arc::clone(self);
+        state.binding = Some(Flight::start(async move {
+            let exported = bound.connection.export_store(&bound.wire_id).await;
+            shared.let_go(&bound);
+            {
+                let mut state = shared.lock();
+                let used = std::mem::take(&mut state.used);
+                match exported {
+                    Ok(values) => {
+                        if shared.hosts.config.keep_store {
+                            state.copy.see(values.clone());
+                        }
+                        state.carried = Some(values);
+                    }
+                    Err(error) => state.losses.add(stayed_behind(&bound, &error), used),
+                }
+            }
+            shared.bind_anew(place).await
+        }));
+    }
+
+    /// Opens the session on a host; on another one where that host opens none any more, or has ended since.
+    async fn open(self: &Arc<Self>, place: Arc<Place>) -> Result<(Bound, PutBack), SessionError> {
+        let mut leaves = {
+            let state = self.lock();
+            state.losses.was_left(state.generation)
+        };
+        let mut pause = DRAINING_PAUSE;
+        for _ in 1..MAX_DRAINING_HOSTS {
+            match self.try_open(Arc::clone(&place)).await {
+                Ok(opened) => return Ok(opened),
+                Err(OpenError::Draining(_)) => leaves = true,
+                // The host that is left, and is led to once more, comes to its end at some time.
+                Err(OpenError::NoHost(_)) if leaves => {}
+                Err(error) => return Err(error.into_inner()),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.try_open(place).await.map_err(OpenError::into_inner)
+    }
+
+    async fn try_open(self: &Arc<Self>, place: Arc<Place>) -> Result<(Bound, PutBack), OpenError> {
+        let connection = self.hosts.acquire().await.map_err(|cause| {
+            let cause = cause.to_string();
+            OpenError::NoHost(SessionError::StartFailed { cause })
+        })?;
+        let error = match self.open_on(&connection, place).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        if connection.failure().is_some() {
+            self.hosts.lost(&connection);
+        }
+        if self.hosts.config.isolation == Isolation::PerSession {
+            connection.close();
+        }
+        let is_draining = error.is_host_draining();
+        let is_lost = matches!(error, CallError::Lost { .. });
+        let error = self.error(error, None, SideEffects::None);
+        Err(if is_draining {
+            self.hosts.retire(&connection);
+            OpenError::Draining(error)
+        } else if is_lost {
+            OpenError::NoHost(error)
+        } else {
+            OpenError::Refused(error)
+        })
     }
 
     async fn open_on(
         self: &Arc<Self>,
         connection: &Connection,
         place: Arc<Place>,
-    ) -> Result<(Bound, Option<RestoredStore>), CallError> {
+    ) -> Result<(Bound, PutBack), CallError> {
         let generation = self.lock().generation + 1;
         // The host's sessions are numbered because an id is never used twice on one connection.
         let wire_id: Arc<str> = Arc::from(format!("{}#{}", self.id, place.next_number()));
@@ -335,25 +451,42 @@ impl Shared {
             wire_id,
             generation,
         };
-        let restored = self.restore(&bound).await?;
-        Ok((bound, restored))
+        let put_back = self.put_back(&bound).await?;
+        Ok((bound, put_back))
     }
 
-    /// Gives a fresh host the values of the copy, if there is one. An error is the end of the host.
-    async fn restore(&self, bound: &Bound) -> Result<Option<RestoredStore>, CallError> {
-        let Some((values, restored)) = self.lock().copy.to_restore() else {
-            return Ok(None);
+    /// Gives a fresh host the values that the session takes along, or those of the copy, if there are any. An
+    /// error is the end of the host.
+    async fn put_back(&self, bound: &Bound) -> Result<PutBack, CallError> {
+        let (values, put_back) = {
+            let state = self.lock();
+            match (&state.carried, state.copy.to_restore()) {
+                (Some(values), _) => {
+                    let any = !values.is_empty();
+                    (values.clone(), PutBack::Carried { any })
+                }
+                (None, Some((values, restored))) => (values, PutBack::Copy(restored)),
+                (None, None) => return Ok(PutBack::Nothing),
+            }
         };
         if values.is_empty() {
-            return Ok(Some(restored));
+            return Ok(put_back);
         }
         match bound.connection.import_store(&bound.wire_id, values).await {
-            Ok(()) => Ok(Some(restored)),
+            Ok(()) => Ok(put_back),
             Err(error @ CallError::Lost { .. }) => Err(error),
             Err(error) => {
                 // A host of another build may lack the capability, or bound its stores closer.
                 tracing::warn!(session = %self.id, %error, "stored values could not be put back");
-                Ok(None)
+                let mut state = self.lock();
+                if state.carried.take().is_some() {
+                    let left = Bound {
+                        generation: state.generation,
+                        ..bound.clone()
+                    };
+                    state.losses.add(stayed_behind(&left, &error), true);
+                }
+                Ok(PutBack::Nothing)
             }
         }
     }
@@ -402,6 +535,9 @@ impl Shared {
         self.note_loss(&mut state);
         match &state.bound {
             Some(bound) if bound.generation == generation => Ok((bound.clone(), host_id)),
+            _ if state.losses.was_left(generation) => Err(SessionError::CellFinished {
+                cell_id: cell_id.clone(),
+            }),
             _ if generation <= state.generation => Err(SessionError::CellLost {
                 cell_id: cell_id.clone(),
                 cause: state.losses.cause(generation),
@@ -410,8 +546,15 @@ impl Shared {
         }
     }
 
+    /// What the session takes along, while it has no host and looks for none.
+    fn carried(&self) -> Option<BTreeMap<String, RawJson>> {
+        let state = self.lock();
+        let is_between = state.bound.is_none() && state.binding.is_none();
+        state.carried.clone().filter(|_| is_between)
+    }
+
     /// The host that holds the store; `None` when nothing was ever stored.
-    async fn bound_for_export(self: &Arc<Self>) -> Result<Option<Bound>, SessionError> {
+    async fn bound_if_used(self: &Arc<Self>) -> Result<Option<Bound>, SessionError> {
         let binding = {
             let mut state = self.lock();
             self.refuse_if_ended(&state)?;
@@ -563,6 +706,55 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a session is not open on a host.
+enum OpenError {
+    /// The host is about to end.
+    Draining(SessionError),
+    /// There is none, or it is gone.
+    NoHost(SessionError),
+    Refused(SessionError),
+}
+
+impl OpenError {
+    fn into_inner(self) -> SessionError {
+        match self {
+            Self::Draining(error) | Self::NoHost(error) | Self::Refused(error) => error,
+        }
+    }
+}
+
+/// What a fresh host was given.
+enum PutBack {
+    Nothing,
+    /// What the session had stored on the host that it has left.
+    Carried {
+        any: bool,
+    },
+    /// The values of the client's copy.
+    Copy(RestoredStore),
+}
+
+impl PutBack {
+    fn any(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Carried { any } => *any,
+            Self::Copy(restored) => restored.values > 0,
+        }
+    }
+}
+
+/// The loss of a session that has left its host without what it had stored there.
+fn stayed_behind(left: &Bound, error: &CallError) -> StateLost {
+    StateLost {
+        lost_generation: left.generation,
+        cause: format!(
+            "its host is about to end, and what was stored could not be taken along: {error}"
+        ),
+        restored: None,
     }
 }
 

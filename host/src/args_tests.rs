@@ -133,7 +133,7 @@ fn what_makes_no_sense_is_a_usage_error() {
     refused(&["--listen"], "--listen needs a value");
     refused(
         &["--listen", "tcp://1"],
-        "cannot listen on \"tcp://1\": it is stdio, grpc+stdio://, grpc://IP:PORT or grpc+unix:///PATH",
+        "cannot listen on \"tcp://1\": it is stdio, grpc+stdio://, grpc://IP:PORT, grpc+unix:///PATH or grpc+systemd://",
     );
     refused(
         &["--log-format", "xml"],

@@ -27,9 +27,7 @@ fn needs(listening: &Listening) -> HostNeeds {
         .iter()
         .flat_map(|(certificate, key)| [certificate, key]);
     HostNeeds {
-        accepts: !listening.tcp.is_empty()
-            || !listening.unix.is_empty()
-            || listening.metrics.is_some(),
+        accepts: listening.has_sockets() || listening.metrics.is_some(),
         reads: tls.chain(&listening.tokens).cloned().collect(),
         removes: listening.unix.clone(),
     }
@@ -86,6 +84,13 @@ mod tests {
             needs_of(&[("--listen", "grpc+stdio://")]),
             HostNeeds::default()
         );
+    }
+
+    #[test]
+    fn a_host_on_sockets_that_are_handed_over_takes_connections_and_removes_nothing() {
+        let needs = needs_of(&[("--listen", "grpc+systemd://")]);
+        assert!(needs.accepts);
+        assert!(needs.reads.is_empty() && needs.removes.is_empty());
     }
 
     #[test]

@@ -10,10 +10,12 @@ use code_mode_api::CancellationSignal;
 use code_mode_api::waist::Sessions;
 use code_mode_frames::Alarm;
 use code_mode_host_grpc::limits::CLOSE_TIMEOUT;
-use code_mode_host_grpc::listen::{TcpOptions, Tls, serve_metrics, serve_tcp, serve_unix};
+use code_mode_host_grpc::listen::{
+    TcpOptions, Tls, serve_inherited_unix, serve_metrics, serve_tcp, serve_unix,
+};
 use code_mode_host_grpc::{ConnectionOptions, Door, Owner, Served, Tokens, serve_connection};
 use code_mode_runtime::{Runtime, RuntimeFailure, Supervisor};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -40,8 +42,7 @@ pub(crate) fn serve(config: HostConfig, listening: Listening, sockets: Sockets) 
         Ok(stdio) => stdio,
         Err(error) => return unusable(&error),
     };
-    let only_stdio = listening.tcp.is_empty() && listening.unix.is_empty();
-    let tokio = if only_stdio {
+    let tokio = if !listening.has_sockets() {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -165,9 +166,15 @@ async fn run(
             tracing::warn!("cells still run; they are ended");
         }
     }
+    // The connections go on until their sessions are closed, so that what clients still ask is answered.
+    if timeout(CLOSE_TIMEOUT, served.door().close_all())
+        .await
+        .is_err()
+    {
+        tracing::warn!("sessions are still open; they are dropped");
+    }
     drain.cancel();
     let closing = async {
-        served.door().close_all().await;
         while listeners.join_next().await.is_some() {}
         if plan.is_begun() && stdio.is_some() {
             ended(&mut stdio).await;
@@ -288,6 +295,12 @@ fn listen(
         let task = serve_unix(served.clone(), listener, users, drain.clone());
         listeners.spawn(task);
     }
+    for listener in sockets.take_inherited()? {
+        let users = listening.allowed_users.clone();
+        announce(listening, &format!("grpc+unix://{}", path_of(&listener)))?;
+        let task = serve_inherited_unix(served.clone(), listener, users, drain.clone());
+        listeners.spawn(task);
+    }
     Ok(())
 }
 
@@ -307,6 +320,13 @@ fn publish_metrics(
     let more = Arc::new(move || metrics::render(&runtime));
     tokio::spawn(serve_metrics(listener, door, more, end));
     Ok(())
+}
+
+/// Where a Unix socket is that was handed over; one in the abstract namespace has no path.
+fn path_of(listener: &UnixListener) -> String {
+    let address = listener.local_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname());
+    path.map_or_else(|| "(no path)".to_owned(), |path| path.display().to_string())
 }
 
 fn address_of(listener: &TcpListener) -> Result<std::net::SocketAddr, String> {

@@ -31,6 +31,7 @@ pub mod conformance;
 pub mod conformance_grpc;
 mod doors;
 mod exit;
+mod inherited;
 mod listening;
 mod logging;
 mod memory;

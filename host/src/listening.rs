@@ -28,6 +28,8 @@ pub struct Listening {
     pub tcp: Vec<SocketAddr>,
     /// Paths of sockets for gRPC.
     pub unix: Vec<PathBuf>,
+    /// Whether gRPC is served on the sockets that whoever started the host hands over.
+    pub inherited: bool,
     /// Users other than the host's own that the sockets let in.
     pub allowed_users: Vec<u32>,
     /// The certificate and key of TCP, in PEM.
@@ -79,13 +81,15 @@ impl Listening {
                     self.unix.push(PathBuf::from(path));
                 } else if value == "grpc+stdio://" {
                     self.set_stdio(Spoken::Grpc)?;
+                } else if value == "grpc+systemd://" {
+                    self.inherited = true;
                 } else if let Some(text) = value.strip_prefix("grpc://") {
                     self.tcp.push(address("--listen", text)?);
                 } else if matches!(value, "stdio" | "stdio://") {
                     self.set_stdio(Spoken::Frames)?;
                 } else {
                     return Err(UsageError(format!(
-                        "cannot listen on {value:?}: it is stdio, grpc+stdio://, grpc://IP:PORT or grpc+unix:///PATH"
+                        "cannot listen on {value:?}: it is stdio, grpc+stdio://, grpc://IP:PORT, grpc+unix:///PATH or grpc+systemd://"
                     )));
                 }
             }
@@ -129,25 +133,34 @@ impl Listening {
                 ));
             }
         };
-        if self.stdio.is_none() && self.tcp.is_empty() && self.unix.is_empty() {
+        if self.stdio.is_none() && !self.has_sockets() {
             self.stdio = Some(Spoken::Frames);
         }
-        let open = |address: &&SocketAddr| !address.ip().is_loopback();
-        let safe = self.insecure || (self.tls.is_some() && self.tokens.is_some());
-        if let Some(address) = self.tcp.iter().find(open).filter(|_| !safe) {
-            return Err(UsageError(format!(
-                "cannot listen on {address}: beyond this machine --tls-cert, --tls-key and --token-file are needed, or --insecure"
-            )));
+        for address in &self.tcp {
+            self.admit(*address)?;
         }
         Ok(self)
     }
 
+    /// Whether there are clients beside that of standard input and output.
+    pub(crate) fn has_sockets(&self) -> bool {
+        !self.tcp.is_empty() || !self.unix.is_empty() || self.inherited
+    }
+
+    /// Checks that TCP may be listened on at this address.
+    pub(crate) fn admit(&self, address: SocketAddr) -> Result<(), UsageError> {
+        let safe = self.insecure || (self.tls.is_some() && self.tokens.is_some());
+        if safe || address.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(UsageError(format!(
+            "cannot listen on {address}: beyond this machine --tls-cert, --tls-key and --token-file are needed, or --insecure"
+        )))
+    }
+
     /// Whether it is all about frames on standard input and output.
     pub(crate) fn is_frames_only(&self) -> bool {
-        self.stdio == Some(Spoken::Frames)
-            && self.tcp.is_empty()
-            && self.unix.is_empty()
-            && self.metrics.is_none()
+        self.stdio == Some(Spoken::Frames) && !self.has_sockets() && self.metrics.is_none()
     }
 }
 
@@ -158,6 +171,7 @@ pub(crate) const HELP: &str =
   --listen grpc://IP:PORT serve gRPC on TCP; port 0 picks one, and standard output says which
   --listen grpc+unix:///PATH
                           serve gRPC on a Unix socket, for processes of the same user
+  --listen grpc+systemd:// serve gRPC on the sockets that a socket unit with Accept=no hands over
   --allow-uid UID         let another user in, on Unix sockets; may be given several times
   --tls-cert FILE, --tls-key FILE
                           serve TCP with TLS, with this certificate and key (PEM)
@@ -201,6 +215,7 @@ mod tests {
             ("--listen", "grpc://127.0.0.1:0"),
             ("--listen", "grpc://[::1]:7"),
             ("--listen", "grpc+unix:///run/x.sock"),
+            ("--listen", "grpc+systemd://"),
             ("--allow-uid", "7"),
             ("--drain", "3"),
             ("--metrics", "127.0.0.1:9"),
@@ -209,9 +224,17 @@ mod tests {
         assert_eq!(all.stdio, Some(Spoken::Grpc));
         assert_eq!(all.tcp.len(), 2);
         assert_eq!(all.unix, [PathBuf::from("/run/x.sock")]);
+        assert!(all.inherited);
         assert_eq!(all.allowed_users, [7]);
         assert_eq!(all.drain, Some(Duration::from_secs(3)));
         assert!(all.metrics.is_some() && !all.is_frames_only());
+    }
+
+    #[test]
+    fn with_sockets_that_are_handed_over_nothing_else_is_listened_on() {
+        let handed = listening(&[("--listen", "grpc+systemd://")]).expect("it makes sense");
+        assert_eq!(handed.stdio, None);
+        assert!(handed.has_sockets() && !handed.is_frames_only());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::args::{self, Args, CellMode, Command};
 use crate::exit::{
     EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now, exit_status,
 };
+use crate::inherited::Inherited;
 use crate::listening::DEFAULT_DRAIN;
 use crate::memory::keep_freed_memory;
 use crate::serve::serve_directly;
@@ -70,6 +71,14 @@ fn finish(done: io::Result<()>) -> ExitCode {
 /// Makes what needs rights, gives these up, and serves. The order is what the confinement rests on: the
 /// starter of processes and the sockets come before it, threads and the first byte of a client after it.
 fn serve(args: Args, version: &'static str) -> ExitCode {
+    // First of all: nothing that is started here is to have them too.
+    let inherited = match args.listening.inherited.then(Inherited::take).transpose() {
+        Ok(inherited) => inherited.unwrap_or_default(),
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let cells = match cells(&args) {
         Ok(cells) => cells,
         Err(error) => {
@@ -80,7 +89,7 @@ fn serve(args: Args, version: &'static str) -> ExitCode {
             return ExitCode::from(EXIT_FAILURE);
         }
     };
-    let prepared = Sockets::bind(&args.listening)
+    let prepared = Sockets::bind(&args.listening, inherited)
         .and_then(|sockets| Ok((sockets, confinement::enforce(&args)?)));
     let (sockets, lacking) = match prepared {
         Ok(prepared) => prepared,

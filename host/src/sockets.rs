@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The sockets that the host listens on, bound before it gives up the right to make any.
+//! The sockets that the host listens on, bound or handed over before it gives up the right to make any.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use code_mode_host_grpc::listen::bind_unix;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::inherited::Inherited;
 use crate::listening::Listening;
 
 /// Sockets that are bound, and belong to no asynchronous runtime yet.
@@ -16,15 +17,16 @@ use crate::listening::Listening;
 pub(crate) struct Sockets {
     tcp: Vec<std::net::TcpListener>,
     unix: Vec<(PathBuf, BoundUnix)>,
+    inherited: Vec<BoundUnix>,
     metrics: Option<std::net::TcpListener>,
 }
 
 impl Sockets {
-    /// Binds what the command line names.
+    /// Binds what the command line names, and takes what was handed over.
     ///
     /// # Errors
-    /// When an address cannot be had; the message names it.
-    pub(crate) fn bind(listening: &Listening) -> Result<Self, String> {
+    /// When an address cannot be had, or must not be listened on; the message names it.
+    pub(crate) fn bind(listening: &Listening, inherited: Inherited) -> Result<Self, String> {
         if listening.is_frames_only() {
             return Ok(Self::default());
         }
@@ -36,6 +38,14 @@ impl Sockets {
             .map_err(|error| format!("Failed to start Tokio: {error}"))?;
         tokio.block_on(async {
             let mut sockets = Self::default();
+            for listener in inherited.tcp {
+                let address = listener.local_addr().map_err(unusable)?;
+                listening
+                    .admit(address)
+                    .map_err(|error| error.to_string())?;
+                sockets.tcp.push(listener);
+            }
+            sockets.inherited = inherited.unix;
             for address in &listening.tcp {
                 sockets.tcp.push(bind(*address).await?);
             }
@@ -68,6 +78,13 @@ impl Sockets {
         listeners.collect::<io::Result<_>>().map_err(unusable)
     }
 
+    /// The Unix sockets that were handed over, as above.
+    pub(crate) fn take_inherited(&mut self) -> Result<Vec<UnixListener>, String> {
+        let handed = std::mem::take(&mut self.inherited);
+        let listeners = handed.into_iter().map(UnixListener::from_std);
+        listeners.collect::<io::Result<_>>().map_err(unusable)
+    }
+
     /// The socket of the page of metrics, as above.
     pub(crate) fn take_metrics(&mut self) -> Result<Option<TcpListener>, String> {
         let bound = self.metrics.take();
@@ -86,5 +103,5 @@ async fn bind(address: SocketAddr) -> Result<std::net::TcpListener, String> {
 }
 
 fn unusable(error: io::Error) -> String {
-    format!("Failed to use a socket that was bound: {error}")
+    format!("Failed to use a socket to listen on: {error}")
 }

@@ -137,6 +137,13 @@ pub enum OperationRequest {
         #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
     },
+    /// Asks for the cells that run or keep a result; needs [`Extension::Cells`].
+    #[serde(rename = "session/listCells")]
+    ListCells {
+        /// The session.
+        #[serde(serialize_with = "wire::serialize")]
+        session_id: SessionId,
+    },
     /// Asks for the stored values; needs [`Extension::Store`].
     #[serde(rename = "session/exportStore")]
     ExportStore {
@@ -164,6 +171,7 @@ impl OperationRequest {
             | Self::Wait { session_id, .. }
             | Self::Terminate { session_id, .. }
             | Self::Shutdown { session_id }
+            | Self::ListCells { session_id }
             | Self::ExportStore { session_id }
             | Self::ImportStore { session_id, .. } => session_id,
         }
@@ -349,6 +357,7 @@ impl ClientMessage {
                 request.exact_integers.is_some(),
                 Extension::ExactIntegers,
             ),
+            OperationRequest::ListCells { .. } => ExtensionSet::of(Extension::Cells),
             OperationRequest::ExportStore { .. } | OperationRequest::ImportStore { .. } => {
                 ExtensionSet::of(Extension::Store)
             }
@@ -522,6 +531,7 @@ wire_strings! {
         Wait = "session/wait",
         Terminate = "session/terminate",
         Shutdown = "session/shutdown",
+        ListCells = "session/listCells",
         ExportStore = "session/exportStore",
         ImportStore = "session/importStore",
     }
@@ -564,7 +574,9 @@ impl OperationFields {
                     "cellExecutionLimits",
                     "outputTruncation",
                 ],
-                MethodTag::Shutdown | MethodTag::ExportStore => &["method", "sessionId"],
+                MethodTag::Shutdown | MethodTag::ListCells | MethodTag::ExportStore => {
+                    &["method", "sessionId"]
+                }
                 MethodTag::Execute => &["method", "sessionId", "request"],
                 MethodTag::Wait => &[
                     "method",
@@ -619,6 +631,7 @@ impl OperationFields {
                 })
             }
             MethodTag::Shutdown => Ok(OperationRequest::Shutdown { session_id }),
+            MethodTag::ListCells => Ok(OperationRequest::ListCells { session_id }),
             MethodTag::ExportStore => Ok(OperationRequest::ExportStore { session_id }),
             MethodTag::ImportStore => Ok(OperationRequest::ImportStore {
                 session_id,

@@ -25,6 +25,8 @@ pub enum Extension {
     ExactIntegers,
     /// `code_mode/output-v1`: a `session/wait` may ask again for text that was cut.
     Output,
+    /// `code_mode/cells-v1`: the method `session/listCells`.
+    Cells,
     /// `session-cell-execution-resource-limits`, of the public host: a `session/open` may carry
     /// bounds of the session's cells.
     CellExecutionLimits,
@@ -41,13 +43,14 @@ pub enum Extension {
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Limits,
         Self::Store,
         Self::Errors,
         Self::Globals,
         Self::ExactIntegers,
         Self::Output,
+        Self::Cells,
         Self::CellExecutionLimits,
         Self::YieldObservation,
         Self::BoundedOutput,
@@ -63,6 +66,7 @@ impl Extension {
             Self::Globals => "code_mode/globals-v1",
             Self::ExactIntegers => "code_mode/exact-integers-v1",
             Self::Output => "code_mode/output-v1",
+            Self::Cells => "code_mode/cells-v1",
             Self::CellExecutionLimits => "session-cell-execution-resource-limits",
             Self::YieldObservation => "yield-observation",
             Self::BoundedOutput => "bounded-output-v1",

@@ -108,6 +108,22 @@ fn stored_values_need_their_capability() {
 }
 
 #[test]
+fn a_list_of_cells_needs_its_capability() {
+    let payload = r#"{"type":"operation/request","id":1,"request":{"method":"session/listCells","sessionId":"s1"}}"#;
+    needs::<ClientMessage>(payload, Extension::Cells);
+    for cells in [
+        "",
+        r#"{"cellId":"1","callId":"call-1","state":"running","ageMs":0,"outputBytes":7,"unreadBytes":3}"#,
+        r#"{"cellId":"2","callId":"","state":"stopping","ageMs":1,"outputBytes":0,"unreadBytes":0},{"cellId":"3","callId":"c","state":"ended","ageMs":2,"outputBytes":0,"unreadBytes":0}"#,
+    ] {
+        let payload = format!(
+            r#"{{"type":"operation/response","id":1,"result":{{"status":"ok","value":{{"type":"cells/listed","cells":[{cells}]}}}}}}"#
+        );
+        needs::<HostMessage>(&payload, Extension::Cells);
+    }
+}
+
+#[test]
 fn error_details_need_their_capability() {
     for message in ["operation/response", "execute/initialResponse"] {
         let payload = format!(

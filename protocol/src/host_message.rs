@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use code_mode_api::{CellId, CellResponse, Notification, SessionId, SideEffects, ToolInvocation};
+use code_mode_api::{
+    CellId, CellResponse, CellSummary, Notification, SessionId, SideEffects, ToolInvocation,
+};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::cell_summary;
 use crate::client_message::{StoreValues, values_least_bytes};
 use crate::content::{BodyFields, one_response, response_bytes};
 use crate::extension::{Extension, ExtensionSet};
@@ -115,6 +118,13 @@ pub enum OperationValue {
         /// The session.
         #[serde(serialize_with = "wire::serialize")]
         session_id: SessionId,
+    },
+    /// The cells that run or keep a result, in the order of their making; needs [`Extension::Cells`].
+    #[serde(rename = "cells/listed")]
+    CellsListed {
+        /// The cells.
+        #[serde(serialize_with = "cell_summary::serialize_list")]
+        cells: Vec<CellSummary>,
     },
     /// The stored values; needs [`Extension::Store`].
     #[serde(rename = "store/exported")]
@@ -255,6 +265,9 @@ impl HostMessage {
                     check_cell_id(&outcome.response().cell_id)
                 }
                 Ok(OperationValue::OutputRead { cell_id, .. }) => check_cell_id(cell_id),
+                Ok(OperationValue::CellsListed { cells }) => cells
+                    .iter()
+                    .try_for_each(|cell| check_cell_id(&cell.cell_id)),
                 _ => Ok(()),
             },
             Self::ExecuteInitialResponse { result, .. } => match result {
@@ -272,6 +285,9 @@ impl HostMessage {
             Self::OperationResponse { result, .. } => match result {
                 Ok(OperationValue::StoreExported { .. } | OperationValue::StoreImported {}) => {
                     return ExtensionSet::of(Extension::Store);
+                }
+                Ok(OperationValue::CellsListed { .. }) => {
+                    return ExtensionSet::of(Extension::Cells);
                 }
                 Ok(OperationValue::OutputRead { .. }) => {
                     return ExtensionSet::of(Extension::Output);
@@ -296,6 +312,7 @@ impl HostMessage {
                 Ok(OperationValue::WaitCompleted { outcome }) => response_bytes(outcome.response()),
                 Ok(OperationValue::StoreExported { values }) => values_least_bytes(values),
                 Ok(OperationValue::OutputRead { text, .. }) => text.len(),
+                Ok(OperationValue::CellsListed { cells }) => cell_summary::list_bytes(cells),
                 Ok(_) => 0,
                 Err(error) => error.message.len(),
             },
@@ -447,6 +464,7 @@ wire_strings! {
         ExecutionStarted = "execution/started",
         WaitCompleted = "wait/completed",
         SessionClosed = "session/closed",
+        CellsListed = "cells/listed",
         StoreExported = "store/exported",
         StoreImported = "store/imported",
         OutputRead = "output/read",
@@ -462,6 +480,7 @@ wire_object! {
         cell_id: Wire<CellId> = "cellId",
         outcome: WaitOutcome = "outcome",
         values: StoreValues = "values",
+        cells: Wire<Vec<CellSummary>> = "cells",
         offset: u64 = "offset",
         total_bytes: u64 = "totalBytes",
         text: String = "text",
@@ -491,6 +510,7 @@ impl TryFrom<ValueFields> for OperationValue {
                 ValueTag::SessionReady | ValueTag::SessionClosed => &["type", "sessionId"],
                 ValueTag::ExecutionStarted => &["type", "cellId"],
                 ValueTag::WaitCompleted => &["type", "outcome"],
+                ValueTag::CellsListed => &["type", "cells"],
                 ValueTag::StoreExported => &["type", "values"],
                 ValueTag::StoreImported => &["type"],
                 ValueTag::OutputRead => &["type", "cellId", "offset", "totalBytes", "text"],
@@ -508,6 +528,9 @@ impl TryFrom<ValueFields> for OperationValue {
             },
             ValueTag::SessionClosed => Self::SessionClosed {
                 session_id: required(fields.session_id, "sessionId", owner)?.0,
+            },
+            ValueTag::CellsListed => Self::CellsListed {
+                cells: required(fields.cells, "cells", owner)?.0,
             },
             ValueTag::StoreExported => Self::StoreExported {
                 values: required(fields.values, "values", owner)?.0,

@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cell_summary;
 mod client_message;
 mod content;
 mod encode_error;

@@ -9,9 +9,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
-    Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
-    ToolInvocation, ToolKind, ToolName, WaitRequest,
+    CellId, CellLimits, CellResponse, CellState, CellStatus, CellSummary, CellTimings, ContentItem,
+    ExecuteRequest, Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects,
+    ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName, WaitRequest,
 };
 use code_mode_protocol::*;
 use goldens::Golden;
@@ -280,6 +280,12 @@ fn client_message(name: &str) -> ClientMessage {
                 session_id: session(),
             },
         ),
+        "session-list-cells" => request(
+            13,
+            OperationRequest::ListCells {
+                session_id: session(),
+            },
+        ),
         "session-export-store" => request(
             11,
             OperationRequest::ExportStore {
@@ -452,6 +458,29 @@ fn host_message(name: &str) -> HostMessage {
             5,
             Ok(OperationValue::SessionClosed {
                 session_id: session(),
+            }),
+        ),
+        "cells-listed" => operation(
+            13,
+            Ok(OperationValue::CellsListed {
+                cells: vec![
+                    CellSummary {
+                        cell_id: cell("1"),
+                        exec_call_id: "call-1".to_owned(),
+                        state: CellState::Running,
+                        age: Duration::from_millis(1_500),
+                        output_bytes: 12,
+                        unread_bytes: 4,
+                    },
+                    CellSummary {
+                        cell_id: cell("2"),
+                        exec_call_id: "call-2".to_owned(),
+                        state: CellState::Ended,
+                        age: Duration::from_millis(20),
+                        output_bytes: 0,
+                        unread_bytes: 0,
+                    },
+                ],
             }),
         ),
         "store-exported" => operation(

@@ -8,14 +8,15 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
-    Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects, ToolDefinition, ToolError,
-    ToolInvocation, ToolKind, ToolName, WaitRequest,
+    CellId, CellLimits, CellResponse, CellState, CellStatus, CellSummary, CellTimings, ContentItem,
+    ExecuteRequest, Globals, ImageDetail, Notification, RawJson, SessionId, SideEffects,
+    ToolDefinition, ToolError, ToolInvocation, ToolKind, ToolName, WaitRequest,
 };
 use code_mode_protocol::*;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 use support::{Pieces, block_on};
 
 fn agreed() -> AgreedCapabilities {
@@ -250,6 +251,7 @@ fn operation_request() -> impl Strategy<Value = OperationRequest> {
             }
         ),
         session().prop_map(|session_id| OperationRequest::Shutdown { session_id }),
+        session().prop_map(|session_id| OperationRequest::ListCells { session_id }),
         session().prop_map(|session_id| OperationRequest::ExportStore { session_id }),
         (session(), values())
             .prop_map(|(session_id, values)| OperationRequest::ImportStore { session_id, values }),
@@ -323,6 +325,28 @@ fn wire_error() -> impl Strategy<Value = WireError> {
     })
 }
 
+fn cell_summary() -> impl Strategy<Value = CellSummary> {
+    let states = vec![CellState::Running, CellState::Stopping, CellState::Ended];
+    (
+        cell(),
+        text(),
+        select(states),
+        milliseconds(),
+        any::<u64>(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(cell_id, exec_call_id, state, age, output_bytes, unread_bytes)| CellSummary {
+                cell_id,
+                exec_call_id,
+                state,
+                age,
+                output_bytes,
+                unread_bytes,
+            },
+        )
+}
+
 fn operation_value() -> impl Strategy<Value = OperationValue> {
     prop_oneof![
         session().prop_map(|session_id| OperationValue::SessionReady { session_id }),
@@ -338,6 +362,7 @@ fn operation_value() -> impl Strategy<Value = OperationValue> {
         session().prop_map(|session_id| OperationValue::SessionClosed { session_id }),
         values().prop_map(|values| OperationValue::StoreExported { values }),
         Just(OperationValue::StoreImported {}),
+        vec(cell_summary(), 0..3).prop_map(|cells| OperationValue::CellsListed { cells }),
         (cell(), any::<u64>(), any::<u64>(), text()).prop_map(
             |(cell_id, offset, total_bytes, text)| OperationValue::OutputRead {
                 cell_id,

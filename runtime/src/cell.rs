@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use code_mode_api::waist::{Budget, Held};
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, ContentItem, Globals, LimitName, Notification,
-    SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
+    BoxFuture, CancellationSignal, CellId, CellState, CellSummary, ContentItem, Globals, LimitName,
+    Notification, SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
     ToolInvocation,
 };
 use code_mode_engine::limits::EffectiveLimits;
@@ -378,6 +378,28 @@ impl Cell {
             .push_back(Event::Notify(delegate_call, notification));
         self.deliver(state);
         Ok(())
+    }
+
+    /// The cell as a list of cells shows it; `None` once its result has been handed out.
+    pub(crate) fn summary(&self) -> Option<CellSummary> {
+        let state = self.lock();
+        let does = match (state.phase, &state.stop) {
+            (Phase::Delivered, _) => return None,
+            (Phase::Ended, _) => CellState::Ended,
+            (Phase::Stopping, _) | (_, Some(_)) => CellState::Stopping,
+            (Phase::Admitted | Phase::Running | Phase::Finishing, None) => CellState::Running,
+        };
+        Some(CellSummary {
+            cell_id: self.id.clone(),
+            exec_call_id: self.exec_call_id.clone(),
+            state: does,
+            age: self
+                .started_at
+                .get()
+                .map_or(Duration::ZERO, Instant::elapsed),
+            output_bytes: state.output_bytes,
+            unread_bytes: state.items.iter().map(|item| size_of(item) as u64).sum(),
+        })
     }
 
     /// Tool calls that are open.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use code_mode_api::{
-    BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ExecuteRequest, RawJson,
-    SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider, SideEffects,
-    StartedCell, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
+    RawJson, SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider,
+    SideEffects, StartedCell, WaitRequest,
 };
 use tokio::sync::oneshot;
 
@@ -69,6 +69,11 @@ impl CodeModeSession for Session {
             Session::terminate(self, &cell_id, observer)?;
             receive(response).await
         })
+    }
+
+    fn list_cells(&self) -> BoxFuture<'_, Result<Vec<CellSummary>, SessionError>> {
+        let cells = Session::list_cells(self);
+        Box::pin(async move { cells })
     }
 
     fn export_store(&self) -> BoxFuture<'_, Result<BTreeMap<String, RawJson>, SessionError>> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use code_mode_api::waist::Held;
 use code_mode_api::{
-    CellId, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError, SessionId,
+    CellId, CellSummary, ExecuteRequest, LimitName, RawJson, SessionDelegate, SessionError,
+    SessionId,
 };
 use code_mode_engine::{ScriptOptions, ToolTable};
 use serde_json::value::RawValue;
@@ -194,6 +195,20 @@ impl Session {
     /// uncalled then.
     pub fn terminate(&self, cell: &CellId, observer: Observer) -> Result<(), SessionError> {
         self.core().find(cell)?.terminate(observer)
+    }
+
+    /// The cells that run or keep a result, in the order of their making.
+    ///
+    /// # Errors
+    /// [`SessionError::ShutDown`].
+    pub fn list_cells(&self) -> Result<Vec<CellSummary>, SessionError> {
+        self.core().check_open()?;
+        // A cell takes the session's lock while it holds its own, so none is asked under it.
+        let cells: Vec<Arc<Cell>> = self.core().lock().cells.values().cloned().collect();
+        let mut listed: Vec<CellSummary> = cells.iter().filter_map(|cell| cell.summary()).collect();
+        // The ids are numbers.
+        listed.sort_by_cached_key(|cell| (cell.cell_id.as_str().len(), cell.cell_id.clone()));
+        Ok(listed)
     }
 
     /// The values that ended cells have stored.

@@ -15,8 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::waist::{
-    Answer, Ask, AskId, Bell, Budget, CallId, CellSummary, Event, Outbox, OutboxOwner, Ringer,
-    Sessions,
+    Answer, Ask, AskId, Bell, Budget, CallId, Event, Outbox, OutboxOwner, Ringer, Sessions,
 };
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, Notification, RawJson,
@@ -83,7 +82,6 @@ struct State {
 /// A cell until its door was told that it is closed.
 struct CellLink {
     id: CellId,
-    exec_call_id: String,
     outbox: Arc<Outbox>,
     end: Mutex<End>,
 }
@@ -133,10 +131,10 @@ impl WaistSession {
                 self.with_observation(ask, |observation| observation.yield_asked = true);
                 Ok(())
             }
-            Ask::ListCells => {
-                self.link.answered(id, Ok(Answer::Cells(self.link.list())));
-                Ok(())
-            }
+            Ask::ListCells => self
+                .session
+                .list_cells()
+                .map(|cells| self.link.answered(id, Ok(Answer::Cells(cells)))),
             Ask::ExportStore => self
                 .session
                 .export_store()
@@ -164,10 +162,9 @@ impl WaistSession {
         ask: AskId,
         request: code_mode_api::ExecuteRequest,
     ) -> Result<(), SessionError> {
-        let exec_call_id = request.exec_call_id.clone();
         let admitted = self.session.admit(request)?;
         let cell_id = admitted.id().clone();
-        let cell = self.link.add_cell(cell_id.clone(), exec_call_id);
+        let cell = self.link.add_cell(cell_id.clone());
         self.link.expect(ask, cell_id.clone());
         cell.outbox
             .put(Event::Started { ask, cell_id }, Ringer::Helper);
@@ -248,7 +245,7 @@ impl Drop for WaistSession {
 }
 
 impl Link {
-    fn add_cell(&self, id: CellId, exec_call_id: String) -> Arc<CellLink> {
+    fn add_cell(&self, id: CellId) -> Arc<CellLink> {
         let cell = Arc::new(CellLink {
             outbox: Outbox::new(
                 OutboxOwner::Cell(id.clone()),
@@ -257,7 +254,6 @@ impl Link {
                 Arc::clone(&self.budget),
             ),
             id: id.clone(),
-            exec_call_id,
             end: Mutex::default(),
         });
         self.lock().cells.insert(id, Arc::clone(&cell));
@@ -324,22 +320,6 @@ impl Link {
 
     fn answered(&self, ask: AskId, result: Result<Answer, SessionError>) {
         self.outbox.put(Event::Answered { ask, result }, ringer());
-    }
-
-    fn list(&self) -> Vec<CellSummary> {
-        let mut cells: Vec<CellSummary> = self
-            .lock()
-            .cells
-            .values()
-            .map(|cell| CellSummary {
-                cell_id: cell.id.clone(),
-                exec_call_id: cell.exec_call_id.clone(),
-                ended: cell.end.lock().is_ok_and(|end| end.closed),
-            })
-            .collect();
-        // The ids are numbers.
-        cells.sort_by_key(|cell| (cell.cell_id.as_str().len(), cell.cell_id.clone()));
-        cells
     }
 
     /// Lets no thread of the session wait for room any more.

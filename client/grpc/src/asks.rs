@@ -24,6 +24,10 @@ impl Session {
     /// Does what the client wants.
     pub(crate) async fn wish(&mut self, wish: Wish) {
         match wish {
+            Wish::Asked {
+                id,
+                request: OperationRequest::Execute { .. },
+            } if self.ended_by_host.is_some() => self.answer(id, Err(convert::not_sent())).await,
             Wish::Asked { id, request } => self.ask(id, request),
             Wish::Cancelled { id } => self.cancelled(id).await,
             Wish::Answered { id, result } => self.answered(id, result).await,
@@ -89,6 +93,17 @@ impl Session {
                         }
                         Err(status) => return tell.lost(why(&status)),
                     };
+                });
+            }
+            OperationRequest::ListCells { .. } => {
+                self.asked.insert(id, Asked::Other);
+                self.tasks.spawn(async move {
+                    let asked = ours::ListCellsRequest { session_id };
+                    let listed = extensions.list_cells(asked).await.map(|listed| {
+                        let cells = convert::cells(listed.into_inner().cells)?;
+                        Ok(OperationValue::CellsListed { cells })
+                    });
+                    tell_answer(id, listed, SideEffects::None, &said, &tell).await;
                 });
             }
             OperationRequest::ExportStore { .. } => {

@@ -12,10 +12,12 @@ use code_mode_protocol::{
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::cells::ORDER_DEADLINE;
 use crate::session::{self, Wish};
 use crate::streams::Ending;
-use crate::tell::Tell;
+use crate::tell::{Tell, Word};
 use crate::wire::Wire;
 
 /// Messages for the client, and wishes for one session, that may wait before the one that speaks has to.
@@ -40,8 +42,14 @@ pub(crate) async fn run(
     let why = tokio::select! {
         biased;
         why = losses.recv() => why,
-        why = ended.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
         why = &mut serving => why,
+        why = async {
+            let why = ended.wait_for(Option::is_some).await;
+            let why = why.ok().and_then(|why| why.clone());
+            // Each session hands on what has come for it before, and then says itself that this is all.
+            sleep(ORDER_DEADLINE).await;
+            why
+        } => why,
     };
     if let Some(why) = why {
         ending.set(format!("the connection to {name} was lost: {why}"));
@@ -54,7 +62,7 @@ async fn serve(
     offer: HostOffer,
     heard: DuplexStream,
     said: DuplexStream,
-    messages: mpsc::Receiver<HostMessage>,
+    messages: mpsc::Receiver<Word>,
     tell: Tell,
     tasks: &mut JoinSet<()>,
 ) -> Option<String> {
@@ -95,12 +103,29 @@ async fn serve(
 /// Writes what there is to say, in its order.
 async fn write(
     said: DuplexStream,
-    mut messages: mpsc::Receiver<HostMessage>,
+    mut messages: mpsc::Receiver<Word>,
     agreed: AgreedCapabilities,
     tell: Tell,
 ) {
     let mut writer = FrameWriter::new(said);
-    while let Some(message) = messages.recv().await {
+    let mut lost: Option<(String, Instant)> = None;
+    loop {
+        let deadline = lost.as_ref().map(|(_, deadline)| *deadline);
+        let word = tokio::select! {
+            word = messages.recv() => word,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => None,
+        };
+        let message = match word {
+            Some(Word::Message(message)) => message,
+            Some(Word::Lost(why)) => {
+                lost.get_or_insert_with(|| (why, Instant::now() + ORDER_DEADLINE));
+                if !tell.all_have_spoken() {
+                    continue;
+                }
+                return lost.into_iter().for_each(|(why, _)| tell.lost(why));
+            }
+            None => return lost.into_iter().for_each(|(why, _)| tell.lost(why)),
+        };
         let frame = EncodedFrame::encode(&message, &agreed)
             .or_else(|error| EncodedFrame::encode(&instead(message, &error), &agreed));
         let written = match frame {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CellResponse, CellStatus, CellTimings, ContentItem, DEFAULT_YIELD_TIME,
-    ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects, ToolDefinition,
-    ToolInvocation, ToolKind, ToolName,
+    CellId, CellLimits, CellResponse, CellState, CellStatus, CellSummary, CellTimings, ContentItem,
+    DEFAULT_YIELD_TIME, ExecuteRequest, Globals, ImageDetail, RawJson, SessionId, SideEffects,
+    ToolDefinition, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_client::HOST_DRAINING;
 use code_mode_grpc::extensions as ours;
@@ -31,6 +31,7 @@ pub(crate) fn offer(named: &[String]) -> HostOffer {
         Extension::Store,
         Extension::Globals,
         Extension::ExactIntegers,
+        Extension::Cells,
     ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
     extensions.push(Extension::Errors);
@@ -242,6 +243,31 @@ pub(crate) fn stored(values: BTreeMap<String, RawJson>) -> Vec<ours::StoredValue
         .collect()
 }
 
+/// The list of cells from the host, or what is wrong with it.
+pub(crate) fn cells(listed: Vec<ours::Cell>) -> Result<Vec<CellSummary>, String> {
+    listed
+        .into_iter()
+        .map(|cell| {
+            let state = match cell.state() {
+                ours::CellState::Running => CellState::Running,
+                ours::CellState::Stopping => CellState::Stopping,
+                ours::CellState::Ended => CellState::Ended,
+                ours::CellState::Unspecified => {
+                    return Err(format!("a cell in a state without a name, {}", cell.state));
+                }
+            };
+            Ok(CellSummary {
+                cell_id: CellId::new(cell.cell_id),
+                exec_call_id: cell.call_id,
+                state,
+                age: Duration::from_millis(cell.age_ms),
+                output_bytes: cell.output_bytes,
+                unread_bytes: cell.unread_bytes,
+            })
+        })
+        .collect()
+}
+
 /// Stored values from the host, or what is wrong with them.
 pub(crate) fn values(stored: Vec<ours::StoredValue>) -> Result<BTreeMap<String, RawJson>, String> {
     stored
@@ -267,6 +293,21 @@ pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
         Some(code) => error.with_details(code, side_effects),
         None => error,
     }
+}
+
+/// The refusal of an execute in a session that its host has ended: it was not sent.
+pub(crate) fn not_sent() -> WireError {
+    let error = WireError::new("the host has ended the session");
+    match ErrorCode::new(HOST_DRAINING) {
+        Ok(code) => error.with_details(code, SideEffects::None),
+        Err(_) => error,
+    }
+}
+
+/// Whether an error is the refusal of a host that is about to end.
+pub(crate) fn is_draining(error: &WireError) -> bool {
+    let details = error.details.as_ref();
+    details.is_some_and(|details| details.code.as_str() == HOST_DRAINING)
 }
 
 /// Whether an error says that its call was cancelled.

@@ -148,6 +148,8 @@ pub(crate) struct Session {
     pub(crate) closing: bool,
     /// The host has closed the session; the request to answer when all others are.
     closed: Option<RequestId>,
+    /// The host has ended the session by itself, in order, and what this is to be called.
+    pub(crate) ended_by_host: Option<&'static str>,
     /// The lease has ended, as it does when the session is closed.
     lease_ended: bool,
     /// So has the stream of calls.
@@ -161,15 +163,17 @@ pub(crate) struct Session {
 /// Opens a session and serves it until it is closed; its lease ends with this.
 pub(crate) async fn run(opening: Opening, mut wishes: mpsc::Receiver<Wish>) {
     let tell = opening.tell.clone();
+    let speaking = tell.begin();
     let request = opening.request;
     match open(opening).await {
         Ok((mut session, mut lease, mut calls, mut said)) => {
             let session_id = session.opening.session_id.clone();
             let value = OperationValue::SessionReady { session_id };
             session.answer(request, Ok(value)).await;
-            session
-                .serve(&mut wishes, &mut lease, &mut calls, &mut said)
-                .await;
+            let ended = session.serve(&mut wishes, &mut lease, &mut calls, &mut said);
+            if let Some(why) = ended.await {
+                tell.lost_in_turn(speaking, why).await;
+            }
         }
         Err(status) if is_broken(&status) => tell.lost(why(&status)),
         // Other sessions of the connection go on.
@@ -214,6 +218,7 @@ async fn open(mut opening: Opening) -> Result<Opened, Status> {
         asked: HashMap::new(),
         closing: false,
         closed: None,
+        ended_by_host: None,
         lease_ended: false,
         calls_ended: false,
         open: HashMap::new(),
@@ -237,13 +242,14 @@ async fn now<T>(stream: &mut Streaming<T>) -> Option<Result<Option<T>, Status>> 
 }
 
 impl Session {
+    /// Serves until the session is closed or lost; gives why, if the host has ended it in order.
     async fn serve(
         &mut self,
         wishes: &mut mpsc::Receiver<Wish>,
         lease: &mut Streaming<v1::SessionEvent>,
         calls: &mut Streaming<v1::ToolCall>,
         said: &mut mpsc::Receiver<Said>,
-    ) {
+    ) -> Option<&'static str> {
         loop {
             let deadline = self.cells.deadline();
             let turn = tokio::select! {
@@ -266,7 +272,15 @@ impl Session {
                 }
             };
             if let Turn::Over = turn {
-                return;
+                return None;
+            }
+            // What the host has answered before it ended the session is told first.
+            if let Some(why) = self.ended_by_host
+                && !self.closing
+                && self.asked.is_empty()
+                && self.cells.deadline().is_none()
+            {
+                return Some(why);
             }
             if let Some(id) = self.closed
                 && self.lease_ended
@@ -274,7 +288,8 @@ impl Session {
             {
                 let session_id = self.opening.session_id.clone();
                 let value = OperationValue::SessionClosed { session_id };
-                return self.answer(id, Ok(value)).await;
+                self.answer(id, Ok(value)).await;
+                return None;
             }
         }
     }
@@ -286,13 +301,15 @@ impl Session {
                 self.event(event).await;
                 return Turn::On;
             }
-            Ok(None) if self.closing => {
+            Ok(None) => {
+                if !self.closing {
+                    self.ended_by_host = Some("the host has ended the session");
+                }
                 self.lease_ended = true;
                 let ended = self.cells.end();
                 self.tell_all(ended).await;
                 return Turn::On;
             }
-            Ok(None) => self.lost("the host has ended the session"),
             Err(status) => self.lost(why(&status)),
         }
         Turn::Over
@@ -305,13 +322,16 @@ impl Session {
                 self.call(call).await;
                 return Turn::On;
             }
-            Ok(None) if self.closing => {
+            Ok(None) => {
+                if !self.closing {
+                    self.ended_by_host
+                        .get_or_insert("the host gives out no calls any more");
+                }
                 self.calls_ended = true;
                 let ended = self.cells.end_calls();
                 self.tell_all(ended).await;
                 return Turn::On;
             }
-            Ok(None) => self.lost("the host gives out no calls any more"),
             Err(status) => self.lost(why(&status)),
         }
         Turn::Over
@@ -340,6 +360,13 @@ impl Session {
         }
         self.said(said).await;
         Turn::On
+    }
+
+    /// Whether a request has failed because the host has ended the session. It gets no answer of its own: what
+    /// it observed is lost with the rest. A refusal by a host that is about to end is none: that execute can
+    /// be sent elsewhere.
+    fn is_lost_with_session(&self, error: &WireError) -> bool {
+        self.ended_by_host.is_some() && !self.closing && !convert::is_draining(error)
     }
 
     pub(crate) fn lost(&self, why: impl Into<String>) {
@@ -515,6 +542,12 @@ impl Session {
                     self.outcome(id, outcome).await;
                 }
             }
+            Said::Answer {
+                id,
+                result: Err(error),
+            } if self.is_lost_with_session(&error) => {
+                self.asked.remove(&id);
+            }
             Said::Answer { id, result } => match self.asked.remove(&id) {
                 Some(Asked::Observer {
                     cell_id,
@@ -535,19 +568,33 @@ impl Session {
         let started = self.cells.id(id);
         let result = match (outcome, started) {
             (Err(status), _) if is_lost(&status) => return self.lost(why(&status)),
-            (Err(status), None) => {
-                self.cells.abandon(id);
-                let result = Err(convert::error(&status, SideEffects::None));
-                return self.answer(id, result).await;
+            (Err(status), started) => {
+                let side_effects = match started {
+                    None => SideEffects::None,
+                    Some(_) => SideEffects::Possible,
+                };
+                let error = convert::error(&status, side_effects);
+                if self.is_lost_with_session(&error) {
+                    return;
+                }
+                if started.is_none() {
+                    self.cells.abandon(id);
+                    return self.answer(id, Err(error)).await;
+                }
+                Err(error)
             }
-            (Err(status), Some(_)) => Err(convert::error(&status, SideEffects::Possible)),
             (Ok(Some(outcome)), Some(_)) => match convert::response(outcome, None) {
                 Ok(response) => Ok(response),
                 Err(why) => return self.lost(why),
             },
             // Its session is being closed, and its cell has ended with it.
             (Ok(None), Some(cell_id)) if self.closing => Ok(convert::terminated(cell_id)),
-            (Ok(None), _) => return self.lost("an execute without an outcome"),
+            // So has the host, and the results of others may be on their way.
+            (Ok(None), _) => {
+                self.ended_by_host
+                    .get_or_insert("an execute without an outcome");
+                return;
+            }
             (Ok(Some(_)), None) => return self.lost("an outcome before its start"),
         };
         let leaves = result.as_ref().map_or(Leaves::Running, leaves);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use code_mode_grpc::ERROR_CODE_METADATA;
 use code_mode_grpc::MAX_MESSAGE_BYTES;
 use code_mode_grpc::extensions::DescribeRequest;
 use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
@@ -221,9 +222,10 @@ pub(crate) fn is_broken(status: &Status) -> bool {
 }
 
 /// Whether a status says that nothing can be had of the session any more: the connection has broken, or
-/// what stands before the host has lost it.
+/// what stands before the host has lost it. A refusal that has a code of ours is the host's own word.
 pub(crate) fn is_lost(status: &Status) -> bool {
-    is_broken(status) || status.code() == Code::Unavailable
+    let is_named = status.metadata().contains_key(ERROR_CODE_METADATA);
+    is_broken(status) || (status.code() == Code::Unavailable && !is_named)
 }
 
 /// A status in words.

@@ -14,7 +14,7 @@ use code_mode_api::waist::{
 };
 use code_mode_api::{
     CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
-    Globals, RawJson, SessionError, SessionOptions, ToolError,
+    Globals, RawJson, SessionError, SessionOptions, SideEffects, ToolError,
 };
 use code_mode_client_grpc::{Address, AddressConfig, AddressSessionProvider, ORDER_DEADLINE};
 use code_mode_host_grpc::listen::{TcpOptions, Tls, bind_unix, serve_tcp, serve_unix};
@@ -119,12 +119,18 @@ impl Session for TrivialSession {
 
 /// Serves sessions on a port; gives what serves them, and where.
 async fn serve(options: TcpOptions) -> (Served, String) {
+    let (served, authority, _) = serve_until(options).await;
+    (served, authority)
+}
+
+/// As [`serve`], and gives what sends its connections away.
+async fn serve_until(options: TcpOptions) -> (Served, String, CancellationSignal) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let authority = listener.local_addr().expect("it has one").to_string();
     let served = Served::new(Door::new(Arc::new(Trivial))).await;
     let drain = CancellationSignal::new();
-    tokio::spawn(serve_tcp(served.clone(), listener, options, drain));
-    (served, authority)
+    tokio::spawn(serve_tcp(served.clone(), listener, options, drain.clone()));
+    (served, authority, drain)
 }
 
 async fn output(session: &Arc<dyn code_mode_api::CodeModeSession>, source: &str) -> CellResponse {
@@ -225,17 +231,24 @@ async fn a_unix_socket_is_an_address_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_drains_keeps_its_sessions_and_new_ones_go_where_the_balancer_sends_them() {
+async fn a_host_that_drains_is_left_for_where_the_balancer_sends_new_connections() {
     let (first, authority) = serve(TcpOptions::default()).await;
     let (_second, other) = serve(TcpOptions::default()).await;
     let balancer = Relay::to(&authority).await;
     let provider = AddressSessionProvider::new(AddressConfig::new(balancer.address.clone()));
     let old = session(&provider).await;
     assert_eq!(output(&old, "store").await.content_items, text("1"));
+    let moving = session(&provider).await;
+    assert_eq!(output(&moving, "store").await.content_items, text("1"));
     first.drain().await;
     let refused = session(&provider).await;
     let error = run(&refused, "load").await.expect_err("nobody takes it");
     assert!(error.to_string().contains("shutting down"), "{error}");
+    let error = run(&old, "load").await.expect_err("nor this one");
+    assert!(error.to_string().contains("shutting down"), "{error}");
+    assert_eq!(error.side_effects(), SideEffects::None);
+    let stored = in_time(old.export_store()).await.expect("it has them");
+    assert_eq!(stored["n"].get(), "1");
     balancer.redirect(&other);
     let new = session(&provider).await;
     assert_eq!(output(&new, "load").await.content_items, text("nothing"));
@@ -243,9 +256,80 @@ async fn a_host_that_drains_keeps_its_sessions_and_new_ones_go_where_the_balance
         output(&refused, "load").await.content_items,
         text("nothing")
     );
-    let response = output(&old, "load").await;
-    assert_eq!(response.content_items, text("1"), "it stays where it is");
-    assert_eq!(response.state_lost, None);
+    for session in [&old, &moving] {
+        let response = output(session, "load").await;
+        assert_eq!(response.content_items, text("1"), "it has come along");
+        assert_eq!(response.state_lost, None);
+        assert_eq!(response.cell_id, CellId::new("2.1"));
+        let finished = session.terminate(CellId::new("1"));
+        let finished = in_time(finished).await.expect_err("it was taken");
+        assert!(
+            matches!(finished, SessionError::CellFinished { .. }),
+            "{finished}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn executes_at_one_time_leave_a_host_that_drains_together() {
+    let (first, authority) = serve(TcpOptions::default()).await;
+    let (second, other) = serve(TcpOptions::default()).await;
+    let balancer = Relay::to(&authority).await;
+    let mut config = AddressConfig::new(balancer.address.clone());
+    config.keep_store = false;
+    let provider = AddressSessionProvider::new(config);
+    let session = session(&provider).await;
+    assert_eq!(output(&session, "store").await.content_items, text("1"));
+    first.drain().await;
+    balancer.redirect(&other);
+    let (one, two, three) = tokio::join!(
+        output(&session, "load"),
+        output(&session, "load"),
+        output(&session, "load"),
+    );
+    for response in [one, two, three] {
+        assert_eq!(response.content_items, text("1"));
+        assert_eq!(response.state_lost, None);
+    }
+    let metrics = second.door().metrics().render();
+    assert!(
+        metrics.contains("\ncode_mode_grpc_sessions 1\n"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_a_host_has_given_before_its_end_is_told() {
+    for _ in 0..20 {
+        let (served, authority, drain) = serve_until(TcpOptions::default()).await;
+        let provider = AddressSessionProvider::new(AddressConfig::new(Address::Http { authority }));
+        let session = session(&provider).await;
+        output(&session, "store").await;
+        let ending = async {
+            let metrics = served.door().metrics();
+            while !metrics.render().contains("executions_total 2\n") {
+                tokio::task::yield_now().await;
+            }
+            served.drain().await;
+            served.door().quiet().await;
+            served.door().close_all().await;
+            drain.cancel();
+        };
+        let (response, ()) = tokio::join!(output(&session, "load"), ending);
+        assert_eq!(response.content_items, text("1"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_with_a_cell_stays_on_a_host_that_drains() {
+    let (first, authority) = serve(TcpOptions::default()).await;
+    let provider = AddressSessionProvider::new(AddressConfig::new(Address::Http { authority }));
+    let session = session(&provider).await;
+    output(&session, "unclosed").await;
+    first.drain().await;
+    let response = output(&session, "load").await;
+    assert_eq!(response.content_items, text("nothing"));
+    assert_eq!(response.cell_id, CellId::new("2"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,6 +42,8 @@ pub struct Plan {
     pub own: Option<Change>,
     /// The servers that are taken over, or given back.
     pub servers: Vec<String>,
+    /// The servers that are not taken over, since our own file has others of these names.
+    pub left: Vec<String>,
 }
 
 impl Plan {
@@ -120,20 +122,28 @@ impl Client {
     ) -> Result<Plan, EditError> {
         let path = self.file(places);
         let mut document = Document::open(&path)?;
-        let mut servers = Vec::new();
+        let (mut servers, mut left) = (Vec::new(), Vec::new());
         let mut own = None;
         if let Some(file) = take_over {
             let mut ours = Document::open(file)?;
             for name in document.names(self.member()) {
-                let known = ours.names("mcpServers").contains(&name);
-                if name == OUR_NAME || known {
+                let Some(server) = document.value(self.member(), &name) else {
+                    continue;
+                };
+                if name == OUR_NAME {
                     continue;
                 }
-                if let Some(server) = document.value(self.member(), &name) {
-                    ours.set("mcpServers", &name, &server)?;
-                    document.remove(self.member(), &name);
-                    servers.push(name);
+                match ours.value("mcpServers", &name) {
+                    // It was taken over before and given back since.
+                    Some(known) if known == server => {}
+                    Some(_) => {
+                        left.push(name);
+                        continue;
+                    }
+                    None => ours.set("mcpServers", &name, &server)?,
                 }
+                document.remove(self.member(), &name);
+                servers.push(name);
             }
             own = Some(ours.change());
         }
@@ -153,6 +163,7 @@ impl Client {
             copy,
             own,
             servers,
+            left,
         })
     }
 
@@ -203,6 +214,7 @@ impl Client {
             copy,
             own: None,
             servers,
+            left: Vec::new(),
         })
     }
 }
@@ -319,6 +331,34 @@ mod tests {
             let mut names = Document::open(&path).unwrap().names(client.member());
             names.sort();
             assert_eq!(names, ["files", "later"], "{client:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_back_is_taken_over_again_and_another_server_of_the_name_is_left() {
+        for client in ALL {
+            let home = tempfile::tempdir().unwrap();
+            let path = written(client, home.path());
+            install(client, home.path(), true).apply().unwrap();
+            uninstall(client, home.path()).apply().unwrap();
+            let again = install(client, home.path(), true);
+            assert_eq!(
+                (again.servers, again.left),
+                (vec!["files".to_owned()], vec![])
+            );
+
+            let mut document = Document::open(&path).unwrap();
+            let other = json!({"command": "other"});
+            document.set(client.member(), "files", &other).unwrap();
+            document.change().apply().unwrap();
+            let plan = install(client, home.path(), true);
+            plan.apply().unwrap();
+            assert_eq!(
+                (plan.servers, plan.left),
+                (vec![], vec!["files".to_owned()])
+            );
+            let installed = Document::open(&path).unwrap();
+            assert_eq!(installed.value(client.member(), "files"), Some(other));
         }
     }
 

@@ -361,7 +361,7 @@ impl Drop for CallLine {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use code_mode_api::{CodeModeSession, SessionError, SessionOptions};
     use pretty_assertions::assert_eq;
     use tokio::time::Instant;
@@ -382,20 +382,24 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_first_list_waits_for_servers_that_start_but_not_for_ever() {
+    /// A front end over the servers of this configuration, without a host.
+    pub fn front(text: &str) -> Arc<Front> {
         let mut config = Config::default();
-        let text = r#"{"mcpServers": {"slow": {"command": "sleep", "args": ["1000"]}}}"#;
         let lookup = |_: &str| None;
         config::add(&mut config, text, std::path::Path::new("/x.json"), &lookup).unwrap();
-        let front = Front::new(Parts {
+        Front::new(Parts {
             config,
             local: None,
             audit: None,
             provider: Arc::new(NoHost),
             limits: CellLimits::default(),
             catalog_bytes: DEFAULT_CATALOG_BYTES,
-        });
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_list_waits_for_servers_that_start_but_not_for_ever() {
+        let front = front(r#"{"mcpServers": {"slow": {"command": "sleep", "args": ["1000"]}}}"#);
         let begun = Instant::now();
         let catalog = front.settled_catalog().await;
         assert_eq!(begun.elapsed().as_secs(), LIST_PATIENCE.as_secs());

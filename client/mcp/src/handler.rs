@@ -413,3 +413,26 @@ async fn tell_changes(session: &McpSession, peer: &Peer<RoleServer>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::front::tests::front;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_client_is_told_of_changes_once_they_have_settled() {
+        // That it cannot be started is known at once.
+        let front = front(r#"{"mcpServers": {"a": {"command": "/nowhere/server"}}}"#);
+        let session = McpSession::new(Arc::clone(&front), "s".to_owned());
+        let mut told = description(&session);
+        assert!(!told.contains("Not available"), "{told}");
+        let begun = Instant::now();
+        tokio::join!(changed(&session, &mut told), async {
+            front.upstreams().begin_all();
+        });
+        assert!(told.contains("Not available: a ("), "{told}");
+        assert_eq!(begun.elapsed().as_millis(), SETTLE.as_millis());
+    }
+}

@@ -116,14 +116,9 @@ pub async fn serve_http(
             place = Arc::clone(&places).acquire_owned() => place,
             () = shutdown.cancelled() => break,
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = accepted(|| listener.accept()) => accepted,
             () = shutdown.cancelled() => break,
-        };
-        let (Ok(place), Ok((stream, peer))) = (place, accepted) else {
-            // Such as a connection that was gone before it was accepted, or too many open files.
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
         };
         let (door, shutdown) = (Arc::clone(&door), shutdown.clone());
         connections.spawn(async move {
@@ -134,6 +129,20 @@ pub async fn serve_http(
     connections.close();
     connections.wait().await;
     shared.close().await;
+}
+
+/// The next connection that can be accepted.
+async fn accepted<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+    loop {
+        match accept().await {
+            Ok(connection) => return connection,
+            // Such as a connection that was gone before it was accepted, or too many open files.
+            Err(error) => {
+                tracing::debug!(%error, "an HTTP connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 struct Door {
@@ -206,4 +215,29 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let kind = http::HeaderValue::from_static("text/plain");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use pretty_assertions::assert_eq;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_cannot_be_accepted_costs_a_pause_and_no_other() {
+        let begun = Instant::now();
+        let failures = Cell::new(0);
+        let accepted = accepted(|| async {
+            failures.set(failures.get() + 1);
+            match failures.get() {
+                1..=3 => Err(io::ErrorKind::ConnectionAborted.into()),
+                calls => Ok(calls),
+            }
+        });
+        assert_eq!(accepted.await, 4);
+        assert_eq!(begun.elapsed(), 3 * ACCEPT_PAUSE);
+    }
 }

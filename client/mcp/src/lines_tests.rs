@@ -36,7 +36,16 @@ fn the_id_of_an_answer_is_found_wherever_it_stands() {
     check_id(r#"{"id":"a\"b","result":1}"#, text);
     check_id(r#"{"result":{"id":8}}"#, None);
     check_id(r#"{"key":"id","result":3}"#, None);
-    check_id(&format!(r#"{{"id":"{}"}}"#, "x".repeat(100)), None);
+}
+
+#[test]
+fn an_id_is_kept_up_to_its_bound() {
+    // The quotes count as well.
+    let longest = "x".repeat(MAX_ID_BYTES - 2);
+    let found = Some(NumberOrString::String(longest.as_str().into()));
+    check_id(&format!(r#"{{"id":"{longest}","x":1}}"#), found);
+    check_id(&format!(r#"{{"id":"{longest}x","x":1}}"#), None);
+    check_id(&format!(r#"{{"id":{},"x":1}}"#, "1".repeat(10_000)), None);
 }
 
 #[tokio::test]

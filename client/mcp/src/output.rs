@@ -296,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn of_a_text_that_is_cut_the_beginning_gets_its_share_and_the_end_the_rest() {
+        let budget = 400;
+        let long = format!("{}{}", "a".repeat(1_000), "b".repeat(1_000));
+        let made = blocks(
+            &CellId::new("1"),
+            &[text(&long)],
+            budget,
+            &mut Kept::default(),
+        );
+        let shown = texts(&made);
+        let head = budget * HEAD_SHARE.0 / HEAD_SHARE.1;
+        assert_eq!(shown.first(), Some(&&*"a".repeat(head)));
+        // The end of the line counts as well.
+        assert_eq!(shown.last(), Some(&&*"b".repeat(budget - head - 1)));
+    }
+
+    #[test]
     fn no_cut_tears_a_character_apart() {
         for budget in 0..40 {
             let mut kept = Kept::default();

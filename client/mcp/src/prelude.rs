@@ -7,6 +7,8 @@
 
 use std::fmt::Write;
 
+use code_mode_api::without_fence;
+
 const SEARCH: &str = "globalThis.searchTools=(query,o)=>tools.code_mode__search({...o,query});";
 const RESOURCES: &str = "globalThis.resources={list:(server)=>tools.code_mode__resources_list({server}),\
 read:(server,uri)=>tools.code_mode__resources_read({server,uri})};";
@@ -19,7 +21,7 @@ pub struct Prelude(String);
 /// Puts in front of `code` what it mentions, and takes a Markdown fence around all of it away; gives the
 /// source to run.
 pub fn prepare(code: &str) -> (String, Prelude) {
-    let code = unfenced(code);
+    let code = without_fence(code);
     let mut prelude = String::new();
     for (word, text) in [
         ("searchTools", SEARCH),
@@ -31,18 +33,6 @@ pub fn prepare(code: &str) -> (String, Prelude) {
         }
     }
     (format!("{prelude}{code}"), Prelude(prelude))
-}
-
-/// The code within a fence; its first line stays, empty, so that lines keep their numbers.
-fn unfenced(code: &str) -> String {
-    let trimmed = code.trim();
-    let inner = trimmed
-        .strip_prefix("```")
-        .and_then(|rest| rest.strip_suffix("```"));
-    match inner.and_then(|inner| inner.split_once('\n')) {
-        Some((language, body)) if !language.contains('`') => format!("\n{body}"),
-        _ => code.to_owned(),
-    }
 }
 
 fn mentions(text: &str, word: &str) -> bool {
@@ -118,10 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_around_a_script_is_taken_away() {
-        assert_eq!(prepare("```js\ntext(1)\n```").0, "\ntext(1)\n");
-        assert_eq!(prepare("  ```\na\nb```\n").0, "\na\nb");
-        assert_eq!(prepare("text(`a`)").0, "text(`a`)");
+    fn what_a_fenced_script_mentions_stands_in_front_of_its_first_line() {
+        let (source, prelude) = prepare("```js\nsearchTools('x')\n```");
+        assert_eq!(source, format!("{}     \nsearchTools('x')\n   ", prelude.0));
         assert_eq!(prepare("```js").0, "```js");
     }
 

@@ -190,6 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn a_word_of_a_name_counts_for_as_many_in_a_description() {
+        let often = |times: usize| {
+            // Both documents are of one length, since length counts too.
+            let rest = "other ".repeat(20 - times);
+            let entries = vec![
+                entry(
+                    "s",
+                    "page",
+                    &format!("{}{rest}", "bill ".repeat(times)),
+                    "{}",
+                ),
+                entry("s", "bill", &"other ".repeat(20), "{}"),
+            ];
+            Index::new(&entries).find("the bill's", &entries)
+        };
+        assert_eq!(often(NAME_WEIGHT - 1), [1, 0]);
+        assert_eq!(often(NAME_WEIGHT + 1), [0, 1]);
+    }
+
+    #[test]
     fn a_tool_that_is_called_exactly_so_comes_first() {
         check("get", &["get"]);
         check("writeFile", &["writeFile", "read_file"]);

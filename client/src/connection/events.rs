@@ -6,23 +6,58 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, Notification, RawJson, SessionId, ToolInvocation,
-    ToolKind, ToolName,
+    CancellationSignal, CellId, CellResponse, CellSummary, Notification, RawJson, SessionId,
+    ToolInvocation,
 };
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame, WireError};
+use code_mode_protocol::EncodedFrame;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::budget::Share;
-use super::ticket::Ticket;
+use super::ticket::{Owner, TakesBack, Ticket};
 use crate::delegate::Delegate;
 use crate::error::{CallError, ConnectionFailure};
+use crate::host_message::{HostMessage, RequestId};
+use crate::place::Place;
 use crate::process::Exit;
-use crate::provider::Place;
 
 /// The way to the driver, for what it does not learn from its own pipes. Its channel has no bound of
 /// its own: requests hold a call slot, frames a share of a byte budget, and every other event is
 /// sent at most once per thing that exists.
 pub(crate) type Events = mpsc::UnboundedSender<Event>;
+
+/// The driver owns an answer until its caller has taken it. One that is gone has cleaned up already.
+impl Owner for Events {
+    fn not_waited_for(&self, id: RequestId) {
+        drop(self.send(Event::Gone(id)));
+    }
+}
+
+impl TakesBack<Handover> for Events {
+    fn take_back(&self, answer: Handover) {
+        drop(self.send(Event::Untaken {
+            session: answer.session,
+            cell: answer.cell,
+        }));
+    }
+}
+
+impl TakesBack<Observed> for Events {
+    fn take_back(&self, answer: Observed) {
+        drop(self.send(Event::Returned(answer)));
+    }
+}
+
+impl TakesBack<()> for Events {
+    fn take_back(&self, (): ()) {}
+}
+
+impl TakesBack<Vec<CellSummary>> for Events {
+    fn take_back(&self, _: Vec<CellSummary>) {}
+}
+
+impl TakesBack<BTreeMap<String, RawJson>> for Events {
+    fn take_back(&self, _: BTreeMap<String, RawJson>) {}
+}
 
 /// Everything that can happen to a connection.
 pub(crate) enum Event {
@@ -61,9 +96,6 @@ pub(crate) enum OutputEnd {
     /// By something that no dying host explains.
     Failed(ConnectionFailure),
 }
-
-/// The id of a request, unique on its connection.
-pub(crate) type RequestId = i64;
 
 /// An encoded frame on its way to the host, and what it holds until it is written.
 pub(crate) struct Frame {
@@ -121,6 +153,9 @@ pub(crate) enum Operation {
         session: Arc<str>,
         reply: Reply<()>,
     },
+    ListCells {
+        reply: Reply<Vec<CellSummary>>,
+    },
     ExportStore {
         reply: Reply<BTreeMap<String, RawJson>>,
     },
@@ -146,7 +181,7 @@ pub(crate) struct OpenSession {
 pub(crate) struct Handover {
     pub(crate) session: Arc<str>,
     pub(crate) cell: Arc<str>,
-    pub(crate) first: Ticket<Observed>,
+    pub(crate) first: Ticket<Observed, Events>,
 }
 
 /// A response on its way to its observer.
@@ -156,73 +191,6 @@ pub(crate) struct Observed {
     pub(crate) cell: Arc<str>,
     /// The response, under the host's own cell id.
     pub(crate) response: CellResponse,
-}
-
-/// A message of the host, in the terms of this crate.
-#[derive(Debug)]
-pub(crate) enum HostMessage {
-    Ready(AgreedCapabilities),
-    Rejected {
-        reason: String,
-    },
-    Response {
-        id: RequestId,
-        result: Result<Answer, WireError>,
-    },
-    Initial {
-        id: RequestId,
-        result: Result<CellResponse, WireError>,
-    },
-    Tool(ToolRequest),
-    Notify(NotifyRequest),
-    CancelDelegate {
-        id: i64,
-    },
-    CellClosed {
-        session: String,
-        cell: String,
-    },
-}
-
-/// The value of a successful response.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    SessionReady {
-        session: String,
-    },
-    Started {
-        cell: String,
-    },
-    Live(CellResponse),
-    Missing,
-    SessionClosed {
-        session: String,
-    },
-    StoreExported(BTreeMap<String, RawJson>),
-    /// What this client never asks for: the answer of no request.
-    NotAskedFor,
-    StoreImported,
-}
-
-/// A script calls a tool.
-#[derive(Debug)]
-pub(crate) struct ToolRequest {
-    pub(crate) id: i64,
-    pub(crate) session: String,
-    pub(crate) cell: String,
-    pub(crate) call_id: String,
-    pub(crate) tool_name: ToolName,
-    pub(crate) tool_kind: ToolKind,
-    pub(crate) input: RawJson,
-}
-
-/// A script notifies the embedder.
-#[derive(Debug)]
-pub(crate) struct NotifyRequest {
-    pub(crate) id: i64,
-    pub(crate) session: String,
-    pub(crate) cell: String,
-    pub(crate) text: String,
 }
 
 /// What the driver does outside its state, in this order.

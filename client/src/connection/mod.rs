@@ -30,13 +30,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use code_mode_api::{DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects};
+use code_mode_api::{
+    CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects,
+};
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::ProviderConfig;
 use crate::error::CallError;
+use crate::host_message::RequestId;
 use crate::messages::{self, Requests};
 use crate::process::{Exit, Link};
 use awake::AfterAnswer;
@@ -44,14 +47,12 @@ use budget::ByteBudget;
 pub use delegates::CANCEL_GRACE;
 use delegates::DelegateTasks;
 use driver::Driver;
-use events::{
-    Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, RequestId,
-};
+use events::{Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request};
 use reader::Reader;
 #[cfg(test)]
 pub(crate) use state::MAX_OWN_BYTES;
 use state::State;
-use ticket::{GiveBack, Ticket};
+use ticket::{TakesBack, Ticket};
 use writer::Writer;
 
 /// What is known of a host that has greeted.
@@ -313,6 +314,19 @@ impl Connection {
         .await
     }
 
+    /// The cells of a session, under the host's own ids.
+    pub(crate) async fn list_cells(
+        &self,
+        session: &Arc<str>,
+    ) -> Result<Vec<CellSummary>, CallError> {
+        let encode = |id| self.requests(session).list_cells(id);
+        self.call(&self.0.slots, encode, |reply| Operation::ListCells {
+            reply,
+        })
+        .await?
+        .await
+    }
+
     /// The stored values of a session.
     pub(crate) async fn export_store(
         &self,
@@ -358,12 +372,15 @@ impl Connection {
     }
 
     /// Queues a request, waiting for a call slot and for room in the outgoing budget.
-    async fn call<T: GiveBack>(
+    async fn call<T>(
         &self,
         slots: &Arc<Semaphore>,
         encode: impl FnOnce(RequestId) -> Result<EncodedFrame, SessionError>,
         operation: impl FnOnce(Reply<T>) -> Operation,
-    ) -> Result<Ticket<T>, CallError> {
+    ) -> Result<Ticket<T, Events>, CallError>
+    where
+        Events: TakesBack<T>,
+    {
         // Fails only on a closed semaphore, and nothing closes these.
         let slot = Arc::clone(slots)
             .acquire_owned()

@@ -10,9 +10,10 @@ use code_mode_protocol::{
     accept_ready, decode,
 };
 
-use super::events::{HostMessage, OutputEnd};
+use super::events::OutputEnd;
 use crate::connector::LOST;
 use crate::error::ConnectionFailure;
+use crate::host_message::HostMessage;
 use crate::messages;
 use crate::process::HostOutput;
 

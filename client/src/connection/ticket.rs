@@ -1,51 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A caller's claim to an answer, safe to drop at any moment.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use code_mode_api::{RawJson, SideEffects};
+use code_mode_api::SideEffects;
 use tokio::sync::oneshot;
 
-use super::events::{Event, Events, Handover, Observed, RequestId};
 use crate::error::CallError;
+use crate::host_message::RequestId;
 
-/// What becomes of an answer that nobody takes.
-pub(crate) trait GiveBack {
-    /// Hands the answer back to the driver.
-    fn give_back(self, events: &Events);
+/// Whoever owns answers until they are taken: the driver.
+pub(crate) trait Owner {
+    /// The caller of this request no longer waits for its answer.
+    fn not_waited_for(&self, id: RequestId);
+}
+
+/// An owner that gets an answer back which nobody has taken.
+pub(crate) trait TakesBack<T>: Owner {
+    /// Takes it back.
+    fn take_back(&self, answer: T);
 }
 
 /// Resolves to the answer of one request.
 ///
-/// Dropping it tells the driver. An answer that had arrived but was not taken goes back to the
-/// driver, so that neither a cell nor its output is lost in the gap between sending and taking.
+/// Dropping it tells the owner. An answer that had arrived but was not taken goes back to the
+/// owner, so that neither a cell nor its output is lost in the gap between sending and taking.
 #[derive(Debug)]
-pub(crate) struct Ticket<T: GiveBack> {
+pub(crate) struct Ticket<T, O: TakesBack<T>> {
     id: RequestId,
     answer: oneshot::Receiver<Result<T, CallError>>,
-    events: Events,
+    owner: O,
     taken: bool,
 }
 
-impl<T: GiveBack> Ticket<T> {
+impl<T, O: TakesBack<T>> Ticket<T, O> {
     pub(super) fn new(
         id: RequestId,
         answer: oneshot::Receiver<Result<T, CallError>>,
-        events: Events,
+        owner: O,
     ) -> Self {
         Self {
             id,
             answer,
-            events,
+            owner,
             taken: false,
         }
     }
 }
 
-impl<T: GiveBack> Future for Ticket<T> {
+impl<T, O: TakesBack<T> + Unpin> Future for Ticket<T, O> {
     type Output = Result<T, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -62,40 +67,16 @@ impl<T: GiveBack> Future for Ticket<T> {
     }
 }
 
-impl<T: GiveBack> Drop for Ticket<T> {
+impl<T, O: TakesBack<T>> Drop for Ticket<T, O> {
     fn drop(&mut self) {
         if self.taken {
             return;
         }
         self.answer.close();
         match self.answer.try_recv() {
-            Ok(Ok(answer)) => answer.give_back(&self.events),
+            Ok(Ok(answer)) => self.owner.take_back(answer),
             Ok(Err(_)) => {}
-            // A driver that is gone has cleaned up already.
-            Err(_) => drop(self.events.send(Event::Gone(self.id))),
+            Err(_) => self.owner.not_waited_for(self.id),
         }
     }
-}
-
-impl GiveBack for Handover {
-    fn give_back(self, events: &Events) {
-        drop(events.send(Event::Untaken {
-            session: self.session,
-            cell: self.cell,
-        }));
-    }
-}
-
-impl GiveBack for Observed {
-    fn give_back(self, events: &Events) {
-        drop(events.send(Event::Returned(self)));
-    }
-}
-
-impl GiveBack for () {
-    fn give_back(self, _: &Events) {}
-}
-
-impl GiveBack for BTreeMap<String, RawJson> {
-    fn give_back(self, _: &Events) {}
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellResponse, CellStatus, CellTimings, ContentItem, Notification, SessionId,
-    ToolInvocation, ToolKind, ToolName,
+    CellId, CellResponse, CellState, CellStatus, CellSummary, CellTimings, ContentItem,
+    Notification, SessionId, ToolInvocation, ToolKind, ToolName,
 };
 use code_mode_protocol::{
     AgreedCapabilities, ClientMessage, DelegateRequest, DelegateRequestId, EncodedFrame, Extension,
@@ -395,6 +395,23 @@ impl Host {
                 }
                 self.sessions.remove(&name);
                 self.respond(id, Ok(OperationValue::SessionClosed { session_id }))
+                    .await
+            }
+            OperationRequest::ListCells { .. } => {
+                let cells = self.sessions[&name].cells.iter();
+                let cells = cells.map(|(number, cell)| CellSummary {
+                    cell_id: CellId::new(number.to_string()),
+                    exec_call_id: String::new(),
+                    state: match cell.kept {
+                        Some(_) => CellState::Ended,
+                        None => CellState::Running,
+                    },
+                    age: Duration::ZERO,
+                    output_bytes: 0,
+                    unread_bytes: 0,
+                });
+                let cells = cells.collect();
+                self.respond(id, Ok(OperationValue::CellsListed { cells }))
                     .await
             }
             OperationRequest::ExportStore { .. } => {

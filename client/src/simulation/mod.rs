@@ -93,13 +93,17 @@ struct Caller {
 impl Caller {
     async fn run(mut self) {
         for _ in 0..1 + self.rng.below(3) {
-            match self.rng.below(12) {
+            match self.rng.below(13) {
                 0 => {
                     let result = self.ends(self.session.export_store()).await;
                     self.judge(result.err());
                 }
                 1 => {
                     let result = self.ends(self.session.import_store(BTreeMap::new())).await;
+                    self.judge(result.err());
+                }
+                12 => {
+                    let result = self.ends(self.session.list_cells()).await;
                     self.judge(result.err());
                 }
                 2 => {

@@ -98,10 +98,7 @@ impl Dispatcher {
             OperationRequest::Open { .. } | OperationRequest::Execute { .. }
         );
         if begins && self.connection.open_cells.no_more() {
-            let message =
-                "the code-mode host is about to end and begins nothing new; start another one";
-            let refusal = Refusal::new("host-draining", message.to_owned());
-            self.connection.answer(id, Err(refusal), None);
+            self.connection.answer(id, Err(draining()), None);
             return Ok(());
         }
         if let OperationRequest::Open {
@@ -155,9 +152,10 @@ impl Dispatcher {
                 ..
             } => session.terminate(id, cell_id, max_output_tokens),
             OperationRequest::Shutdown { session_id } => self.shutdown(id, session_id),
-            OperationRequest::ExportStore { .. } => session.store(id, Ask::ExportStore),
+            OperationRequest::ListCells { .. } => session.question(id, Ask::ListCells),
+            OperationRequest::ExportStore { .. } => session.question(id, Ask::ExportStore),
             OperationRequest::ImportStore { values, .. } => {
-                session.store(id, Ask::ImportStore(values));
+                session.question(id, Ask::ImportStore(values));
             }
         }
         Ok(())
@@ -215,7 +213,12 @@ impl Dispatcher {
         let bounds = &session.bounds;
         request.yield_time = bounds.yield_time(request.yield_time, self.default_yield_time);
         request.limits.heap_bytes = bounds.heap_bytes(request.limits.heap_bytes);
-        session.execute(id, request);
+        // The drain may have begun since it was looked at.
+        if self.connection.open_cells.admit() {
+            session.execute(id, request);
+        } else {
+            self.connection.answer(id, Err(draining()), None);
+        }
     }
 
     fn wait(
@@ -292,6 +295,12 @@ pub(crate) fn close_session(
         sessions.closed(&session_id);
         done(session_id);
     }));
+}
+
+/// The refusal of a host that is about to end.
+fn draining() -> Refusal {
+    let message = "the code-mode host is about to end and begins nothing new; start another one";
+    Refusal::new("host-draining", message.to_owned())
 }
 
 fn too_many_requests(maximum: usize) -> SessionError {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of a host that was told to end: nothing new is begun, and what runs gets its time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use code_mode_api::CancellationSignal;
@@ -59,28 +58,36 @@ impl Drain {
     }
 }
 
-/// The cells of a connection that its client has not been told are closed, and whether it may have more.
+/// The executes of a connection that may still become a cell and the cells that its client has not been told
+/// are closed, and whether it may have more.
 #[derive(Debug, Default)]
-pub(crate) struct OpenCells {
-    count: watch::Sender<usize>,
-    no_more: AtomicBool,
+pub(crate) struct OpenCells(watch::Sender<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    open: usize,
+    no_more: bool,
 }
 
 impl OpenCells {
-    /// A cell is about to start.
-    pub(crate) fn started(&self) {
-        self.count.send_modify(|count| *count += 1);
+    /// Takes an execute, or not. That it is taken and that it is counted is one step: whoever sees nothing
+    /// open once there is to be no more may end the sessions.
+    pub(crate) fn admit(&self) -> bool {
+        self.0.send_if_modified(|taken| {
+            taken.open += usize::from(!taken.no_more);
+            !taken.no_more
+        })
     }
 
-    /// The client is told that a cell is closed.
+    /// The client is told that a cell is closed, or that an execute has become none.
     pub(crate) fn closed(&self) {
-        self.count
-            .send_modify(|count| *count = count.saturating_sub(1));
+        self.0
+            .send_modify(|taken| taken.open = taken.open.saturating_sub(1));
     }
 
     /// Whether cells and sessions are refused.
     pub(crate) fn no_more(&self) -> bool {
-        self.no_more.load(Ordering::Acquire)
+        self.0.borrow().no_more
     }
 
     /// Resolves when a drain is over; never without one.
@@ -89,11 +96,11 @@ impl OpenCells {
             return std::future::pending().await;
         };
         drain.begun().await;
-        self.no_more.store(true, Ordering::Release);
-        let mut count = self.count.subscribe();
+        self.0.send_modify(|taken| taken.no_more = true);
+        let mut taken = self.0.subscribe();
         let quiet = async move {
             // The sender is this object's, so it is there.
-            let _ = count.wait_for(|count| *count == 0).await;
+            let _ = taken.wait_for(|taken| taken.open == 0).await;
         };
         if !drain.wait_for(quiet).await {
             tracing::warn!("cells still run, or keep a result; they are ended");
@@ -111,8 +118,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drain_waits_for_cells_for_its_time_and_can_be_hurried() {
         let cells = OpenCells::default();
-        cells.started();
-        cells.started();
+        assert!(cells.admit() && cells.admit());
         let drain = Drain::new(LONG);
         tokio::select! {
             biased;
@@ -135,7 +141,9 @@ mod tests {
         assert!(cells.no_more());
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
 
-        cells.started();
+        assert!(!cells.admit(), "there is to be no more");
+        let cells = OpenCells::default();
+        assert!(cells.admit());
         let begun = tokio::time::Instant::now();
         cells.drained(Some(&drain)).await;
         assert_eq!(begun.elapsed(), LONG);

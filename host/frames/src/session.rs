@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use code_mode_api::waist::{
-    Answer, Ask, AskId, Bell, Budget, CallId, CellSummary, Credit, Event, Outbox, Ringer, Session,
-    Taken,
+    Answer, Ask, AskId, Bell, Budget, CallId, Credit, Event, Outbox, Ringer, Session, Taken,
 };
 use code_mode_api::{
-    CellId, CellResponse, CellStatus, CellTimings, LimitName, RawJson, SessionError, SessionId,
-    ToolError,
+    CellId, CellResponse, CellState, CellStatus, CellSummary, CellTimings, LimitName, RawJson,
+    SessionError, SessionId, ToolError,
 };
 use code_mode_protocol::{
     DelegateRequest, DelegateRequestId, DelegateValue, EncodeError, HostMessage, OperationValue,
@@ -91,8 +90,8 @@ enum Asker {
         id: RequestId,
         max_tokens: Option<u64>,
     },
-    /// An export or an import of stored values.
-    Store { id: RequestId },
+    /// A question about the session itself: its cells, its stored values, or an import of some.
+    Question { id: RequestId },
     /// An execute that found no free slot and is told which cells of its session hold some.
     Holders {
         id: RequestId,
@@ -153,9 +152,9 @@ impl DoorSession {
         self.ask(ask, Ask::Terminate { cell_id });
     }
 
-    /// Reads or writes the stored values.
-    pub(crate) fn store(&self, id: RequestId, what: Ask) {
-        let ask = self.begin(Asker::Store { id }, |_| ());
+    /// Lists the cells, or reads or writes the stored values.
+    pub(crate) fn question(&self, id: RequestId, what: Ask) {
+        let ask = self.begin(Asker::Question { id }, |_| ());
         self.ask(ask, what);
     }
 
@@ -184,7 +183,6 @@ impl DoorSession {
                     }
                     _ => return,
                 };
-                self.connection.open_cells.started();
                 self.connection.start(request, cell_id, credit);
             }
             Event::Call { call, invocation } => {
@@ -211,7 +209,6 @@ impl DoorSession {
                     cell_id,
                 };
                 self.connection.send(&message, Some(credit));
-                self.connection.open_cells.closed();
                 self.gone();
             }
             Event::Answered { ask, result } => self.answered(ask, result, credit),
@@ -285,7 +282,7 @@ impl DoorSession {
                 let value = OperationValue::WaitCompleted { outcome };
                 self.connection.answer(id, Ok(value), Some(credit));
             }
-            Some(Asker::Store { .. } | Asker::Holders { .. } | Asker::Shutdown) | None => {}
+            Some(Asker::Question { .. } | Asker::Holders { .. } | Asker::Shutdown) | None => {}
         }
     }
 
@@ -311,9 +308,10 @@ impl DoorSession {
                     self.connection.answer(id, answer, credit);
                 }
             }
-            Some(Asker::Store { id }) => {
+            Some(Asker::Question { id }) => {
                 let value = match result {
                     Ok(Answer::Store(values)) => Ok(OperationValue::StoreExported { values }),
+                    Ok(Answer::Cells(cells)) => Ok(OperationValue::CellsListed { cells }),
                     Ok(_) => Ok(OperationValue::StoreImported {}),
                     Err(error) => Err(Refusal::from(error)),
                 };
@@ -371,7 +369,7 @@ impl DoorSession {
     fn holders(&self, cells: &[CellSummary]) -> String {
         let running: Vec<&str> = cells
             .iter()
-            .filter(|cell| !cell.ended)
+            .filter(|cell| cell.state != CellState::Ended)
             .map(|cell| cell.cell_id.as_str())
             .collect();
         if running.is_empty() {
@@ -439,6 +437,7 @@ impl DoorSession {
 
     /// An execute has become no cell, or the client was told that its cell is closed.
     fn gone(&self) {
+        self.connection.open_cells.closed();
         let end = {
             let mut state = self.lock();
             state.living -= 1;

@@ -12,6 +12,7 @@ use code_mode_grpc::v1;
 use tokio::sync::oneshot;
 
 use crate::convert::Outcome;
+use crate::gate::Pass;
 use crate::limits::{MAX_ASKS, REMEMBERED_IDS};
 use crate::mailbox::Mailbox;
 use crate::remembered::Remembered;
@@ -40,8 +41,8 @@ pub(crate) enum Asker {
         max_output_tokens: Option<u64>,
         answer: OutcomeSender,
     },
-    /// A question about the stored values.
-    Store {
+    /// A question about the session itself: its cells or its stored values.
+    Question {
         answer: oneshot::Sender<Result<Answer, Status>>,
     },
     /// Nobody: the host ended a cell for the sake of a client that is gone.
@@ -60,6 +61,8 @@ pub(crate) struct Execute {
     pub(crate) admitted: Option<oneshot::Sender<Result<(), Status>>>,
     pub(crate) mailbox: Arc<Mailbox<v1::ExecuteEvent>>,
     pub(crate) cell_id: Option<CellId>,
+    /// Held until there is a cell.
+    pub(crate) pass: Option<Pass>,
     /// The client has let go of the stream: the cell ends as soon as it is known.
     pub(crate) abandoned: bool,
 }
@@ -121,7 +124,7 @@ impl Asks {
                 }
                 self.waiting.insert(id.clone(), ask);
             }
-            Asker::Terminate { .. } | Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Terminate { .. } | Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
         self.next += 1;
         self.askers.insert(ask, asker);
@@ -146,7 +149,7 @@ impl Asks {
             Asker::Wait(wait) => {
                 self.waiting.remove(&wait.wait_id);
             }
-            Asker::Terminate { .. } | Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Terminate { .. } | Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
         Some(asker)
     }
@@ -157,6 +160,11 @@ impl Asks {
             Some(Asker::Execute(execute)) => Some(execute),
             _ => None,
         }
+    }
+
+    /// Whether an execute has no outcome yet.
+    pub(crate) fn are_executing(&self) -> bool {
+        !self.executing.is_empty()
     }
 
     /// The execute of this id that is not answered.

@@ -3,14 +3,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use code_mode_api::waist::{Ask, AskId, Sessions};
 use code_mode_api::{CellId, ExecuteRequest, SessionId, SessionOptions, ToolError, WaitRequest};
 use code_mode_grpc::tonic::codegen::tokio_stream::Stream;
 use code_mode_grpc::tonic::metadata::MetadataValue;
-use code_mode_grpc::tonic::{Request, Response, Status};
+use code_mode_grpc::tonic::{Code, Request, Response, Status};
 use code_mode_grpc::v1;
 use code_mode_grpc::v1::code_mode_host_server::CodeModeHost;
 use tokio::sync::oneshot;
@@ -44,8 +43,6 @@ pub struct Door {
 struct Inner {
     sessions: Arc<dyn Sessions>,
     registry: Arc<Registry>,
-    /// No session is opened any more.
-    draining: AtomicBool,
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -57,7 +54,6 @@ impl Door {
             inner: Arc::new(Inner {
                 sessions,
                 registry: Registry::new(Arc::default()),
-                draining: AtomicBool::new(false),
             }),
         }
     }
@@ -67,23 +63,15 @@ impl Door {
         &self.inner.registry.metrics
     }
 
-    /// Opens no session any more; those that are open go on.
+    /// Opens no session any more, and takes no execute in a session that has no cell; cells go on.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Ordering::Release);
+        self.inner.registry.gate.drain();
     }
 
-    /// Resolves when no cell runs or keeps a result.
+    /// Resolves when no cell runs or keeps a result, and no execute is about to become one. With a door
+    /// that drains, none ever will.
     pub async fn quiet(&self) {
-        let registry = &self.inner.registry;
-        loop {
-            let mut ended = std::pin::pin!(registry.cell_ended.notified());
-            // From here on it hears of every end.
-            ended.as_mut().enable();
-            if registry.metrics.cells.now() == 0 {
-                return;
-            }
-            ended.await;
-        }
+        self.inner.registry.gate.quiet().await;
     }
 
     /// Ends every session, and resolves when all cells have ended.
@@ -113,6 +101,19 @@ impl Door {
         check::uuid("session ID", id)?;
         self.inner.registry.find(id, owner(request)?)
     }
+
+    /// The session of an execute. A host that drains may have closed it, and then says that.
+    fn find_to_execute(
+        &self,
+        request: &Request<v1::ExecuteRequest>,
+    ) -> Result<Arc<DoorSession>, Status> {
+        let gate = &self.inner.registry.gate;
+        self.find(request, &request.get_ref().session_id)
+            .map_err(|status| match status.code() {
+                Code::NotFound if gate.is_draining() => status::draining(),
+                _ => status,
+            })
+    }
 }
 
 fn owner<T>(request: &Request<T>) -> Result<&Owner, Status> {
@@ -138,8 +139,8 @@ impl CodeModeHost for Door {
         request: Request<v1::OpenSessionRequest>,
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
         let owner = owner(&request)?.clone();
-        if self.inner.draining.load(Ordering::Acquire) {
-            return Err(Status::unavailable("code-mode host is shutting down"));
+        if self.inner.registry.gate.is_draining() {
+            return Err(status::draining());
         }
         let request = request.into_inner();
         let options = Self::options(&request)?;
@@ -158,6 +159,7 @@ impl CodeModeHost for Door {
             Arc::clone(&registry.metrics),
             Arc::downgrade(&(Arc::clone(registry) as Arc<dyn Home>)),
             Arc::clone(&word),
+            registry.gate.clone(),
         ));
         let bell = DoorBell {
             session: Arc::downgrade(&session),
@@ -267,7 +269,7 @@ impl CodeModeHost for Door {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let received = Instant::now();
-        let session = self.find(&request, &request.get_ref().session_id)?;
+        let session = self.find_to_execute(&request)?;
         let traceparent = traceparent(&request);
         let extras = Extras::of(&request)?;
         let request = request.into_inner();
@@ -288,13 +290,15 @@ impl CodeModeHost for Door {
             admitted: Some(admitted),
             mailbox: Arc::clone(&mailbox),
             cell_id: None,
+            pass: None,
             abandoned: false,
         };
-        let ask = session.change(|state, effects| {
-            let ask = state.asks.begin(Asker::Execute(execute))?;
+        let taken = session.change(|state, effects| {
+            let ask = state.execute(&session.id, execute)?;
             effects.push(Effect::ask(ask, Ask::Execute(asked)));
             Ok::<_, Status>(ask)
-        })?;
+        });
+        let ask = taken.inspect_err(|_| session.metrics.executions_refused.add_one())?;
         // From here on, whoever drops the stream, or this future, lets go of the execute.
         let executing = Arc::downgrade(&session);
         let stream = mailbox.reader(move || {

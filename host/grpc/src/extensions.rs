@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use code_mode_api::RawJson;
 use code_mode_api::waist::{Answer, Ask};
+use code_mode_api::{CellState, CellSummary, RawJson};
 use code_mode_grpc::extensions as v1;
 use code_mode_grpc::extensions::code_mode_extensions_server::CodeModeExtensions;
 use code_mode_grpc::prost::bytes::Bytes;
@@ -18,12 +18,13 @@ use crate::door::Door;
 use crate::session::{DoorSession, Effect};
 
 /// What this door has beside the contract, under the names of V1 frames.
-const CAPABILITIES: [&str; 5] = [
+const CAPABILITIES: [&str; 6] = [
     "code_mode/limits-v1",
     "code_mode/store-v1",
     "code_mode/errors-v1",
     "code_mode/globals-v1",
     "code_mode/exact-integers-v1",
+    "code_mode/cells-v1",
 ];
 
 #[tonic::async_trait]
@@ -34,6 +35,20 @@ impl CodeModeExtensions for Door {
     ) -> Result<Response<v1::DescribeResponse>, Status> {
         let capabilities = CAPABILITIES.map(ToOwned::to_owned).into();
         Ok(Response::new(v1::DescribeResponse { capabilities }))
+    }
+
+    async fn list_cells(
+        &self,
+        request: Request<v1::ListCellsRequest>,
+    ) -> Result<Response<v1::ListCellsResponse>, Status> {
+        let session = self.find(&request, &request.get_ref().session_id)?;
+        match ask(&session, Ask::ListCells).await? {
+            Answer::Cells(cells) => {
+                let cells = cells.into_iter().map(listed).collect();
+                Ok(Response::new(v1::ListCellsResponse { cells }))
+            }
+            _ => Err(wrong_answer()),
+        }
     }
 
     async fn export_store(
@@ -68,6 +83,22 @@ impl CodeModeExtensions for Door {
     }
 }
 
+fn listed(cell: CellSummary) -> v1::Cell {
+    let state = match cell.state {
+        CellState::Running => v1::CellState::Running,
+        CellState::Stopping => v1::CellState::Stopping,
+        CellState::Ended => v1::CellState::Ended,
+    };
+    v1::Cell {
+        cell_id: cell.cell_id.to_string(),
+        call_id: cell.exec_call_id,
+        state: state.into(),
+        age_ms: u64::try_from(cell.age.as_millis()).unwrap_or(u64::MAX),
+        output_bytes: cell.output_bytes,
+        unread_bytes: cell.unread_bytes,
+    }
+}
+
 fn stored((key, value): (String, RawJson)) -> v1::StoredValue {
     let json: Box<str> = value.into();
     v1::StoredValue {
@@ -79,7 +110,7 @@ fn stored((key, value): (String, RawJson)) -> v1::StoredValue {
 async fn ask(session: &DoorSession, asked: Ask) -> Result<Answer, Status> {
     let (answer, answered) = oneshot::channel();
     session.change(|state, effects| {
-        let ask = state.asks.begin(Asker::Store { answer })?;
+        let ask = state.asks.begin(Asker::Question { answer })?;
         effects.push(Effect::ask(ask, asked));
         Ok::<_, Status>(())
     })?;

@@ -10,8 +10,9 @@
 //! # Life cycle
 //! A session lives as long as the stream of its `OpenSession`, unless it is closed before. Only who
 //! opened it can reach it: the connection, the user behind a Unix socket, or the holder of the token.
-//! A host that drains says so, opens no session any more, and ends those that are left when its time
-//! is over.
+//! A host that drains says so, opens no session any more, and takes an execute only in a session that
+//! has a cell, since every other one can go on elsewhere. Once no cell is left there will be none, so the
+//! sessions are ended then, or when the time is over.
 //!
 //! # Threads
 //! An event is passed on by the thread that put it, if that is a cell's own, or else by the session's
@@ -35,6 +36,7 @@ mod connection;
 mod convert;
 mod door;
 mod extensions;
+mod gate;
 mod mailbox;
 mod metrics;
 mod peer;

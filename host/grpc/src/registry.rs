@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_grpc::tonic::Status;
-use tokio::sync::Notify;
 
+use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::peer::Owner;
 use crate::session::{DoorSession, Home};
@@ -16,8 +16,8 @@ use crate::status;
 pub(crate) struct Registry {
     pub(crate) metrics: Arc<Metrics>,
     sessions: Mutex<HashMap<String, Arc<DoorSession>>>,
-    /// Told whenever a cell has ended.
-    pub(crate) cell_ended: Notify,
+    /// Which executes are taken, and how many are not over.
+    pub(crate) gate: Gate,
 }
 
 impl Registry {
@@ -25,7 +25,7 @@ impl Registry {
         Arc::new(Self {
             metrics,
             sessions: Mutex::default(),
-            cell_ended: Notify::new(),
+            gate: Gate::new(),
         })
     }
 
@@ -60,9 +60,5 @@ impl Home for Registry {
         }
         // Dropping the last reference calls whoever runs the cells, who must not meet the lock.
         drop(session);
-    }
-
-    fn cell_ended(&self) {
-        self.cell_ended.notify_waiters();
     }
 }

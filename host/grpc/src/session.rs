@@ -14,9 +14,10 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::asks::{Asker, Asks, Seen};
+use crate::asks::{Asker, Asks, Execute, Seen};
 use crate::calls::{Calls, Cancelled, ToolAnswer};
 use crate::convert::{self, Outcome};
+use crate::gate::{Gate, Pass};
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::peer::Owner;
@@ -46,9 +47,6 @@ impl Options {
 pub(crate) trait Home: Send + Sync {
     /// Drops a session that has ended.
     fn forget(&self, id: &str);
-
-    /// Takes note that a cell has ended.
-    fn cell_ended(&self);
 }
 
 /// One open session.
@@ -69,6 +67,7 @@ pub(crate) struct State {
     pub(crate) asks: Asks,
     pub(crate) calls: Calls,
     cells: HashMap<CellId, CellState>,
+    gate: Gate,
     closing: bool,
     /// What changes have brought about and nobody has done yet; empty but for moments.
     effects: VecDeque<Effect>,
@@ -83,6 +82,8 @@ struct CellState {
     traceparent: Option<String>,
     /// Of the last tool call.
     sequence: u64,
+    /// Held for as long as the cell is not closed. `None` once its client has let go of its session.
+    _pass: Option<Pass>,
 }
 
 /// What is to be done once the lock is released, since it may ring the bell.
@@ -99,6 +100,25 @@ impl Effect {
     }
 }
 
+impl State {
+    /// Takes an execute in, unless its session is on its way out, or the host is and nothing of the session
+    /// would be lost elsewhere.
+    pub(crate) fn execute(&mut self, id: &str, mut execute: Execute) -> Result<AskId, Status> {
+        let has_cell = !self.cells.is_empty() || self.asks.are_executing();
+        let pass = self.gate.admit(has_cell).ok_or_else(status::draining)?;
+        if self.closing {
+            let drains = self.gate.is_draining();
+            return Err(if drains {
+                status::draining()
+            } else {
+                status::unknown_session(id)
+            });
+        }
+        execute.pass = Some(pass);
+        self.asks.begin(Asker::Execute(execute))
+    }
+}
+
 impl DoorSession {
     pub(crate) fn new(
         id: String,
@@ -107,11 +127,13 @@ impl DoorSession {
         metrics: Arc<Metrics>,
         home: Weak<dyn Home>,
         word: Arc<Word>,
+        gate: Gate,
     ) -> Self {
         let state = State {
             asks: Asks::new(),
             calls: Calls::new(options.max_pending_calls),
             cells: HashMap::new(),
+            gate,
             closing: false,
             effects: VecDeque::new(),
             acting: false,
@@ -254,12 +276,14 @@ impl DoorSession {
                 execution_id: String::new(),
                 traceparent: None,
                 sequence: 0,
+                _pass: None,
             };
             let mut abandoned = true;
             if let Some(execute) = state.asks.execute(ask) {
                 cell.execution_id.clone_from(&execute.execution_id);
                 cell.traceparent.clone_from(&execute.traceparent);
                 execute.cell_id = Some(cell_id.clone());
+                cell._pass = execute.pass.take();
                 abandoned = execute.abandoned;
                 let started = v1::ExecutionStarted {
                     execution_id: execute.execution_id.clone(),
@@ -386,7 +410,7 @@ impl DoorSession {
             } => {
                 let _ = answer.send(Ok(Seen::Live(outcome(received, max_output_tokens))));
             }
-            Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
     }
 
@@ -394,7 +418,7 @@ impl DoorSession {
         let asker = match self.change(|state, _| state.asks.end(ask)) {
             None => return,
             Some(Asker::Shutdown) => return self.closed(result.err()),
-            Some(Asker::Store { answer }) => {
+            Some(Asker::Question { answer }) => {
                 let result = result.map_err(|error| status::of_session_error(&error));
                 // A client that is gone gets no answer.
                 let _ = answer.send(result);
@@ -441,7 +465,7 @@ impl DoorSession {
             } => {
                 let _ = answer.send(seen(&cell_id, received, max_output_tokens));
             }
-            Asker::Store { .. } | Asker::Nobody | Asker::Shutdown => {}
+            Asker::Question { .. } | Asker::Nobody | Asker::Shutdown => {}
         }
     }
 
@@ -464,9 +488,6 @@ impl DoorSession {
 
     fn cell_gone(&self) {
         self.metrics.cells.down();
-        if let Some(home) = self.home.upgrade() {
-            home.cell_ended();
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -498,7 +519,7 @@ fn dismiss(asker: Asker) {
             let closed = Status::cancelled("code-mode session is closed");
             let _ = answer.send(Err(closed));
         }
-        Asker::Store { answer } => {
+        Asker::Question { answer } => {
             let closed = Status::aborted("code-mode session is closed");
             let _ = answer.send(Err(closed));
         }

@@ -6,6 +6,9 @@ use code_mode_grpc::ERROR_CODE_METADATA;
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 
+/// The code of a refusal by a host that is about to end.
+const HOST_DRAINING: &str = "host-draining";
+
 /// The status for what a session refuses or loses.
 pub(crate) fn of_session_error(error: &SessionError) -> Status {
     let message = error.to_string();
@@ -28,6 +31,15 @@ pub(crate) fn of_session_error(error: &SessionError) -> Status {
     if let Ok(code) = MetadataValue::try_from(error.code()) {
         status.metadata_mut().insert(ERROR_CODE_METADATA, code);
     }
+    status
+}
+
+/// The status for what a host begins no more, because it is about to end: another one is to be asked.
+pub(crate) fn draining() -> Status {
+    let message = "code-mode host is shutting down and begins nothing new; ask another one";
+    let mut status = Status::unavailable(message);
+    let code = MetadataValue::from_static(HOST_DRAINING);
+    status.metadata_mut().insert(ERROR_CODE_METADATA, code);
     status
 }
 

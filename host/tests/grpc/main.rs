@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The built program with its gRPC listeners, as its clients and operators have it.
 
+mod leases;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -50,6 +53,28 @@ impl Host {
             .expect("the host starts");
         let stdout = child.stdout.as_mut().expect("it has one");
         let lines = BufReader::new(stdout).lines().take(places);
+        let places = lines.collect::<Result<_, _>>().expect("they are text");
+        Self { child, places }
+    }
+
+    /// Starts a host that is handed this socket, as systemd does it, and announces one place.
+    fn handed(socket: OwnedFd, arguments: &[&str]) -> Self {
+        let mut child = Command::new("sh")
+            // The standard library hands descriptors over as the standard ones alone.
+            .args([
+                "-c",
+                "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"",
+                "sh",
+            ])
+            .arg(host_program())
+            .args(arguments)
+            .stdin(Stdio::from(socket))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let stdout = child.stdout.as_mut().expect("it has one");
+        let lines = BufReader::new(stdout).lines().take(1);
         let places = lines.collect::<Result<_, _>>().expect("they are text");
         Self { child, places }
     }
@@ -273,6 +298,47 @@ fn standard_input_ends_the_other_listeners_as_well() {
 }
 
 #[test]
+fn a_tcp_socket_that_is_handed_over_is_served() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it has one");
+    let host = Host::handed(listener.into(), &["--listen", "grpc+systemd://"]);
+    assert_eq!(host.places, [format!("http://{address}")]);
+    tokio().block_on(async {
+        let mut client = CodeModeHostClient::new(host.channel().await);
+        let (_lease, _session) = open(&mut client).await;
+    });
+    host.terminate();
+    assert_eq!(host.ended().0, Some(0));
+}
+
+#[test]
+fn a_unix_socket_that_is_handed_over_is_served_and_its_path_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("it listens");
+    let host = Host::handed(
+        listener.into(),
+        &["--listen", "grpc+systemd://", "--confine", "strict"],
+    );
+    assert_eq!(host.places, [format!("grpc+unix://{}", path.display())]);
+    let mut client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+    client.set_read_timeout(Some(GUARD)).expect("a socket");
+    let no_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .and_then(|()| client.write_all(&no_settings))
+        .expect("is sent");
+    let mut frame = [0; 9];
+    client.read_exact(&mut frame).expect("it answers");
+    assert_eq!(frame[3], 4, "the first frame of a server of HTTP/2");
+    drop(client);
+    host.terminate();
+    assert_eq!(host.ended().0, Some(0));
+    // Whoever has bound it listens on, and starts the next host.
+    assert!(path.exists());
+}
+
+#[test]
 fn metrics_count_what_was_done() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = free.local_addr().expect("it has one").to_string();
@@ -326,6 +392,10 @@ fn what_cannot_be_listened_on_is_said() {
         (
             &["--listen", "grpc+unix:///nowhere/x"],
             "Failed to listen on /nowhere/x",
+        ),
+        (
+            &["--listen", "grpc+systemd://"],
+            "Failed to listen on grpc+systemd://: no socket was handed over",
         ),
         (
             &["--listen", "grpc://127.0.0.1:0", "--token-file", "/nowhere"],

@@ -9,6 +9,7 @@ use crate::support::{Client, PIPE_BYTES, check, run};
 #[test]
 fn an_extension_that_was_not_agreed_is_a_violation() {
     for request in [
+        r#"{"method":"session/listCells","sessionId":"s1"}"#,
         r#"{"method":"session/exportStore","sessionId":"s1"}"#,
         r#"{"method":"session/importStore","sessionId":"s1","values":{}}"#,
         r#"{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"c","enabled_tools":[],"source":"","yield_time_ms":null,"max_output_tokens":null,"limits":{}}}"#,
@@ -119,6 +120,29 @@ fn stored_values_are_exported_and_imported() {
         closed s2 1
         > {"type":"operation/request","id":5,"request":{"method":"session/exportStore","sessionId":"nobody"}}
         < {"type":"operation/response","id":5,"result":{"status":"error","message":"unknown code-mode session nobody"}}
+        "#,
+    );
+}
+
+#[test]
+fn cells_that_run_or_keep_a_result_are_listed() {
+    check(
+        HostConfig::default(),
+        r#"
+        ready code_mode/cells-v1
+        open s1
+        > {"type":"operation/request","id":1,"request":{"method":"session/listCells","sessionId":"s1"}}
+        < {"type":"operation/response","id":1,"result":{"status":"ok","value":{"type":"cells/listed","cells":[]}}}
+        > {"type":"operation/request","id":2,"request":{"method":"session/execute","sessionId":"s1","request":{"tool_call_id":"call-2","enabled_tools":[],"source":"text('four'); yield_control(); text('äh'); await new Promise(() => setTimeout(() => {}, 1e9))","yield_time_ms":null,"max_output_tokens":null}}}
+        started 2 1
+        < {"type":"execute/initialResponse","id":2,"result":{"status":"ok","value":{"Yielded":{"cell_id":"1","content_items":[{"type":"input_text","text":"four"}]}}}}
+        > {"type":"operation/request","id":3,"request":{"method":"session/listCells","sessionId":"s1"}}
+        < {"type":"operation/response","id":3,"result":{"status":"ok","value":{"type":"cells/listed","cells":[{"cellId":"1","callId":"call-2","state":"running","ageMs":"$any","outputBytes":"$any","unreadBytes":"$any"}]}}}
+        > {"type":"operation/request","id":4,"request":{"method":"session/terminate","sessionId":"s1","cellId":"1"}}
+        < {"type":"operation/response","id":4,"result":{"status":"ok","value":"$any"}}
+        closed s1 1
+        > {"type":"operation/request","id":5,"request":{"method":"session/listCells","sessionId":"s1"}}
+        < {"type":"operation/response","id":5,"result":{"status":"ok","value":{"type":"cells/listed","cells":[]}}}
         "#,
     );
 }

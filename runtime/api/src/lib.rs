@@ -24,6 +24,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+mod cells;
 mod delegate;
 mod error;
 mod error_code;
@@ -35,6 +36,7 @@ mod response;
 mod session;
 pub mod waist;
 
+pub use cells::{CellState, CellSummary};
 pub use delegate::{Notification, SessionDelegate, ToolError, ToolInvocation};
 pub use error::{HostExit, SessionError, SideEffects};
 pub use fence::without_fence;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    BoxFuture, CellId, CellResponse, ExecuteRequest, HostExit, RawJson, SessionDelegate,
-    SessionError, SessionId, SessionOptions, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellSummary, ExecuteRequest, HostExit, RawJson,
+    SessionDelegate, SessionError, SessionId, SessionOptions, WaitRequest,
 };
 
 /// The future of a cell's first response.
@@ -62,6 +62,18 @@ pub trait CodeModeSession: Send + Sync {
     /// As for [`wait`](Self::wait), except that a pending observer is no error: both get
     /// [`CellStatus::Terminated`](crate::CellStatus::Terminated).
     fn terminate(&self, cell_id: CellId) -> BoxFuture<'_, Result<CellResponse, SessionError>>;
+
+    /// The cells that run or keep a result, in the order of their making.
+    ///
+    /// # Errors
+    /// [`SessionError::InvalidRequest`] where cells cannot be listed; when the session is shut down or
+    /// the runtime is lost.
+    fn list_cells(&self) -> BoxFuture<'_, Result<Vec<CellSummary>, SessionError>> {
+        let error = SessionError::InvalidRequest {
+            message: "the cells of this session cannot be listed".to_owned(),
+        };
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// The values that finished cells have stored, by key.
     ///

@@ -10,8 +10,8 @@ use code_mode_api::waist::{
     Answer, Ask, AskId, Bell, Event, Outbox, OutboxOwner, Ringer, Session, Sessions,
 };
 use code_mode_api::{
-    CellId, CellStatus, ExecuteRequest, RawJson, SessionError, SessionOptions, ToolDefinition,
-    ToolKind, ToolName, WaitRequest,
+    CellId, CellState, CellStatus, ExecuteRequest, RawJson, SessionError, SessionOptions,
+    ToolDefinition, ToolKind, ToolName, WaitRequest,
 };
 use code_mode_runtime::{CELL_OUTBOX_BYTES, RuntimeConfig, RuntimeFailure, Supervisor};
 use pretty_assertions::assert_eq;
@@ -131,7 +131,15 @@ impl Door {
                     let cells: Vec<String> = cells
                         .iter()
                         .map(|cell| {
-                            format!("{}{}", cell.cell_id, if cell.ended { "!" } else { "" })
+                            format!(
+                                "{}{}",
+                                cell.cell_id,
+                                if cell.state == CellState::Ended {
+                                    "!"
+                                } else {
+                                    ""
+                                }
+                            )
                         })
                         .collect();
                     format!("cells {} {}", ask.0, cells.join(" "))

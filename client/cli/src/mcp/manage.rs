@@ -309,6 +309,17 @@ pub async fn install(
     })?;
     let taken =
         (!plan.servers.is_empty()).then(|| format!("taken over: {}", plan.servers.join(", ")));
+    if !plan.left.is_empty() {
+        notice(
+            reporter,
+            format!(
+                "not taken over, since {} has others of these names: {}",
+                own.display(),
+                plan.left.join(", ")
+            ),
+        )
+        .await;
+    }
     carry_out(plan, args.yes, taken, reporter).await
 }
 
@@ -389,4 +400,20 @@ async fn agreed(reporter: &Reporter) -> Result<bool, SetUpError> {
         .map_err(SetUpError::new)?
         .map_err(SetUpError::new)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+
+    #[test]
+    fn of_many_names_the_first_are_shown_and_the_others_counted() {
+        let names = vec!["x"; MAX_SHOWN_NAMES + 2];
+        let all = vec!["x"; MAX_SHOWN_NAMES].join(", ");
+        assert_eq!(listed(&names[..MAX_SHOWN_NAMES]), all);
+        assert_eq!(listed(&names), format!("{all} and 2 more"));
+        assert_eq!(listed(&[]), "");
+    }
 }

@@ -2,6 +2,8 @@
 //! `code_mode mcp`, as an MCP client starts it and as a person manages it.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -12,7 +14,7 @@ use rmcp::{RoleClient, ServiceExt};
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use crate::support::{Fixture, GUARD, program};
+use crate::support::{Fixture, GUARD, Running, program};
 
 /// The servers of the package `client/mcp`: `MCP_TEST_SERVER`, or what Cargo has built beside the program.
 fn server() -> PathBuf {
@@ -154,6 +156,55 @@ async fn tools_of_a_tools_file_stand_beside_those_of_servers() {
     assert_eq!(client.leave().await, Some(0));
 }
 
+/// Greets as an MCP client does, with this token, and gives all of the answer.
+fn greet(address: &str, token: &str) -> String {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"},
+    }})
+    .to_string();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(GUARD)).unwrap();
+    write!(
+        stream,
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn it_is_served_over_http_to_who_has_the_token_until_a_signal_comes() {
+    let fixture = Fixture::new();
+    fixture.file("token", "the-token-of-the-test\n");
+    for (arguments, variable) in [
+        (&["--token-file", "token"][..], None),
+        (&[], Some("the-token-of-the-test")),
+    ] {
+        let config = servers(&fixture, &["people"]);
+        let listen = ["mcp", "--config", &config, "--listen", "http://127.0.0.1:0"];
+        let mut command = fixture.command(&[&listen, arguments].concat());
+        command.envs(variable.map(|token| ("CODE_MODE_MCP_TOKEN", token)));
+        let mut running = Running::start(command);
+        running.wait_for_stderr("serving MCP at http://");
+        let told = running.told();
+        assert!(!told.contains("the-token-of-the-test"), "{told}");
+        let (_, address) = told.trim_end().rsplit_once("http://").unwrap();
+        let address = address.strip_suffix("/mcp").unwrap().to_owned();
+        let refused = greet(&address, "another-token-altogether");
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+        let greeted = greet(&address, "the-token-of-the-test");
+        assert!(greeted.starts_with("HTTP/1.1 200 "), "{greeted}");
+        assert!(greeted.contains("\"serverInfo\""), "{greeted}");
+        running.signal_alone(libc::SIGTERM);
+        assert_eq!(running.finish().status, Some(143));
+    }
+}
+
 #[test]
 fn servers_are_added_listed_tested_and_removed() {
     let fixture = Fixture::new();
@@ -247,6 +298,7 @@ fn an_installation_is_shown_carried_out_and_undone() {
 fn what_cannot_be_served_is_refused_in_clear_words() {
     let fixture = Fixture::new();
     fixture.file("broken.json", "{");
+    fixture.file("token", "fifteen bytes..\n");
     for (arguments, expected) in [
         (&["mcp", "--config", "broken.json"][..], "broken.json"),
         (
@@ -255,6 +307,16 @@ fn what_cannot_be_served_is_refused_in_clear_words() {
         ),
         (&["mcp", "--listen", "http://0.0.0.0:0"], "--allow-remote"),
         (&["mcp", "--listen", "127.0.0.1:0"], "http://IP:PORT"),
+        (
+            &[
+                "mcp",
+                "--listen",
+                "http://127.0.0.1:0",
+                "--token-file",
+                "token",
+            ],
+            "the token is shorter than 16 bytes",
+        ),
         (&["mcp", "add", "x"], "behind --"),
         (
             &["mcp", "--audit", "/nowhere/x"],

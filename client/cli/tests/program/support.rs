@@ -181,6 +181,11 @@ impl Running {
         wait_for(&self.stderr, &mut self.told, wanted);
     }
 
+    /// What it has said on standard error up to the last line that was waited for.
+    pub fn told(&self) -> &str {
+        &self.told
+    }
+
     /// Sends a signal to the program alone.
     pub fn signal_alone(&self, signal: libc::c_int) {
         let id = libc::pid_t::try_from(self.child.id()).unwrap();

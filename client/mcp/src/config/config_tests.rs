@@ -70,6 +70,8 @@ fn the_file_of_a_known_client_is_read_as_it_is() {
     assert_eq!(environment["API_KEY"], "t0k3n-value");
     assert_eq!(environment["PORT"], "80");
     assert_eq!(folder.as_deref(), Some(Path::new("/etc/work")));
+    assert_eq!(config.servers[0].start_timeout, DEFAULT_START_TIMEOUT);
+    assert_eq!(config.servers[0].call_timeout, DEFAULT_CALL_TIMEOUT);
     assert_eq!(
         config.servers[1].transport,
         Ok(TransportSpec::Http {

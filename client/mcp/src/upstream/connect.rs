@@ -340,3 +340,7 @@ fn http(
         .max_sse_event_size(MAX_MESSAGE_BYTES);
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -2,6 +2,11 @@
 use std::collections::BTreeMap;
 
 use pretty_assertions::assert_eq;
+use rmcp::model::{
+    ErrorData, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::{RoleServer, ServiceExt};
 
 use super::*;
 use crate::config::{Secrets, TransportSpec};
@@ -79,4 +84,47 @@ fn progress_prolongs_a_call_up_to_its_bound() {
     assert_eq!(options.max_total_timeout, Some(MAX_CALL_TIME));
     let longer = MAX_CALL_TIME * 2;
     assert_eq!(times(longer).max_total_timeout, Some(longer));
+}
+
+/// A server whose list of tools is as long as this number.
+#[derive(Clone)]
+struct Growing(Arc<std::sync::atomic::AtomicUsize>);
+
+impl rmcp::ServerHandler for Growing {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = (0..self.0.load(Ordering::SeqCst))
+            .map(|number| Tool::new(format!("t{number}"), "", Arc::new(JsonObject::new())));
+        Ok(ListToolsResult::with_all_items(tools.collect()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_changes_is_asked_for_again_once_it_has_settled() {
+    let growing = Growing(Arc::default());
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (served, client) = tokio::join!(
+        growing.clone().serve(theirs),
+        connect::Ears::default().serve(ours)
+    );
+    let (_served, client) = (served.unwrap(), client.unwrap());
+    let server = server("exit 1");
+    let begun = Instant::now();
+    let (listed, ()) = tokio::join!(server.list_again(client.peer()), async {
+        // The last change comes just in time.
+        let last = SETTLE - Duration::from_millis(1);
+        tokio::time::timeout(last, std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        growing.0.store(3, Ordering::SeqCst);
+    });
+    assert_eq!(listed.unwrap().tools.len(), 3);
+    assert_eq!(begun.elapsed().as_millis(), SETTLE.as_millis());
 }

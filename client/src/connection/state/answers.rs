@@ -7,13 +7,14 @@ use code_mode_protocol::WireError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{
+use super::tables::{
     Call, Cell, Execute, Observation, ObservationKind, Outcome, SessionPhase, State, violation,
 };
-use crate::connection::events::{Answer, Handover, Observed, Reply, RequestId, answer};
+use crate::connection::events::{Handover, Observed, Reply, answer};
 use crate::connection::ticket::Ticket;
 use crate::error::CallError;
 use crate::generation::is_number;
+use crate::host_message::{Answer, RequestId};
 use crate::messages;
 use code_mode_api::CellResponse;
 
@@ -47,7 +48,9 @@ impl State {
                 self.started(id, execute, cell, entry._slot, now)?;
             }
             (Call::Execute(execute), Err(error)) => {
-                answer(execute.reply, Err(CallError::Host(error)));
+                let session = self.sessions.get(&execute.session);
+                let has_cells = session.is_some_and(|entry| !entry.cells.is_empty());
+                answer(execute.reply, Err(CallError::of_execute(error, has_cells)));
             }
             (Call::Observation(observation), result)
                 if observation.kind == ObservationKind::Wait =>
@@ -93,6 +96,12 @@ impl State {
                     }
                 };
                 answer(reply, outcome);
+            }
+            (Call::ListCells { reply }, Ok(Answer::CellsListed(cells))) => {
+                drop(reply.send(Ok(cells)));
+            }
+            (Call::ListCells { reply }, Err(error)) => {
+                drop(reply.send(Err(CallError::Host(error))));
             }
             (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
                 drop(reply.send(Ok(values)));

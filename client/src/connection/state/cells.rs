@@ -7,27 +7,16 @@ use code_mode_api::{CellId, CellResponse, CellStatus, CellTimings, ContentItem};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::delegates::NOBODY_WAITS;
-use super::{
+use super::delegate_calls::NOBODY_WAITS;
+use super::parked::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
+use super::tables::{
     Call, Cell, Entry, Observation, ObservationKind, Outcome, QueuedWait, SessionPhase, State,
     closed, violation,
 };
-use crate::connection::events::{Effect, Observed, Reply, RequestId};
+use crate::connection::events::{Effect, Observed, Reply};
 use crate::error::CallError;
+use crate::host_message::RequestId;
 use crate::messages;
-
-/// Responses that are kept for a next observer because theirs had gone; past this the oldest is
-/// dropped, and a wait for its cell says that the cell has finished.
-pub(super) const MAX_PARKED_RESPONSES: usize = 256;
-/// Bytes of output in parked responses; past this the oldest is dropped.
-pub(super) const MAX_PARKED_BYTES: usize = 128 * 1024 * 1024;
-
-/// Which responses are parked, oldest first. They themselves lie with their cells.
-#[derive(Debug, Default)]
-pub(super) struct Parked {
-    order: std::collections::VecDeque<(Arc<str>, Arc<str>, usize)>,
-    bytes: usize,
-}
 
 impl State {
     pub(super) fn cell_mut(&mut self, session: &str, cell: &str) -> Option<&mut Cell> {
@@ -200,7 +189,10 @@ impl State {
             Call::Terminate { reply, .. } => *reply = None,
             Call::CloseSession { reply, .. } => *reply = None,
             // A session is opened and its store moved whether or not somebody waits.
-            Call::Open { .. } | Call::ExportStore { .. } | Call::ImportStore { .. } => {}
+            Call::Open { .. }
+            | Call::ListCells { .. }
+            | Call::ExportStore { .. }
+            | Call::ImportStore { .. } => {}
         }
         Ok(())
     }
@@ -447,27 +439,6 @@ impl Cell {
             observation: None,
             parked: None,
         }
-    }
-}
-
-impl Parked {
-    fn forget(&mut self, session: &str, cell: &str) {
-        let position = self
-            .order
-            .iter()
-            .position(|(s, c, _)| **s == *session && **c == *cell);
-        if let Some((_, _, bytes)) = position.and_then(|position| self.order.remove(position)) {
-            self.bytes -= bytes;
-        }
-    }
-
-    fn forget_session(&mut self, session: &str) {
-        self.order.retain(|(s, _, _)| **s != *session);
-        self.bytes = self.order.iter().map(|(_, _, bytes)| bytes).sum();
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 

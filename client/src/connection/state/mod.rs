@@ -32,91 +32,42 @@
 //! | `Queued` | none: it waits for an abandoned observation | `Observation` under its own id |
 //! | `Terminate` | `wait/completed` or error | nothing |
 //! | `CloseSession` | `session/closed` or error | the session is forgotten |
+//! | `ListCells` | `cells/listed` or error | nothing |
 //! | `ExportStore`, `ImportStore` | `store/exported`, `store/imported` or error | nothing |
 
 mod again;
 mod answers;
 mod cells;
+mod delegate_calls;
 mod delegates;
+mod parked;
+mod refusals;
+mod tables;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use code_mode_api::{CellResponse, RawJson, SessionId, SideEffects};
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame};
-use tokio::sync::OwnedSemaphorePermit;
+use code_mode_api::SideEffects;
+use code_mode_protocol::AgreedCapabilities;
 use tokio::time::Instant;
 
-use super::budget::ByteCount;
 use super::cell_ids::CellIds;
-use super::events::{
-    Effect, Event, Events, Frame, HostMessage, Observed, Operation, OutputEnd, Reply, Request,
-    RequestId, answer,
-};
-use crate::config::{ConnectionLimits, Deadlines};
-use crate::delegate::Delegate;
+use super::events::{Effect, Event, Operation, OutputEnd, Request, answer};
 use crate::error::{CallError, ConnectionFailure};
-use crate::generation::outer_cell_id;
-use crate::messages;
+use crate::host_message::{HostMessage, RequestId};
 use crate::process::Exit;
-use crate::provider::Place;
-use again::Again;
-use cells::Parked;
-use delegates::Delegates;
+#[cfg(test)]
+pub(crate) use tables::MAX_OWN_BYTES;
+pub(super) use tables::State;
+use tables::{
+    Call, Execute, Observation, Outcome, Phase, QueuedWait, Session, SessionPhase, closed,
+    violation,
+};
 
 /// How long the end of a host's output and the exit of its process may be apart (50 ms). Messages
 /// that were under way are still heard, then everybody gets the news.
 pub(super) const END_GRACE: Duration = Duration::from_millis(50);
-
-/// Bytes of the driver's own frames that may wait to be written (8 MiB). Most of these refuse a tool
-/// call or a notification; a host that asks for more and reads none of the answers is not heard until it
-/// does, and the write deadline ends one that never does. More than the answers to all the calls that
-/// cells of one host can have open.
-pub(crate) const MAX_OWN_BYTES: usize = 8 * 1024 * 1024;
-
-/// What a call that fails is told.
-type Outcome<T> = Result<T, ConnectionFailure>;
-
-/// The state of one connection. See the module's text.
-pub(super) struct State {
-    phase: Phase,
-    limits: ConnectionLimits,
-    deadlines: Deadlines,
-    /// Where new tickets send what becomes of them.
-    events: Events,
-    /// Request ids, shared with the callers, who encode their requests themselves.
-    ids: Arc<AtomicI64>,
-    /// Ordered, like the other maps here, so that what a failure does comes in one order.
-    sessions: BTreeMap<Arc<str>, Session>,
-    calls: BTreeMap<RequestId, Entry>,
-    /// When each call that has a deadline must be answered.
-    due: BTreeSet<(Instant, RequestId)>,
-    delegates: Delegates,
-    parked: Parked,
-    again: Again,
-    /// What the driver's own frames hold until they are written.
-    own: ByteCount,
-    /// Frames that the writer has not been given yet.
-    pub(super) outbox: Vec<Frame>,
-    /// What the driver has to do.
-    pub(super) effects: VecDeque<Effect>,
-}
-
-enum Phase {
-    Starting {
-        until: Instant,
-    },
-    Running,
-    Ending {
-        until: Instant,
-        output: Option<OutputEnd>,
-        exit: Option<Option<Exit>>,
-        greeted: bool,
-    },
-    Closed,
-}
 
 /// What the driver has to do next.
 #[derive(Debug)]
@@ -129,158 +80,7 @@ pub(super) enum Step {
     Close,
 }
 
-struct Session {
-    id: SessionId,
-    generation: u64,
-    delegate: Delegate,
-    phase: SessionPhase,
-    /// Whether the embedder has dropped it.
-    gone: bool,
-    /// How often the host has refused to close it since.
-    tries: u32,
-    _place: Arc<Place>,
-    given: CellIds,
-    cells: BTreeMap<Arc<str>, Cell>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SessionPhase {
-    Opening(RequestId),
-    Open,
-    Closing,
-}
-
-struct Cell {
-    exec_call_id: Arc<str>,
-    /// `cell/closed` has come. The cell is kept only for what is not yet handed out.
-    closed: bool,
-    /// Nobody wants the cell: it is being terminated and its output is dropped.
-    abandoned: bool,
-    /// How often the host has refused to end it since.
-    tries: u32,
-    /// The call that observes it.
-    observation: Option<RequestId>,
-    /// A response whose observer had gone, for the next one.
-    parked: Option<CellResponse>,
-}
-
-struct Entry {
-    call: Call,
-    due: Option<Instant>,
-    /// Given back when the call is answered.
-    _slot: Option<OwnedSemaphorePermit>,
-}
-
-enum Call {
-    Open {
-        session: Arc<str>,
-        reply: Reply<()>,
-    },
-    Execute(Execute),
-    Observation(Observation),
-    Queued {
-        on: RequestId,
-    },
-    Terminate {
-        session: Arc<str>,
-        cell: Arc<str>,
-        reply: Option<Reply<Observed>>,
-    },
-    CloseSession {
-        session: Arc<str>,
-        reply: Option<Reply<()>>,
-    },
-    ExportStore {
-        reply: Reply<BTreeMap<String, RawJson>>,
-    },
-    ImportStore {
-        reply: Reply<()>,
-    },
-}
-
-struct Execute {
-    session: Arc<str>,
-    exec_call_id: Arc<str>,
-    yield_time: Duration,
-    /// `None` once the caller has gone and the host was asked to cancel.
-    reply: Option<Reply<super::events::Handover>>,
-}
-
-struct Observation {
-    session: Arc<str>,
-    cell: Arc<str>,
-    kind: ObservationKind,
-    /// `None` once the observer has gone. A wait is then being cancelled; the wire has no way to
-    /// cancel the first observation, so that one stays until the host ends it.
-    taker: Option<Reply<Observed>>,
-    /// Who takes over from an observer that has gone.
-    queued: Option<QueuedWait>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ObservationKind {
-    Initial,
-    Wait,
-}
-
-struct QueuedWait {
-    id: RequestId,
-    frame: Frame,
-    yield_time: Duration,
-    reply: Reply<Observed>,
-    slot: Option<OwnedSemaphorePermit>,
-}
-
-impl Call {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Open { .. } => "session/open",
-            Self::Execute(_) => "session/execute",
-            Self::Observation(Observation {
-                kind: ObservationKind::Initial,
-                ..
-            }) => "session/execute (initial response)",
-            Self::Observation(_) | Self::Queued { .. } => "session/wait",
-            Self::Terminate { .. } => "session/terminate",
-            Self::CloseSession { .. } => "session/shutdown",
-            Self::ExportStore { .. } => "session/exportStore",
-            Self::ImportStore { .. } => "session/importStore",
-        }
-    }
-}
-
-fn violation<T>(text: impl Into<String>) -> Outcome<T> {
-    Err(ConnectionFailure::Violation(text.into()))
-}
-
 impl State {
-    pub(super) fn new(
-        limits: ConnectionLimits,
-        deadlines: Deadlines,
-        events: Events,
-        ids: Arc<AtomicI64>,
-        now: Instant,
-    ) -> Self {
-        Self {
-            phase: Phase::Starting {
-                until: now + deadlines.startup,
-            },
-            limits,
-            deadlines,
-            events,
-            ids,
-            sessions: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            due: BTreeSet::new(),
-            delegates: Delegates::default(),
-            parked: Parked::default(),
-            again: Again::default(),
-            own: ByteCount::default(),
-            outbox: Vec::new(),
-            effects: VecDeque::new(),
-        }
-    }
-
     /// Takes one event in. An error is the end of the connection: the driver calls
     /// [`fail`](Self::fail) with its text.
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Outcome<Step> {
@@ -520,78 +320,13 @@ impl State {
                     reply: Some(reply),
                 }
             }
+            Operation::ListCells { reply } => Call::ListCells { reply },
             Operation::ExportStore { reply } => Call::ExportStore { reply },
             Operation::ImportStore { reply } => Call::ImportStore { reply },
         };
         self.outbox.push(frame);
         self.enter(id, call, self.deadlines.call, Some(slot), now);
         Ok(())
-    }
-
-    fn enter(
-        &mut self,
-        id: RequestId,
-        call: Call,
-        within: Duration,
-        slot: Option<OwnedSemaphorePermit>,
-        now: Instant,
-    ) {
-        let due = now.checked_add(within);
-        if let Some(due) = due {
-            self.due.insert((due, id));
-        }
-        self.calls.insert(
-            id,
-            Entry {
-                call,
-                due,
-                _slot: slot,
-            },
-        );
-    }
-
-    fn leave(&mut self, id: RequestId) -> Option<Entry> {
-        let entry = self.calls.remove(&id)?;
-        if let Some(due) = entry.due {
-            self.due.remove(&(due, id));
-        }
-        Some(entry)
-    }
-
-    /// Sends a request of the driver's own, which no caller waits for.
-    fn send_own(
-        &mut self,
-        call: Call,
-        encode: impl FnOnce(RequestId) -> Outcome<EncodedFrame>,
-        now: Instant,
-    ) -> Outcome<()> {
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let bytes = encode(id)?;
-        self.push_own(bytes, Some(id));
-        self.enter(id, call, self.deadlines.call, None, now);
-        Ok(())
-    }
-
-    fn send_cancel(&mut self, id: RequestId) -> Outcome<()> {
-        let bytes = messages::cancel_frame(id)?;
-        self.push_own(bytes, None);
-        Ok(())
-    }
-
-    /// Queues a frame that no caller has asked for, and for which nobody waits until there is room.
-    fn push_own(&mut self, bytes: EncodedFrame, request: Option<RequestId>) {
-        let _share = Some(self.own.count(bytes.wire_bytes()));
-        self.outbox.push(Frame {
-            bytes,
-            request,
-            _share,
-        });
-    }
-
-    /// Whether the host is to be heard: not while it has left so many of the driver's own frames
-    /// unread that its next words could only add to them.
-    pub(super) fn may_hear(&self) -> bool {
-        self.own.bytes() < MAX_OWN_BYTES
     }
 
     fn call_due(&mut self, id: RequestId) -> Outcome<()> {
@@ -627,6 +362,7 @@ impl Call {
             Self::Open { reply, .. } | Self::ImportStore { reply } => {
                 drop(reply.send(Err(lost(SideEffects::None))));
             }
+            Self::ListCells { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::ExportStore { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::Execute(Execute { reply, .. }) => {
                 answer(reply, Err(lost(side_effects(true))));
@@ -657,14 +393,6 @@ fn end_failure(output: Option<OutputEnd>, exit: Option<Option<Exit>>) -> Connect
         (Some(OutputEnd::Failed(failure)), _) => failure,
         (Some(OutputEnd::Clean), None) => ConnectionFailure::OutputEnded(None),
         (_, Some(None)) | (None, None) => ConnectionFailure::Vanished,
-    }
-}
-
-fn closed(session: &Session, cell: &str) -> Effect {
-    Effect::CellClosed {
-        delegate: session.delegate.clone(),
-        session: session.id.clone(),
-        cell: outer_cell_id(session.generation, cell),
     }
 }
 

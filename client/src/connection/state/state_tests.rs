@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table of calls and the bounds of a connection, one event at a time.
 
-use code_mode_api::{CellId, CellStatus, CellTimings, ContentItem, ToolKind, ToolName};
-use code_mode_protocol::WireError;
+use std::sync::atomic::AtomicI64;
+
+use code_mode_api::{
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, SessionId, SideEffects, ToolKind,
+    ToolName,
+};
+use code_mode_protocol::{ErrorCode, WireError};
 use code_mode_testsuite::NoTools;
 use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::events::{Answer, Handover, NotifyRequest, OpenSession, ToolRequest};
+use super::super::events::{Events, Frame, Handover, Observed, OpenSession};
 use super::super::ticket::Ticket;
-use super::cells::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
-use super::delegates::MAX_REMEMBERED_IDS;
+use super::delegate_calls::MAX_REMEMBERED_IDS;
+use super::parked::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::*;
+use crate::config::{ConnectionLimits, Deadlines};
+use crate::delegate::Delegate;
+use crate::host_message::{Answer, NotifyRequest, ToolRequest};
+use crate::messages;
+use crate::place::Place;
 
 struct Fixture {
     state: State,
@@ -122,7 +132,7 @@ impl Fixture {
         id
     }
 
-    fn execute(&mut self) -> (RequestId, Ticket<Handover>) {
+    fn execute(&mut self) -> (RequestId, Ticket<Handover, Events>) {
         let (reply, answer) = oneshot::channel();
         let id = self.request(|_| Operation::Execute {
             session: Arc::from("s"),
@@ -134,7 +144,7 @@ impl Fixture {
     }
 
     /// A started cell whose caller has it.
-    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed>) {
+    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed, Events>) {
         let (reply, mut answer) = oneshot::channel();
         let id = self.request(|_| Operation::Execute {
             session: Arc::from("s"),
@@ -241,6 +251,31 @@ fn got(answer: &mut Answered<Observed>) -> Result<CellResponse, CallError> {
         .try_recv()
         .expect("answered")
         .map(|observed| observed.response)
+}
+
+#[test]
+fn a_host_that_drains_is_left_only_by_a_session_that_has_no_cell_there() {
+    let code = ErrorCode::new(crate::HOST_DRAINING).expect("a code");
+    let refusal = || WireError::new("no").with_details(code.clone(), SideEffects::None);
+    let mut fixture = Fixture::new();
+    let (first, _observer) = fixture.start("1");
+    let refused = |fixture: &mut Fixture| {
+        let (reply, mut answer) = oneshot::channel();
+        let id = fixture.request(|_| Operation::Execute {
+            session: Arc::from("s"),
+            exec_call_id: Arc::from("call"),
+            yield_time: Duration::from_secs(10),
+            reply,
+        });
+        let result = Err(refusal());
+        let told = fixture.host(HostMessage::Response { id, result });
+        told.expect("valid");
+        answer.try_recv().expect("answered").expect_err("refused")
+    };
+    assert_eq!(refused(&mut fixture), CallError::Host(refusal()));
+    fixture.initial(first, done("1", &[])).expect("valid");
+    fixture.close_cell("1").expect("valid");
+    assert_eq!(refused(&mut fixture), CallError::Draining(refusal()));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::limits::MAX_CONNECTIONS;
 pub use metrics::{More, serve_metrics};
 pub use tcp::{TcpOptions, serve_tcp};
 pub use tls::{Tls, TlsError};
-pub use unix::{UnixError, bind_unix, serve_unix};
+pub use unix::{UnixError, bind_unix, serve_inherited_unix, serve_unix};
 
 /// The connections of one listener, within their bound.
 struct Connections {

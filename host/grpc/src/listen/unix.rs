@@ -67,16 +67,46 @@ pub fn bind_unix(path: &Path, for_others: bool) -> Result<UnixListener, UnixErro
     Ok(listener)
 }
 
-/// Serves a socket until `drain` fires and its connections have ended. Only processes of this
-/// process's user and of `allowed` are served.
+/// Serves a socket until `drain` fires and its connections have ended; then its path is free again. Only
+/// processes of this process's user and of `allowed` are served.
 pub async fn serve_unix(
     served: Served,
     listener: UnixListener,
     allowed: Vec<u32>,
     drain: CancellationSignal,
 ) {
-    let ours = effective_user();
     let mut connections = Connections::new(served, drain);
+    accept_all(&mut connections, &listener, &allowed).await;
+    let path = listener
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_pathname().map(Path::to_owned));
+    drop(listener);
+    if let Some(path) = path
+        && let Err(error) = fs::remove_file(&path)
+    {
+        tracing::debug!(%error, path = %path.display(), "the socket is left behind");
+    }
+    connections.ended().await;
+}
+
+/// The same for a socket that somebody else has bound, whose path stays: whoever connects there next is
+/// the next host's.
+pub async fn serve_inherited_unix(
+    served: Served,
+    listener: UnixListener,
+    allowed: Vec<u32>,
+    drain: CancellationSignal,
+) {
+    let mut connections = Connections::new(served, drain);
+    accept_all(&mut connections, &listener, &allowed).await;
+    drop(listener);
+    connections.ended().await;
+}
+
+/// Serves whoever connects and may, until the drain begins.
+async fn accept_all(connections: &mut Connections, listener: &UnixListener, allowed: &[u32]) {
+    let ours = effective_user();
     while let Some(stream) = connections.next(|| listener.accept()).await {
         let user = match stream.peer_cred() {
             Ok(credentials) => credentials.uid(),
@@ -102,17 +132,6 @@ pub async fn serve_unix(
         };
         connections.serve(slot, async move { Some((stream, options)) });
     }
-    let path = listener
-        .local_addr()
-        .ok()
-        .and_then(|address| address.as_pathname().map(Path::to_owned));
-    drop(listener);
-    if let Some(path) = path
-        && let Err(error) = fs::remove_file(&path)
-    {
-        tracing::debug!(%error, path = %path.display(), "the socket is left behind");
-    }
-    connections.ended().await;
 }
 
 #[expect(unsafe_code, reason = "the standard library does not know users")]

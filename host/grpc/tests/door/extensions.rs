@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use code_mode_api::waist::{Answer, Ask};
-use code_mode_api::{Globals, LimitName, SessionError};
+use code_mode_api::{CellId, CellState, CellSummary, Globals, LimitName, SessionError};
 use code_mode_grpc::extensions as ours;
 use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
 use code_mode_grpc::prost::Message;
@@ -81,6 +81,63 @@ async fn stored_values_go_out_and_in() {
     };
     assert_eq!(
         refusal(extensions.export_store(unknown).await).0,
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn cells_are_listed_with_what_they_do() {
+    let mut fixture = Fixture::new().await;
+    let channel = fixture.channel().await;
+    let mut client = crate::support::Client::new(channel.clone());
+    let mut extensions = CodeModeExtensionsClient::new(channel);
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+    let cell = |id: &str, state| CellSummary {
+        cell_id: CellId::new(id),
+        exec_call_id: format!("call-{id}"),
+        state,
+        age: Duration::from_millis(1_500),
+        output_bytes: 12,
+        unread_bytes: 4,
+    };
+    let cells = vec![
+        cell("1", CellState::Running),
+        cell("2", CellState::Stopping),
+        cell("3", CellState::Ended),
+    ];
+
+    let list = ours::ListCellsRequest {
+        session_id: lease.id.clone(),
+    };
+    let (listed, ()) = tokio::join!(extensions.list_cells(list), async {
+        let (ask, Ask::ListCells) = session.asked().await else {
+            panic!("it asks for something else");
+        };
+        session.answer(ask, Ok(Answer::Cells(cells)));
+    });
+    let listed = listed.expect("they are listed").into_inner().cells;
+    let states: Vec<_> = listed.iter().map(ours::Cell::state).collect();
+    let expected = [
+        ours::CellState::Running,
+        ours::CellState::Stopping,
+        ours::CellState::Ended,
+    ];
+    assert_eq!(states, expected);
+    let first = ours::Cell {
+        cell_id: "1".to_owned(),
+        call_id: "call-1".to_owned(),
+        state: ours::CellState::Running.into(),
+        age_ms: 1_500,
+        output_bytes: 12,
+        unread_bytes: 4,
+    };
+    assert_eq!(listed[0], first);
+
+    let unknown = ours::ListCellsRequest {
+        session_id: "7b6a2d24-7f0f-4b7c-8f9c-1f1a5f6d3c11".to_owned(),
+    };
+    assert_eq!(
+        refusal(extensions.list_cells(unknown).await).0,
         Code::NotFound
     );
 }

@@ -5,5 +5,7 @@ mod bounds;
 mod calls;
 mod cells;
 mod extensions;
+mod hostile;
+mod raw;
 mod sessions;
 mod support;

@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Bytes that an outbox of these sessions holds before a cell has to wait.
 pub const OUTBOX_BYTES: usize = 4 << 20;
@@ -298,6 +299,20 @@ impl Fixture {
         CodeModeHostClient::new(self.channel().await)
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX)
+    }
+
+    /// A connection of its own for a client that makes its own frames, and what serves it.
+    pub fn io(&self) -> (DuplexStream, JoinHandle<Result<(), hyper::Error>>) {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let served = self.served.clone();
+        let options = ConnectionOptions {
+            owner: Owner::of_new_connection(),
+            tokens: None,
+            keepalive: false,
+            drain: self.drain.clone(),
+        };
+        let serving = async move { serve_connection(&served, theirs, options).await };
+        (ours, tokio::spawn(serving))
     }
 
     /// Opens a session, and gives both its sides.

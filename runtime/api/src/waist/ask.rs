@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{CellId, ExecuteRequest, RawJson, WaitRequest};
+use crate::{CellId, CellSummary, ExecuteRequest, RawJson, WaitRequest};
 
 /// Names one ask within its session; chosen by the door and never used twice there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,15 +62,4 @@ pub enum Answer {
     Cells(Vec<CellSummary>),
     /// The stored values.
     Store(Values),
-}
-
-/// One cell in a list of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CellSummary {
-    /// The cell.
-    pub cell_id: CellId,
-    /// [`ExecuteRequest::exec_call_id`] of the cell.
-    pub exec_call_id: String,
-    /// Whether it has ended and keeps its result for an observer.
-    pub ended: bool,
 }

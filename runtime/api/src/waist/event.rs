@@ -4,7 +4,9 @@
 use std::mem::size_of;
 
 use super::{Answer, AskId, CallId, Values};
-use crate::{CellId, CellResponse, ContentItem, Notification, SessionError, ToolInvocation};
+use crate::{
+    CellId, CellResponse, CellSummary, ContentItem, Notification, SessionError, ToolInvocation,
+};
 
 /// What an event counts for in a budget beside its texts, in bytes: itself, and its place in a queue.
 pub const MINIMUM_EVENT_BYTES: usize = 2 * size_of::<Event>();
@@ -75,7 +77,7 @@ impl Event {
             Self::Observed { response, .. } => response.content_items.iter().map(item_bytes).sum(),
             Self::Answered { result, .. } => match result {
                 Ok(Answer::Store(values)) => values_bytes(values),
-                Ok(Answer::Cells(cells)) => cells.len() * MINIMUM_EVENT_BYTES,
+                Ok(Answer::Cells(cells)) => cells.iter().map(summary_bytes).sum(),
                 Ok(Answer::Done) | Err(_) => 0,
             },
         };
@@ -90,6 +92,10 @@ fn item_bytes(item: &ContentItem) -> usize {
             ContentItem::Image { image_url, .. } => image_url.len(),
             ContentItem::Audio { audio_url } => audio_url.len(),
         }
+}
+
+fn summary_bytes(cell: &CellSummary) -> usize {
+    size_of::<CellSummary>() + cell.cell_id.as_str().len() + cell.exec_call_id.len()
 }
 
 fn values_bytes(values: &Values) -> usize {

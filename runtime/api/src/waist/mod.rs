@@ -13,7 +13,7 @@ mod outbox;
 mod pool;
 mod sessions;
 
-pub use ask::{Answer, Ask, AskId, CallId, CellSummary, Values};
+pub use ask::{Answer, Ask, AskId, CallId, Values};
 pub use budget::{Budget, Full, Held};
 pub use event::{Event, MINIMUM_EVENT_BYTES};
 pub use outbox::{Bell, Credit, Outbox, OutboxOwner, Ringer, Stopped, Taken, Taking};

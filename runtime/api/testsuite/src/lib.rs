@@ -47,6 +47,7 @@ macro_rules! suite {
             a_long_source_line_is_shown_in_part
             a_dropped_wait_frees_the_place_of_the_observer
             a_provider_goes_on_after_its_session
+            cells_are_listed_with_what_they_do
             audio_takes_every_documented_form
             content_takes_blocks_and_iterables_of_them
             promises_come_in_the_order_in_which_they_settle

@@ -13,22 +13,22 @@ use code_mode_api::waist::{
     Sessions, Values,
 };
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, ContentItem, RawJson,
-    SessionError, SessionOptions, SideEffects, ToolError,
+    CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
+    Globals, RawJson, SessionError, SessionOptions, SideEffects, ToolError,
 };
 use code_mode_client_grpc::{Address, AddressConfig, AddressSessionProvider, ORDER_DEADLINE};
 use code_mode_host_grpc::listen::{TcpOptions, Tls, bind_unix, serve_tcp, serve_unix};
 use code_mode_host_grpc::{Door, Served, Tokens};
 use serde_json::value::RawValue;
 use support::relay::Relay;
-use support::{Secrets, in_time, run, session, text};
+use support::{Secrets, in_time, run, script, session, text};
 use tokio::net::TcpListener;
 
 /// Bytes that an outbox of these sessions holds.
 const OUTBOX_BYTES: usize = 1 << 20;
 
-/// Sessions whose scripts are `store`, which stores 1 as `n`, `unclosed`, whose cell is never closed, and
-/// anything else; each puts out what is stored as `n`.
+/// Sessions whose scripts are `store`, which stores 1 as `n`, `unclosed`, whose cell is never closed, `chosen`,
+/// which puts out what its request chooses, and anything else; each other puts out what is stored as `n`.
 struct Trivial;
 
 struct TrivialSession {
@@ -56,7 +56,8 @@ impl Sessions for Trivial {
 }
 
 impl TrivialSession {
-    fn run(&self, ask: AskId, source: &str) {
+    fn run(&self, ask: AskId, request: &ExecuteRequest) {
+        let source = request.source.as_str();
         let (cell_id, text) = {
             let mut state = self.state.lock().expect("no panic");
             state.0 += 1;
@@ -64,8 +65,12 @@ impl TrivialSession {
                 let one = RawValue::from_string("1".to_owned()).expect("JSON");
                 state.1.insert("n".to_owned(), one);
             }
-            let text = state.1.get("n").map_or("nothing", |value| value.get());
-            (CellId::new(state.0.to_string()), text.to_owned())
+            let stored = state.1.get("n").map_or("nothing", |value| value.get());
+            let text = match source {
+                "chosen" => format!("{:?} {:?}", request.globals, request.exact_integers),
+                _ => stored.to_owned(),
+            };
+            (CellId::new(state.0.to_string()), text)
         };
         let owner = OutboxOwner::Cell(cell_id.clone());
         let (bell, budget) = (Arc::clone(&self.bell), Arc::clone(&self.budget));
@@ -94,7 +99,7 @@ impl TrivialSession {
 impl Session for TrivialSession {
     fn ask(&self, ask: AskId, asked: Ask) {
         let answer = match asked {
-            Ask::Execute(request) => return self.run(ask, &request.source),
+            Ask::Execute(request) => return self.run(ask, &request),
             Ask::ExportStore => Answer::Store(self.state.lock().expect("no panic").1.clone()),
             Ask::ImportStore(values) => {
                 self.state.lock().expect("no panic").1 = values;
@@ -174,6 +179,34 @@ async fn only_a_token_and_a_certificate_that_is_vouched_for_get_in() {
     assert_eq!(output(&session, "store").await.content_items, text("1"));
     in_time(session.shutdown()).await.expect("it is closed");
     in_time(provider.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_has_the_globals_and_integers_that_its_request_chooses() {
+    let (_served, authority) = serve(TcpOptions::default()).await;
+    let provider = AddressSessionProvider::new(AddressConfig::new(Address::Http { authority }));
+    let session = session(&provider).await;
+    for (globals, exact_integers, expected) in [
+        (None, None, "None None"),
+        (Some(Globals::Web), Some(true), "Some(Web) Some(true)"),
+        (
+            Some(Globals::Contract),
+            Some(false),
+            "Some(Contract) Some(false)",
+        ),
+    ] {
+        let request = ExecuteRequest {
+            globals,
+            exact_integers,
+            ..script("chosen")
+        };
+        let ended = in_time(async {
+            let started = session.execute(request).await?;
+            started.first_response.await
+        });
+        let response = ended.await.expect("a response");
+        assert_eq!(response.content_items, text(expected));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use code_mode_api::Globals;
+
 use crate::process::ResourceLimits;
 
 /// How long a host may take from the start of its program to `connection/ready` (20 s).
@@ -126,6 +128,9 @@ pub struct ProviderConfig {
     /// after each cell that has ended, which costs a request. Needs a host that can export and import
     /// stored values; has no effect with others. Defaults to `false`.
     pub keep_store: bool,
+    /// Which globals a script has whose exec does not choose, with a host that can be asked for them.
+    /// `None`, the default, leaves it to the host.
+    pub preferred_globals: Option<Globals>,
     /// Sessions open at one time. Defaults to [`DEFAULT_MAX_SESSIONS`].
     pub max_sessions: usize,
     /// Deadlines of each connection.
@@ -146,6 +151,7 @@ impl ProviderConfig {
             isolation: Isolation::default(),
             keep_spare: false,
             keep_store: false,
+            preferred_globals: None,
             max_sessions: DEFAULT_MAX_SESSIONS,
             deadlines: Deadlines::default(),
             limits: ConnectionLimits::default(),

@@ -271,7 +271,10 @@ impl Shared {
         let (bound, handover) = loop {
             let bound = self.bind().await?;
             self.note_use(&bound);
-            let (request, tools) = (request.clone(), tools.clone());
+            let (mut request, tools) = (request.clone(), tools.clone());
+            if request.globals.is_none() && bound.connection.can_choose_globals() {
+                request.globals = self.hosts.config.preferred_globals;
+            }
             match bound
                 .connection
                 .execute(&bound.wire_id, request, tools)

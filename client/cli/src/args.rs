@@ -100,7 +100,8 @@ pub struct SessionArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::parse)]
     #[arg(long_help = crate::limits::LONG_HELP)]
     pub limits: Vec<Limit>,
-    /// The globals of scripts: contract, or web for URL, TextEncoder, console and their like (else the host's choice)
+    /// The globals of scripts: web, which adds URL, TextEncoder, console and their like, or contract (default web, where
+    /// the host can be asked)
     #[arg(long, value_name = "WHICH", value_parser = globals)]
     pub globals: Option<Globals>,
     /// Read integers beyond 2^53 in tools' answers and stored values as bigints (else the host's choice)
@@ -178,6 +179,9 @@ pub struct DescribeArgs {
     /// The tools that scripts may call (docs/cli.md, Tools file); may be given several times
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tools: Vec<PathBuf>,
+    /// The globals that scripts will have, as for run
+    #[arg(long, value_name = "WHICH", value_parser = globals)]
+    pub globals: Option<Globals>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use code_mode_client::{HostInfo, HostSearch, ProcessSessionProvider, ProviderConfig};
 use code_mode_client_grpc::{Address, AddressConfig, AddressSessionProvider};
-use code_mode_embed::{SessionError, SessionProvider};
+use code_mode_embed::{Globals, SessionError, SessionProvider};
 
 use crate::context::Context;
 use crate::host_args::HostArgs;
 use crate::paths::resolve;
 use crate::set_up_error::SetUpError;
 use crate::settings::{Settings, Sourced};
+
+/// The globals of scripts where nobody says otherwise, and the host can be asked for them.
+pub const PREFERRED_GLOBALS: Globals = Globals::Web;
 
 /// A host to use.
 #[derive(Debug)]
@@ -36,7 +39,8 @@ impl Provider {
     pub fn over(host: Host) -> Self {
         match host {
             Host::Program(path) => {
-                let config = ProviderConfig::new(path);
+                let mut config = ProviderConfig::new(path);
+                config.preferred_globals = Some(PREFERRED_GLOBALS);
                 Self::Program(Arc::new(ProcessSessionProvider::new(config)))
             }
             Host::Address(config) => Self::Address(Arc::new(AddressSessionProvider::new(*config))),
@@ -123,6 +127,7 @@ fn choose(
         *path = resolve(beside.unwrap_or(folder), path);
     }
     let mut config = AddressConfig::new(address);
+    config.preferred_globals = Some(PREFERRED_GLOBALS);
     config.token_file = file(&args.host_token_file, &settings.host_token_file);
     config.ca_file = file(&args.host_ca_file, &settings.host_ca_file);
     // The sessions above keep one where one is wanted.

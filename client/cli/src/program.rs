@@ -17,7 +17,7 @@ use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
 use crate::settings::Settings;
 use crate::status::Status;
-use crate::{doctor, events, guard, mcp, output, paths, repl, run, session};
+use crate::{connect, doctor, events, guard, mcp, output, paths, repl, run, session};
 
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
@@ -239,9 +239,10 @@ async fn dispatch(
             match session::load_tools(&args.tools, context, reporter.colors().stderr) {
                 Ok(tools) => {
                     let tools: Vec<_> = tools.into_iter().map(|tool| tool.definition).collect();
+                    let globals = args.globals.unwrap_or(connect::PREFERRED_GLOBALS);
                     let text = match args.json {
-                        true => describe::json(&tools).to_string(),
-                        false => describe::text(&tools),
+                        true => describe::json(&tools, globals).to_string(),
+                        false => describe::text(&tools, globals),
                     };
                     show(reporter.printer(), text).await
                 }

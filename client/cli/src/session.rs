@@ -28,7 +28,7 @@ pub struct Plan {
     pub store: Option<PathBuf>,
     /// Bounds of each script.
     pub limits: CellLimits,
-    /// Which globals scripts have; `None` leaves it to the host.
+    /// Which globals scripts have; `None` leaves it to the provider.
     pub globals: Option<Globals>,
     /// Whether a copy of the stored values is kept, and brought into the next host when one is lost.
     pub outlives_host: bool,

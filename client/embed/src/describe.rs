@@ -2,21 +2,21 @@
 //! What a model is told about `exec` and `wait`, and about the tools that its scripts can call.
 //!
 //! ```
-//! use code_mode_embed::{Tool, ToolSet, describe};
+//! use code_mode_embed::{Globals, Tool, ToolSet, describe};
 //!
 //! let tools = ToolSet::new().with(Tool::new("ticks", "Counts ticks.", |()| async {
 //!     Ok::<_, String>(7)
 //! }));
 //! let tools = tools.definitions()?;
-//! assert!(describe::text(&tools).contains("/** Counts ticks. */\n  ticks("));
-//! let short = describe::within(&tools, describe::MIN_BYTES);
+//! assert!(describe::text(&tools, Globals::Contract).contains("/** Counts ticks. */\n  ticks("));
+//! let short = describe::within(&tools, Globals::Web, describe::MIN_BYTES);
 //! assert!(short.left_out.is_empty(), "one small tool fits");
 //! # Ok::<(), code_mode_embed::ToolSetError>(())
 //! ```
 
 use std::fmt::Write;
 
-use code_mode_api::{DEFAULT_YIELD_TIME, RawJson, ToolDefinition, ToolKind, script_name};
+use code_mode_api::{DEFAULT_YIELD_TIME, Globals, RawJson, ToolDefinition, ToolKind, script_name};
 use serde_json::{Value, json};
 
 use crate::schema;
@@ -68,12 +68,24 @@ declare const ALL_TOOLS: { name: string; description: string }[];
 ```
 
 - There is no `require`, `process`, `fetch`, file system or network: use the tools.
-- `console`, `URL`, `TextEncoder`, `AbortController`, `structuredClone` and their like are there only with the option `--globals web`; `console.log` is output then.
 - Call independent tools at once: `const [a, b] = await Promise.all([tools.x(…), tools.y(…)])`.
 - Results are values already; do not `JSON.parse` them. A failed call throws an Error; one whose text is a JSON object has it as `error.data`.
 - The script ends when its last statement is done. What is not awaited is dropped, open tool calls and timers included.
 - A script that fails keeps its output so far, and the error names the line.
 ";
+
+/// What [`EXEC`] ends with, by the globals that scripts have.
+fn of_globals(globals: Globals) -> &'static str {
+    match globals {
+        Globals::Contract => {
+            "- There is no `console`, `URL`, `TextEncoder`, `AbortController` or `structuredClone` either.\n"
+        }
+        Globals::Web => {
+            "- Of the web there are `console`, whose lines are output, `URL`, `TextEncoder`, `AbortController`, \
+             `structuredClone` and their like.\n"
+        }
+    }
+}
 
 /// The smallest budget that [`within`] can keep (8 KiB): what does not depend on the tools, and
 /// where to look up those that were left out.
@@ -94,9 +106,9 @@ pub struct Described {
     pub left_out: Vec<String>,
 }
 
-/// The text for a model, with the declarations of these tools.
-pub fn text(tools: &[ToolDefinition]) -> String {
-    let described = within(tools, usize::MAX);
+/// The text for a model, with the declarations of these tools, whose scripts have these globals.
+pub fn text(tools: &[ToolDefinition], globals: Globals) -> String {
+    let described = within(tools, globals, usize::MAX);
     format!("{}\n{}", described.exec, described.wait)
 }
 
@@ -104,17 +116,18 @@ pub fn text(tools: &[ToolDefinition]) -> String {
 ///
 /// Declarations are taken in the order of the tools, as far as they fit. Of the others the names are
 /// told as far as these fit, and how a script finds the rest.
-pub fn within(tools: &[ToolDefinition], bytes: usize) -> Described {
+pub fn within(tools: &[ToolDefinition], globals: Globals, bytes: usize) -> Described {
     let wait = wait();
+    let of_globals = of_globals(globals);
     let heading = "\n## Tools\n";
     let mut left = bytes
         .max(MIN_BYTES)
-        .saturating_sub(EXEC.len() + heading.len() + wait.len() + 1);
+        .saturating_sub(EXEC.len() + of_globals.len() + heading.len() + wait.len() + 1);
     let declared: Vec<String> = tools.iter().map(declaration).collect();
     let all: usize = declared.iter().map(|text| text.len() + BLOCK_BYTES).sum();
     let names_bytes = if all > left { NAMES_BYTES } else { 0 };
     left = left.saturating_sub(names_bytes);
-    let mut exec = format!("{EXEC}{heading}");
+    let mut exec = format!("{EXEC}{of_globals}{heading}");
     if tools.is_empty() {
         exec.push_str("\nThere are none.\n");
     }
@@ -197,7 +210,7 @@ fn wait() -> String {
 }
 
 /// The same for programs: the texts of `exec` and `wait`, and each tool with its declaration.
-pub fn json(tools: &[ToolDefinition]) -> Value {
+pub fn json(tools: &[ToolDefinition], globals: Globals) -> Value {
     let each = |tool: &ToolDefinition| {
         json!({
             "name": tool.name,
@@ -208,7 +221,7 @@ pub fn json(tools: &[ToolDefinition]) -> Value {
         })
     };
     json!({
-        "exec": EXEC,
+        "exec": format!("{EXEC}{}", of_globals(globals)),
         "wait": wait(),
         "tools": tools.iter().map(each).collect::<Vec<_>>(),
     })

@@ -28,7 +28,7 @@ fn tools(json: &str) -> Vec<ToolDefinition> {
 }
 
 fn described(json: &str) -> String {
-    text(&tools(json))
+    text(&tools(json), Globals::Contract)
 }
 
 fn tools_section(text: &str) -> &str {
@@ -128,7 +128,7 @@ fn a_schema_nested_too_deep_to_read_is_cut_off() {
     let schema = format!("{}{{}}{}", "{\"items\":".repeat(depth), "}".repeat(depth));
     let mut tools = tools(r#"[{"name": "deep"}]"#);
     tools[0].input_schema = Some(serde_json::value::RawValue::from_string(schema).unwrap());
-    let text = text(&tools);
+    let text = text(&tools, Globals::Contract);
     assert!(
         text.contains("deep(input: unknown /* nested deeper */): Promise<unknown>;"),
         "{text}"
@@ -144,7 +144,7 @@ fn programs_get_the_same_as_json() {
         described["tools"][0]["declaration"],
         "  /** Gets it. */\n  get_it(input?: unknown): Promise<unknown>;\n"
     );
-    let text = text(&definitions);
+    let text = text(&definitions, Globals::Contract);
     for part in ["exec", "wait"] {
         assert!(text.contains(described[part].as_str().unwrap()), "{part}");
     }
@@ -162,7 +162,7 @@ fn many(count: usize, bytes: usize) -> Vec<ToolDefinition> {
 fn a_budget_is_kept_and_names_what_was_left_out() {
     let tools = many(100, 500);
     for budget in [0, MIN_BYTES, MIN_BYTES + 3_000, 20_000, 40_000] {
-        let described = within(&tools, budget);
+        let described = within(&tools, Globals::Web, budget);
         let bytes = described.exec.len() + 1 + described.wait.len();
         assert!(bytes <= budget.max(MIN_BYTES), "{bytes} of {budget}");
         let declared = described.exec.matches("(input?: unknown)").count();
@@ -181,13 +181,13 @@ fn a_budget_is_kept_and_names_what_was_left_out() {
 #[test]
 fn what_fits_exactly_is_told_whole() {
     let tools = many(3, 500);
-    let whole = text(&tools);
+    let whole = text(&tools, Globals::Contract);
     assert!(
         whole.len() > 5_000 && whole.len() < MIN_BYTES,
         "{}",
         whole.len()
     );
-    let described = within(&tools, 0);
+    let described = within(&tools, Globals::Web, 0);
     assert_eq!(described.left_out, Vec::<String>::new());
     assert_eq!(format!("{}\n{}", described.exec, described.wait), whole);
 }
@@ -196,7 +196,7 @@ fn what_fits_exactly_is_told_whole() {
 fn a_small_tool_behind_a_large_one_is_declared() {
     let mut tools = many(1, MIN_BYTES);
     tools.extend(many(2, 10).into_iter().skip(1));
-    let described = within(&tools, MIN_BYTES);
+    let described = within(&tools, Globals::Web, MIN_BYTES);
     assert_eq!(described.left_out, ["tool_0"]);
     assert!(described.exec.contains("tool_1(input?: unknown)"));
     assert!(
@@ -209,7 +209,7 @@ fn a_small_tool_behind_a_large_one_is_declared() {
 #[test]
 fn more_names_than_fit_are_counted() {
     let tools = many(4_000, 500);
-    let described = within(&tools, MIN_BYTES);
+    let described = within(&tools, Globals::Web, MIN_BYTES);
     assert!(described.exec.len() + 1 + described.wait.len() <= MIN_BYTES);
     assert!(described.exec.contains(", and others.\n"));
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use code_mode_api::Globals;
 use code_mode_client::{
     ConnectionLimits, DEFAULT_MAX_SESSIONS, Deadlines, Isolation, ProviderConfig,
 };
@@ -44,6 +45,9 @@ pub struct AddressConfig {
     /// Whether the client keeps a copy of each session's stored values and puts them back after the
     /// connection was lost; see [`ProviderConfig::keep_store`]. Defaults to `true`.
     pub keep_store: bool,
+    /// As for a host program: which globals a script has whose exec does not choose, with a host that can be
+    /// asked for them. `None`, the default, leaves it to the host.
+    pub preferred_globals: Option<Globals>,
     /// Sessions open at one time. Defaults to [`DEFAULT_MAX_SESSIONS`].
     pub max_sessions: usize,
     /// How long the host may take for anything. `startup` bounds all that it takes to have a connection,
@@ -66,6 +70,7 @@ impl AddressConfig {
             ping_deadline: DEFAULT_PING_DEADLINE,
             isolation: Isolation::default(),
             keep_store: true,
+            preferred_globals: None,
             max_sessions: DEFAULT_MAX_SESSIONS,
             deadlines: Deadlines::default(),
             limits: ConnectionLimits::default(),
@@ -77,6 +82,7 @@ impl AddressConfig {
         let mut config = ProviderConfig::new(self.address.to_string());
         config.isolation = self.isolation;
         config.keep_store = self.keep_store;
+        config.preferred_globals = self.preferred_globals;
         config.max_sessions = self.max_sessions;
         config.deadlines = self.deadlines;
         config.limits = self.limits;

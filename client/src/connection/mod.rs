@@ -33,7 +33,7 @@ use std::time::Duration;
 use code_mode_api::{
     CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects,
 };
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools};
+use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools, Extension};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -193,6 +193,12 @@ impl Connection {
     }
 
     /// What is known of the host.
+    /// Whether an exec may say which globals its script has.
+    pub(crate) fn can_choose_globals(&self) -> bool {
+        let named = Extension::Globals.name();
+        self.info().capabilities.iter().any(|name| name == named)
+    }
+
     pub(crate) fn info(&self) -> &HostInfo {
         &self.0.info
     }

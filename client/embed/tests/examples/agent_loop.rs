@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use code_mode_embed::{CellId, Exec, ExecError, Progress, Session, describe};
+use code_mode_embed::{CellId, Exec, ExecError, Globals, Progress, Session, describe};
 
 /// What a model wants next.
 pub enum Step {
@@ -22,7 +22,7 @@ const YIELD_TIME: Duration = Duration::from_secs(10);
 
 /// Lets the model run scripts until it has the answer.
 pub async fn answer(session: &Session, model: &mut dyn Model, question: &str) -> String {
-    let told = describe::within(&session.tools(), 32 << 10);
+    let told = describe::within(&session.tools(), Globals::Contract, 32 << 10);
     let mut messages = vec![told.exec, told.wait, question.to_owned()];
     loop {
         let cell = match model.next(&messages) {

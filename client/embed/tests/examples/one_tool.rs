@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One tool with typed input and output, an error that the script can catch, and a namespace.
 
-use code_mode_embed::{Tool, ToolSet};
+use code_mode_embed::{Globals, Tool, ToolSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ async fn it_runs() {
         output.text(),
         "1250\nbob has no account\nFailed to read the input: missing field `owner` at line 1 column 14"
     );
-    let told = code_mode_embed::describe::text(&session.tools());
+    let told = code_mode_embed::describe::text(&session.tools(), Globals::Contract);
     assert!(
         told.contains(
             "bank__balance(input: {\n    /** Whose account it is. */\n    owner: string;\n  })"

@@ -138,7 +138,7 @@ fn a_schema_nested_too_deep_to_read_is_cut_off() {
 #[test]
 fn programs_get_the_same_as_json() {
     let definitions = tools(r#"[{"name": "get-it", "description": "Gets it."}]"#);
-    let described = json(&definitions);
+    let described = json(&definitions, Globals::Contract);
     assert_eq!(described["tools"][0]["script_name"], "get_it");
     assert_eq!(
         described["tools"][0]["declaration"],
@@ -181,7 +181,7 @@ fn a_budget_is_kept_and_names_what_was_left_out() {
 #[test]
 fn what_fits_exactly_is_told_whole() {
     let tools = many(3, 500);
-    let whole = text(&tools, Globals::Contract);
+    let whole = text(&tools, Globals::Web);
     assert!(
         whole.len() > 5_000 && whole.len() < MIN_BYTES,
         "{}",
@@ -212,4 +212,13 @@ fn more_names_than_fit_are_counted() {
     let described = within(&tools, Globals::Web, MIN_BYTES);
     assert!(described.exec.len() + 1 + described.wait.len() <= MIN_BYTES);
     assert!(described.exec.contains(", and others.\n"));
+}
+
+#[test]
+fn a_model_is_told_of_the_globals_that_its_scripts_have() {
+    let contract = text(&[], Globals::Contract);
+    let web = text(&[], Globals::Web);
+    assert!(contract.contains("There is no `console`"), "{contract}");
+    assert!(web.contains("there are `console`"), "{web}");
+    assert!(!web.contains("no `console`"), "{web}");
 }

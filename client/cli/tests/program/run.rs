@@ -27,6 +27,20 @@ fn a_script_can_come_from_standard_input() {
 }
 
 #[test]
+fn scripts_have_the_globals_of_the_web_unless_somebody_says_otherwise() {
+    let fixture = Fixture::new();
+    fixture.file("a.js", "text(typeof URL)");
+    for (options, has) in [
+        (&["run", "a.js"][..], "function\n"),
+        (&["run", "a.js", "--globals", "contract"], "undefined\n"),
+        (&["run", "a.js", "--globals", "web"], "function\n"),
+    ] {
+        let outcome = fixture.run(options);
+        assert_eq!((outcome.stdout.as_str(), outcome.status), (has, Some(0)));
+    }
+}
+
+#[test]
 fn output_is_shown_while_the_script_runs_on() {
     let fixture = Fixture::new();
     fixture.gate();

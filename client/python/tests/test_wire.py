@@ -20,7 +20,11 @@ from code_mode.results import Image
 GOLDEN = Path(__file__).parents[3] / "protocol" / "testdata" / "host"
 ALL = frozenset(wire.CAPABILITIES)
 
-UNOFFERED = {"ready-with-capabilities": "which was not offered", "output-read": "is no type of answer"}
+UNOFFERED = {
+    "ready-with-capabilities": "which was not offered",
+    "output-read": "is no type of answer",
+    "cells-listed": "is no type of answer",
+}
 """What needs a capability that this client never offers, and why it is refused."""
 
 

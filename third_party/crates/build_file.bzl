@@ -98,6 +98,9 @@ def crate_graph(metadata):
             build = _dependencies(node, packages, "build")
             build_script = dict(
                 aliases = build.aliases,
+                # A script that compiles C or assembly does so in an action's own folder, which debug information would
+                # tell, and the program's build id with it. The runner puts the folder's path in the place of ${pwd}.
+                build_script_env = {"CFLAGS": "-ffile-prefix-map=$${pwd}=."},
                 crate_features = node["features"],
                 crate_root = _relative(script["src_path"], package),
                 deps = build.deps,

@@ -5,7 +5,7 @@
 #
 # Without an option nothing comes from a cache: V8 is compiled twice, about an hour on two cores. With --above-v8 V8's
 # objects and what generates them may come from the disk cache; all Rust is compiled and everything is packed twice.
-# Prints the checksum of each package. Status 1: a package differs.
+# Prints the checksum of each package. Status 1: a package differs; both builds are kept in a folder that is named then.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -50,6 +50,8 @@ done
 
 cat "${folders[0]}.sums"
 if ! diff "${folders[0]}.sums" "${folders[1]}.sums" >&2; then
-  die "the packages of the two folders differ"
+  # What differs can only be found out from what was built.
+  trap - EXIT
+  die "the packages of the two folders differ; both builds are kept in $scratch"
 fi
 say "both folders gave the same $(wc -l <"${folders[0]}.sums") packages"

@@ -31,6 +31,7 @@ MEMBERS = {
     "runtime/engine": "code_mode_engine",
     "runtime/fork": "code_mode_fork",
     "tools/dist/helpers": "code_mode_dist_helpers",
+    "tools/fuzz": "code_mode_fuzz",
     "tools/tidy": "code_mode_tidy",
 }
 

@@ -3,6 +3,7 @@
 
 load("@rules_rust//cargo:defs.bzl", "cargo_build_script")
 load("@rules_rust//rust:defs.bzl", "rust_binary", "rust_doc_test", "rust_library", "rust_test")
+load("//tools/fuzz:fuzz.bzl", "fuzz_target")
 load(":cargo.bzl", "MEMBERS", "cargo_package_manifest")
 load(":lints.bzl", "lint_flags")
 load(":rust_checks.bzl", "clippy_test", "rustfmt_test")
@@ -40,6 +41,7 @@ def rust_crate(
         test_env = {},
         test_size = "small",
         test_tags = [],
+        fuzz_seeds = {},
         cargo_features = {},
         visibility = ["//visibility:public"]):
     """Declares everything about one Rust package, laid out as Cargo lays it out.
@@ -53,6 +55,8 @@ def rust_crate(
       folder in `tests/` holds modules that those share;
     * `:host_build_script`, from `build.rs` if there is one, which runs before the library is compiled;
     * `:FILE_bench`, a plain binary, for each `benches/FILE.rs`;
+    * `:FILE_fuzz`, a program for libFuzzer, for each `fuzz/FILE.rs`, and `:FILE_fuzz_test`, a short run of it; it may
+      have a dictionary in `fuzz/FILE.dict`;
     * `:host_fmt_test` and `:host_clippy_test`, over all of the above;
     * `:cargo_manifest`, the text of the package's Cargo.toml.
 
@@ -71,6 +75,7 @@ def rust_crate(
         test_env: environment variables of the tests; `$(rootpath LABEL)` of `test_data` is expanded.
         test_size: Bazel's size of the unit and integration tests.
         test_tags: Bazel's tags of the integration tests.
+        fuzz_seeds: a dict from stems of `fuzz/FILE.rs` to patterns of the files that fuzzing begins with.
         cargo_features: a dict from the name of each Cargo feature to the labels that only it needs.
         visibility: who may use the library and the binaries.
     """
@@ -85,10 +90,11 @@ def rust_crate(
 
     # Whatever else lies in the package may be included by its sources, or read by its tests.
     not_sources = ["**/*.rs", "BUILD.bazel", "Cargo.toml"]
-    library_data = native.glob(["**"], exclude = not_sources + ["benches/**", "tests/**"], allow_empty = True)
+    library_data = native.glob(["**"], exclude = not_sources + ["benches/**", "fuzz/**", "tests/**"], allow_empty = True)
     fixtures = native.glob(["**"], exclude = not_sources, allow_empty = True)
     test_roots = native.glob(["tests/*.rs", "tests/*/main.rs"], allow_empty = True)
     benches = _stems("benches/*.rs")
+    fuzz_targets = _stems("fuzz/*.rs")
     common = dict(
         rustc_env = {"CARGO_PKG_NAME": crate},
         rustc_flags = flags,
@@ -192,16 +198,28 @@ def rust_crate(
             **common
         )
 
+    for stem in fuzz_targets:
+        fuzz_target(
+            name = stem + "_fuzz",
+            src = "fuzz/{}.rs".format(stem),
+            # What must hold for any bytes, tests say as well.
+            srcs = native.glob(["fuzz/*/**/*.rs", "tests/*/**/*.rs"], exclude = test_roots, allow_empty = True),
+            deps = [name] + deps + dev_deps,
+            dictionary = (native.glob(["fuzz/{}.dict".format(stem)], allow_empty = True) or [None])[0],
+            seeds = native.glob(fuzz_seeds.get(stem, []), allow_empty = True),
+            **common
+        )
+
     rustfmt_test(
         name = name + "_fmt_test",
         size = "small",
         srcs = native.glob(["**/*.rs"]),
-        roots = ["src/lib.rs"] + build_script + binaries.values() + test_roots + native.glob(["benches/*.rs"], allow_empty = True),
+        roots = ["src/lib.rs"] + build_script + binaries.values() + test_roots + native.glob(["benches/*.rs", "fuzz/*.rs"], allow_empty = True),
     )
     clippy_test(
         name = name + "_clippy_test",
         size = "small",
-        targets = [name] + [name + "_" + feature for feature in cargo_features] + binaries.keys() + tests + [stem + "_bench" for stem in benches],
+        targets = [name] + [name + "_" + feature for feature in cargo_features] + binaries.keys() + tests + [stem + "_bench" for stem in benches] + [stem + "_fuzz" for stem in fuzz_targets],
     )
 
     cargo_package_manifest(

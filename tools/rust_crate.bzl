@@ -204,7 +204,7 @@ def rust_crate(
             src = "fuzz/{}.rs".format(stem),
             # What must hold for any bytes, tests say as well.
             srcs = native.glob(["fuzz/*/**/*.rs", "tests/*/**/*.rs"], exclude = test_roots, allow_empty = True),
-            deps = [name] + deps + dev_deps,
+            deps = [name] + deps,
             dictionary = (native.glob(["fuzz/{}.dict".format(stem)], allow_empty = True) or [None])[0],
             seeds = native.glob(fuzz_seeds.get(stem, []), allow_empty = True),
             **common

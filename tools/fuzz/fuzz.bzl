@@ -27,7 +27,7 @@ _LINK_FLAGS = [
 _TEST_RUNS = 5000
 
 def fuzz_target(name, src, srcs, deps, seeds, dictionary, rustc_env, rustc_flags, version):
-    """Declares a fuzz target and its test, called NAME_test, which `ci/fuzz.sh` also starts long runs with.
+    """Declares a fuzz target with its test, NAME_test, and NAME_run, which `ci/fuzz.sh` starts long runs with.
 
     The test runs the target on its seeds and on a fixed number of inputs made from them, the same every time.
 
@@ -55,9 +55,7 @@ def fuzz_target(name, src, srcs, deps, seeds, dictionary, rustc_env, rustc_flags
         version = version,
         deps = deps + ["//tools/fuzz"],
     )
-    native.sh_test(
-        name = name + "_test",
-        size = "small",
+    run = dict(
         srcs = ["//tools/fuzz:run.sh"],
         args = [
             str(_TEST_RUNS),
@@ -65,5 +63,16 @@ def fuzz_target(name, src, srcs, deps, seeds, dictionary, rustc_env, rustc_flags
             "$(rootpath {})".format(dictionary) if dictionary else "-",
         ] + ["$(rootpath {})".format(seed) for seed in seeds],
         data = [name] + ([dictionary] if dictionary else []) + seeds,
+    )
+    native.sh_test(
+        name = name + "_test",
+        size = "small",
+        **run
+    )
+    native.sh_binary(
+        name = name + "_run",
+        testonly = True,
+        # By which ci/fuzz.sh finds it.
         tags = ["fuzz"],
+        **run
     )

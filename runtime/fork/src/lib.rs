@@ -62,4 +62,4 @@ pub use nursery::{
 };
 pub use probe::Probe;
 pub use starter::{Program, Region, Starter};
-pub use wire::{DeathNote, FromCell, Nonsense, OfferedTool, Run, ToCell};
+pub use wire::{DeathNote, FromCell, Nonsense, OfferedTool, Received, Run, ToCell};

@@ -182,7 +182,7 @@ pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
 
 /// Bytes that came in over a stream, with the messages in them.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
+pub struct Received {
     bytes: Vec<u8>,
     /// Where the next message begins.
     start: usize,
@@ -190,13 +190,13 @@ pub(crate) struct Received {
 
 impl Received {
     /// The length of the next message; `None` while it is not known.
-    pub(crate) fn next_length(&self) -> Option<usize> {
+    pub fn next_length(&self) -> Option<usize> {
         length(self.bytes.get(self.start..).unwrap_or_default())
     }
 
     /// Takes the next message, as `decode` reads it, if it has wholly arrived. What a message took beyond
     /// `kept` bytes is not kept for the next.
-    pub(crate) fn take<M>(
+    pub fn take<M>(
         &mut self,
         kept: usize,
         decode: impl FnOnce(&[u8]) -> Result<M, Nonsense>,
@@ -219,7 +219,7 @@ impl Received {
     }
 
     /// The bytes that no message was made of yet, to read more behind them.
-    pub(crate) fn rest(&mut self) -> &mut Vec<u8> {
+    pub fn rest(&mut self) -> &mut Vec<u8> {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -560,6 +560,22 @@ pub(crate) fn last_words(call: i64, aborts: bool) -> [u8; HEADER_BYTES + 9] {
 }
 
 impl FromCell {
+    /// Appends the message, for whoever plays a cell: a cell itself tells things as they come.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Output(item) => tell::output(to, item),
+            Self::Call(call) => tell::call(to, call),
+            Self::Abandon(call) => tell::abandon(to, *call),
+            Self::Notify(call, text) => tell::notify(to, *call, text),
+            Self::Yield => tell::yield_control(to),
+            Self::Save(key, value) => tell::save(to, key, value),
+            Self::Load(key) => tell::load(to, key),
+            Self::Describe => tell::describe(to),
+            Self::End(error_text) => tell::end(to, error_text.as_deref()),
+            Self::Note(note) => tell::note(to, note),
+        }
+    }
+
     /// Reads a message without its header.
     ///
     /// # Errors

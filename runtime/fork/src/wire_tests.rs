@@ -148,6 +148,30 @@ fn what_a_cell_says_is_heard() {
 }
 
 #[test]
+fn whoever_plays_a_cell_says_things_as_a_cell_does() {
+    for said in [
+        FromCell::Output(ContentItem::Text("ü".to_owned())),
+        FromCell::Call(ToolCall {
+            call: 3,
+            number: 2,
+            tool: 1,
+            input: "null".to_owned(),
+        }),
+        FromCell::Abandon(3),
+        FromCell::Notify(4, "half way".to_owned()),
+        FromCell::Yield,
+        FromCell::Save("k".to_owned(), "1".to_owned()),
+        FromCell::Load("k".to_owned()),
+        FromCell::Describe,
+        FromCell::End(None),
+        FromCell::End(Some("it failed".to_owned())),
+        FromCell::Note(DeathNote::Aborted),
+    ] {
+        assert_eq!(heard(|to| said.encode(to)), format!("{said:?}"));
+    }
+}
+
+#[test]
 fn last_words_that_need_no_memory_are_understood_as_others_are() {
     for (call, aborts, expected) in [
         (

@@ -75,36 +75,28 @@ pub(crate) struct ScriptContext {
     pub(crate) intrinsics: Rc<Intrinsics>,
 }
 
-/// Makes a context with everything that scripts see and nothing else.
-///
-/// # Panics
-/// When V8 cannot make it, which only a heap bound too small for V8 itself can cause; the keeper
-/// turns that into a failure of the cell.
-pub(crate) fn make_context(isolate: &mut v8::OwnedIsolate, globals: Globals) -> ScriptContext {
+/// Makes a context with everything that scripts see and nothing else. Gives none when V8 cannot make it: its
+/// heap is too small for that, or the isolate's script is being stopped already.
+pub(crate) fn make_context(
+    isolate: &mut v8::OwnedIsolate,
+    globals: Globals,
+) -> Option<ScriptContext> {
     v8::scope!(let scope, isolate);
     let context = v8::Context::new(scope, v8::ContextOptions::default());
     // V8 asks before it compiles a text, which bounds its length; see `isolate.rs`.
     context.set_allow_generation_from_strings(false);
     let scope = &mut v8::ContextScope::new(scope, context);
-    let installed = install(scope, context);
-    assert!(
-        installed.is_some(),
-        "V8 could not make the context of a cell"
-    );
-    let intrinsics = Intrinsics::of(scope, context);
+    install(scope, context)?;
+    let intrinsics = Intrinsics::of(scope, context)?;
     let on_call = match globals {
         Globals::Contract => None,
-        Globals::Web => {
-            let on_call = web::install(scope);
-            assert!(on_call.is_some(), "V8 could not make the web's globals");
-            on_call
-        }
+        Globals::Web => Some(web::install(scope)?),
     };
-    ScriptContext {
+    Some(ScriptContext {
         context: v8::Global::new(scope, context),
         on_call,
-        intrinsics: Rc::new(intrinsics.expect("V8 has the functions of the language")),
-    }
+        intrinsics: Rc::new(intrinsics),
+    })
 }
 
 fn install(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>) -> Option<()> {

@@ -18,6 +18,8 @@ use crate::tool_table::ToolTable;
 use crate::world::{StopCause, World};
 use crate::{Ended, bigints, callback, errors, globals, modules, panic_message, platform};
 
+const NO_WEB: &str = "V8 could not make the web's globals";
+
 /// An isolate with a context in which everything that scripts see is installed. It stays on the thread
 /// that made it, and runs one script.
 ///
@@ -111,7 +113,8 @@ impl ReadyIsolate {
         isolate.set_promise_reject_callback(callback::promise_rejected);
         isolate.set_host_import_module_dynamically_callback(modules::import_dynamically);
         isolate.set_modify_code_generation_from_strings_callback(may_evaluate);
-        let contract = globals::make_context(&mut isolate, Globals::Contract);
+        let contract = globals::make_context(&mut isolate, Globals::Contract)
+            .expect("V8 could not make the context of a cell");
         Self {
             contract,
             web: None,
@@ -125,9 +128,15 @@ impl ReadyIsolate {
     /// # Panics
     /// When V8 cannot make it, which only a heap bound too small for V8 itself can cause.
     pub fn prepare_web(&mut self) {
+        assert!(self.makes_web(), "{NO_WEB}");
+    }
+
+    /// Makes the context with the web's globals unless it is there. False when V8 could not.
+    fn makes_web(&mut self) -> bool {
         if self.web.is_none() {
-            self.web = Some(globals::make_context(&mut self.isolate, Globals::Web));
+            self.web = globals::make_context(&mut self.isolate, Globals::Web);
         }
+        self.web.is_some()
     }
 
     /// Has V8 compile a script like most, so that what its compiler sets up at its first use in an
@@ -193,8 +202,10 @@ impl ReadyIsolate {
 
     fn evaluate(&mut self, world: Rc<dyn World>, tools: ToolTable, source: &str) -> Ended {
         let options = world.options();
-        if options.globals == Globals::Web {
-            self.prepare_web();
+        if options.globals == Globals::Web && !self.makes_web() {
+            // Whoever stops a script does not wait until it has begun.
+            assert!(world.stop_cause().is_some(), "{NO_WEB}");
+            return ended(&*world, Err(Failed::Stopped));
         }
         let of_web = self
             .web
@@ -219,18 +230,23 @@ impl ReadyIsolate {
             result
         };
         self.isolate.remove_slot::<Rc<ScriptState>>();
-        let error_text = match result {
-            Ok(()) => None,
-            Err(Failed::Threw(text)) => Some(text),
-            Err(Failed::Stopped) => match world.stop_cause() {
-                Some(StopCause::Limit(limit, maximum)) => Some(errors::limit_text(limit, maximum)),
-                Some(StopCause::Panic(message)) => return Ended::Panicked(message),
-                Some(StopCause::Terminated | StopCause::Exit) => None,
-                None => Some("Error: the script was stopped without a cause".to_owned()),
-            },
-        };
-        Ended::Completed { error_text }
+        ended(&*world, result)
     }
+}
+
+/// How a script has ended in its world, by how its evaluation has.
+fn ended(world: &dyn World, result: Result<(), Failed>) -> Ended {
+    let error_text = match result {
+        Ok(()) => None,
+        Err(Failed::Threw(text)) => Some(text),
+        Err(Failed::Stopped) => match world.stop_cause() {
+            Some(StopCause::Limit(limit, maximum)) => Some(errors::limit_text(limit, maximum)),
+            Some(StopCause::Panic(message)) => return Ended::Panicked(message),
+            Some(StopCause::Terminated | StopCause::Exit) => None,
+            None => Some("Error: the script was stopped without a cause".to_owned()),
+        },
+    };
+    Ended::Completed { error_text }
 }
 
 /// V8 is about to run out of heap: the script is stopped, and gets room to unwind in.
@@ -294,3 +310,7 @@ fn may_evaluate<'s>(
         modified_source: None,
     }
 }
+
+#[cfg(test)]
+#[path = "isolate_tests.rs"]
+mod tests;

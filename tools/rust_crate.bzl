@@ -42,6 +42,7 @@ def rust_crate(
         test_size = "small",
         test_tags = [],
         fuzz_seeds = {},
+        fuzz_runs = {},
         cargo_features = {},
         visibility = ["//visibility:public"]):
     """Declares everything about one Rust package, laid out as Cargo lays it out.
@@ -76,6 +77,7 @@ def rust_crate(
         test_size: Bazel's size of the unit and integration tests.
         test_tags: Bazel's tags of the integration tests.
         fuzz_seeds: a dict from stems of `fuzz/FILE.rs` to patterns of the files that fuzzing begins with.
+        fuzz_runs: a dict from such stems to how many inputs the test tries, where the usual number takes too long.
         cargo_features: a dict from the name of each Cargo feature to the labels that only it needs.
         visibility: who may use the library and the binaries.
     """
@@ -206,6 +208,7 @@ def rust_crate(
             srcs = native.glob(["fuzz/*/**/*.rs", "tests/*/**/*.rs"], exclude = test_roots, allow_empty = True),
             deps = [name] + deps,
             dictionary = (native.glob(["fuzz/{}.dict".format(stem)], allow_empty = True) or [None])[0],
+            runs = fuzz_runs.get(stem),
             seeds = native.glob(fuzz_seeds.get(stem, []), allow_empty = True),
             **common
         )

@@ -23,10 +23,10 @@ _LINK_FLAGS = [
     "-Clink-arg=/opt/sysroot/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
 ]
 
-# Inputs that a test tries, its seeds included: a second or two.
+# Inputs that a test tries, its seeds included, unless the package says otherwise: a second or two.
 _TEST_RUNS = 5000
 
-def fuzz_target(name, src, srcs, deps, seeds, dictionary, rustc_env, rustc_flags, version):
+def fuzz_target(name, src, srcs, deps, seeds, dictionary, runs, rustc_env, rustc_flags, version):
     """Declares a fuzz target with its test, NAME_test, and NAME_run, which `ci/fuzz.sh` starts long runs with.
 
     The test runs the target on its seeds and on a fixed number of inputs made from them, the same every time.
@@ -38,6 +38,7 @@ def fuzz_target(name, src, srcs, deps, seeds, dictionary, rustc_env, rustc_flags
         deps: labels of the libraries that it uses.
         seeds: the files that fuzzing begins with.
         dictionary: the file of words that inputs are likely to hold, or None.
+        runs: how many inputs the test tries, or None for the usual number.
         rustc_env: environment variables of the compiler.
         rustc_flags: flags of the compiler.
         version: the version of the crate.
@@ -58,7 +59,7 @@ def fuzz_target(name, src, srcs, deps, seeds, dictionary, rustc_env, rustc_flags
     run = dict(
         srcs = ["//tools/fuzz:run.sh"],
         args = [
-            str(_TEST_RUNS),
+            str(runs or _TEST_RUNS),
             "$(rootpath {})".format(name),
             "$(rootpath {})".format(dictionary) if dictionary else "-",
         ] + ["$(rootpath {})".format(seed) for seed in seeds],

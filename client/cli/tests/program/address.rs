@@ -275,6 +275,7 @@ fn the_prompt_and_the_doctor_take_an_address_and_the_doctor_says_what_it_cannot_
     for check in [
         "host address",
         "handshake",
+        "births",
         "tool call",
         "heap limit",
         "CPU limit",

@@ -18,7 +18,7 @@ def instruction_check(baseline, counter, host):
     # The programs are sources: as tools they would be built, V8 with them, once more in the other configuration.
     native.genrule(
         name = "measured",
-        srcs = [counter, host],
+        srcs = [counter, host, "//tools/toolchain/cc:root_key"],
         outs = ["measured.txt"],
         cmd = "$(execpath {}) measure $(execpath {}) $@".format(counter, host),
         # Only the test and `renew` want it: `build //...` is not to wait for it.

@@ -18,11 +18,13 @@ def instruction_check(baseline, counter, host):
     # The programs are sources: as tools they would be built, V8 with them, once more in the other configuration.
     native.genrule(
         name = "measured",
-        srcs = [counter, host, "//tools/toolchain/cc:root_key"],
+        srcs = [counter, host],
         outs = ["measured.txt"],
         cmd = "$(execpath {}) measure $(execpath {}) $@".format(counter, host),
         # Only the test and `renew` want it: `build //...` is not to wait for it.
         tags = ["manual"],
+        # valgrind and the C library are the root's.
+        tools = ["//tools/toolchain/cc:root_key"],
     )
 
     # No script is needed around it: the test is the program itself.

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Shows that a build takes results from a shared cache: two checkouts, each with a cache folder of its own, and nginx
-# with WebDAV between them, on loopback. Needs nginx with its DAV module, curl, and V8 in this user's disk cache.
+# with WebDAV between them, on loopback. Needs nginx with its DAV module, curl, openssl, and V8 in this user's disk cache.
 #
 #  1. What one checkout has built and sent, the other takes: no action runs there.
 #  2. A checkout that may not write sends nothing.
 #  3. V8, from a server over this user's disk cache, whose layout nginx translates; prints how long it took.
 #  4. With the server gone the build still works.
+#  5. Over TLS, with a certificate that only SSL_CERT_FILE makes known.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/root/lib.sh
@@ -34,7 +35,7 @@ trap clean_up EXIT
 server=
 port=$((20000 + RANDOM % 20000))
 
-# Usage: start_server FOLDER METHODS REWRITES. In FOLDER are /ac and /cas.
+# Usage: start_server FOLDER METHODS DIRECTIVES [TLS]. In FOLDER are /ac and /cas; TLS follows the port.
 start_server() {
   local methods=()
   [ -z "$2" ] || methods=("dav_methods $2;" "create_full_put_path on;")
@@ -49,7 +50,7 @@ http {
   client_body_temp_path $scratch/body;
   client_max_body_size 2g;
   server {
-    listen 127.0.0.1:$port;
+    listen 127.0.0.1:$port ${4:-};
     root $1;
     $3
     location / {
@@ -62,7 +63,7 @@ CONF
   : >"$scratch/access.log"
   nginx -e "$scratch/error.log" -c "$scratch/nginx.conf" &
   server=$!
-  until curl --silent --output /dev/null "http://127.0.0.1:$port/"; do
+  until curl --silent --insecure --output /dev/null "http${4:+s}://127.0.0.1:$port/"; do
     kill -0 "$server" 2>/dev/null || die "nginx did not start: $(cat "$scratch/error.log")"
   done
 }
@@ -130,6 +131,24 @@ taken=$(build two //third_party/v8:archive)
 say "V8 in $((SECONDS - started)) s: $taken"
 stop_server
 
-in_checkout two clean >/dev/null 2>&1
+# What it still has is not to count: neither its own disk cache nor what it has built.
+forget() {
+  in_checkout two clean >/dev/null 2>&1
+  rm -rf "$scratch/two.cache/code_mode/disk"
+}
+
+forget
 alone=$(build two $small)
+[[ $alone == *linux-sandbox* ]] || die "without the server nothing was run: $alone"
 say "without the server: $alone"
+
+openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+  -keyout "$scratch/key.pem" -out "$scratch/certificate.pem" 2>"$scratch/log" || die "openssl failed: $(cat "$scratch/log")"
+printf 'build:remote-cache --remote_cache=https://localhost:%s\n' "$port" >"$scratch/two/user.bazelrc"
+start_server "$scratch/shared" '' "ssl_certificate $scratch/certificate.pem; ssl_certificate_key $scratch/key.pem;" ssl
+export SSL_CERT_FILE=$scratch/certificate.pem
+in_checkout two shutdown >/dev/null 2>&1
+forget
+taken=$(build two $small)
+[[ $taken == *'remote cache hit'* ]] || die "nothing came over TLS: $taken"
+say "over TLS: $taken"

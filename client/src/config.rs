@@ -126,7 +126,8 @@ pub struct ProviderConfig {
     /// Whether the client keeps a copy of each session's stored values and puts them back when the
     /// session gets a fresh host; the response that tells of the loss says so. The copy is renewed
     /// after each cell that has ended, which costs a request. Needs a host that can export and import
-    /// stored values; has no effect with others. Defaults to `false`.
+    /// stored values; has no effect with others. A session of `code_mode_embed` keeps a copy of its own and
+    /// needs none here. Defaults to `false`.
     pub keep_store: bool,
     /// Which globals a script has whose exec does not choose, with a host that can be asked for them.
     /// `None`, the default, leaves it to the host.

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The client's copy of a session's stored values, from which a fresh host gets them back.
+//!
+//! `code_mode_embed` keeps a copy of its own and switches this one off where it makes the provider. It cannot
+//! stand in for this one: who embeds the client alone has no other, and only the client knows a fresh host
+//! before the first execute goes there, so that no script waits for a question whether the values are there.
+//! Nor can this one stand in for that: it follows the host, whose newer values displace what it holds, and
+//! hands nothing out.
 
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellId, CellLimits, CellStatus, CodeModeSession, ExecuteRequest, SessionError, SessionId,
-    SessionOptions, SessionProvider, SideEffects, ToolError, WaitRequest,
+    CellId, CellLimits, CellStatus, CodeModeSession, ExecuteRequest, Globals, SessionError,
+    SessionId, SessionOptions, SessionProvider, SideEffects, ToolError, WaitRequest,
 };
 use code_mode_client::{Isolation, ProcessSessionProvider, ProviderConfig};
 use pretty_assertions::assert_eq;
@@ -42,6 +42,25 @@ async fn a_script_runs_calls_a_tool_and_prints() {
     .await;
     assert_eq!(lines, ["3", "x"]);
     in_time(session.shutdown()).await.expect("shut down");
+}
+
+#[tokio::test]
+async fn a_script_whose_request_does_not_choose_has_the_globals_that_the_client_prefers() {
+    for (preferred, chosen, expected) in [
+        (None, None, "undefined"),
+        (Some(Globals::Web), None, "function"),
+        (Some(Globals::Web), Some(Globals::Contract), "undefined"),
+    ] {
+        let mut config = ProviderConfig::new(host_program());
+        config.preferred_globals = preferred;
+        let provider = ProcessSessionProvider::new(config);
+        let session = open(&provider, Arc::new(Tools::default())).await;
+        let request = ExecuteRequest {
+            globals: chosen,
+            ..script("text(typeof URL)", &[])
+        };
+        assert_eq!(texts(&session, request).await, [expected]);
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ def instruction_check(baseline, counter, host):
         cmd = "$(execpath {}) measure $(execpath {}) $@".format(counter, host),
         # Only the test and `renew` want it: `build //...` is not to wait for it.
         tags = ["manual"],
+        # valgrind and the C library are the root's.
+        tools = ["//tools/toolchain/cc:root_key"],
     )
 
     # No script is needed around it: the test is the program itself.

@@ -4,6 +4,8 @@
 //! A user has 64 MiB for all pipes (`pipe(7)`), after which the kernel gives each new one a page. So a pipe is
 //! made larger by the first large frame only: hosts that pass small ones, as most do, cost what pipes usually
 //! cost.
+//!
+//! A client does the same for the ends of its hosts (`client/src/process/pipes.rs`, which says why twice).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -6,7 +6,7 @@ Every file of a package is made by the programs of this folder, which take no ti
 
 load(":release.bzl", "MAINTAINER", "PRODUCT", "RELEASE_TIME")
 
-# Python of the build root, by its own library alone. Bazel does not see it change; the key does.
+# Python of the build root, by its own library alone. Bazel does not see it change; the root's key does.
 _PYTHON = "/usr/bin/python3"
 _LLVM_OBJCOPY = "/usr/bin/llvm-objcopy-22"
 
@@ -18,7 +18,7 @@ _START = "; ".join([
     "runpy.run_path(sys.argv[0], run_name='__main__')",
 ])
 
-_KEY = attr.label(allow_single_file = True, default = "//tools/toolchain/cc:key")
+_KEY = attr.label(allow_single_file = True, default = "//tools/toolchain/cc:root_key")
 
 def _run_python(ctx, script, arguments, inputs, outputs, mnemonic, tools = []):
     ctx.actions.run(
@@ -102,7 +102,7 @@ def _program_manual_impl(ctx):
         "$1" completions fish > "$5"
         """,
         arguments = [program.path, pages.path] + [file.path for file in completions],
-        inputs = [program],
+        inputs = [program, ctx.file._key],
         mnemonic = "ProgramManual",
         outputs = [pages] + completions,
     )
@@ -120,7 +120,10 @@ def _program_manual_impl(ctx):
 program_manual = rule(
     implementation = _program_manual_impl,
     doc = "The manual pages and completions, which the command line writes itself.",
-    attrs = {"programs": attr.label(mandatory = True, providers = [ProgramsInfo])},
+    attrs = {
+        "programs": attr.label(mandatory = True, providers = [ProgramsInfo]),
+        "_key": _KEY,
+    },
 )
 
 # ---- Who wrote what is in them ----
@@ -280,7 +283,7 @@ def _typescript_impl(ctx):
     ctx.actions.run(
         executable = ctx.executable._compiler,
         arguments = [output.path] + [file.path for file in ctx.files.srcs],
-        inputs = ctx.files.srcs,
+        inputs = ctx.files.srcs + [ctx.file._key],
         mnemonic = "TypeScript",
         outputs = [output],
     )
@@ -292,5 +295,6 @@ typescript = rule(
     attrs = {
         "srcs": attr.label_list(allow_files = [".ts"], mandatory = True),
         "_compiler": attr.label(cfg = "exec", default = "//tools/dist/helpers:typescript", executable = True),
+        "_key": _KEY,
     },
 )

@@ -88,9 +88,9 @@ enter_image() {
   $enter_by env -i "${variables[@]}" "$@"
 }
 
-# As `enter`, with what Cargo needs to reach its registry as it does outside: name service, certificates, proxies and the
-# user's Cargo configuration. Bazel itself is never run this way.
-enter_online() {
+# As `enter`, with what a program needs to reach a server as it does outside: name service, certificates and proxies.
+# Bazel is run this way only for a remote cache; its actions have no network either way.
+enter_with_network() {
   local root=$1 cache=$2 workspace=$3 file name certificates=/etc/ssl/certs/ca-certificates.crt extra=()
   shift 3
   for file in "${SSL_CERT_FILE:-}" "${CARGO_HTTP_CAINFO:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
@@ -105,14 +105,20 @@ enter_online() {
   for file in /etc/resolv.conf /etc/hosts; do
     [ ! -f "$file" ] || extra+=(--ro-bind "$(readlink -f "$file")" "$file")
   done
-  file=${CARGO_HOME:-$HOME/.cargo}/config.toml
+  for name in HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy CARGO_HTTP_PROXY; do
+    [ -z "${!name:-}" ] || extra+=(--setenv "$name" "${!name}")
+  done
+  enter "$root" "$cache" "$workspace" "${extra[@]}" "$@"
+}
+
+# As `enter_with_network`, with the user's Cargo configuration, so that Cargo reaches its registry as it does outside.
+enter_online() {
+  local root=$1 cache=$2 workspace=$3 file=${CARGO_HOME:-$HOME/.cargo}/config.toml extra=()
+  shift 3
   if [ -f "$file" ] && [ "$root" = "$image_folder" ]; then
     cp "$file" "$cache/cargo/config.toml"
   elif [ -f "$file" ]; then
     extra+=(--ro-bind "$(readlink -f "$file")" "$cache/cargo/config.toml")
   fi
-  for name in HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy CARGO_HTTP_PROXY; do
-    [ -z "${!name:-}" ] || extra+=(--setenv "$name" "${!name}")
-  done
-  enter "$root" "$cache" "$workspace" "${extra[@]}" "$@"
+  enter_with_network "$root" "$cache" "$workspace" ${extra[@]+"${extra[@]}"} "$@"
 }

@@ -14,10 +14,12 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use crate::args::DoctorArgs;
+use crate::births::{self, AtOnce, NotBorn};
 use crate::connect::{self, Host, Provider};
 use crate::context::Context;
 use crate::events::{ERROR, Reporter};
 use crate::guard::Guard;
+use crate::host_processes::{self, CellsRun};
 use crate::output::Stream;
 use crate::session::{OpenSession, Plan};
 use crate::status::Status;
@@ -35,6 +37,13 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Scripts that are run to measure how long one takes.
 const MEASURED_EXECS: usize = 10;
+
+/// The pause between two looks at a host's processes, which is how long a host may take for one more cell ahead of
+/// need before it counts as having all that it keeps.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Looks at a host's processes, at the most.
+const MOST_LOOKS: usize = 20;
 
 /// Memory that a host with a few cells needs, in bytes: V8 itself and some heaps of 64 MiB.
 const WANTED_MEMORY: u64 = 512 * 1024 * 1024;
@@ -78,6 +87,12 @@ const CHECKS_OF_PROGRAMS: [&str; 6] = [
 const NOT_HERE: &str =
     "not checked: the host is at an address, and only a program on this machine can be asked";
 
+/// The checks that run scripts, beside the one that tells whether any can run.
+const CHECKS_WITH_SCRIPTS: [&str; 5] = ["ICU", "tool call", "ten execs", "heap limit", "CPU limit"];
+
+/// Why those are left out where none can.
+const NOTHING_RUNS: &str = "not checked: no cell is born, so no script runs";
+
 /// How a check went. `Err` holds what is wrong and what to do.
 type Checked = Result<String, Complaint>;
 
@@ -115,21 +130,32 @@ struct Doctor<'a> {
 impl Doctor<'_> {
     /// Prints the line of a check.
     async fn report(&mut self, check: &str, result: Checked) {
+        self.report_with(check, result, Value::Null).await;
+    }
+
+    /// Prints the line of a check, for programs with what was measured.
+    async fn report_with(&mut self, check: &str, result: Checked, figures: Value) {
         if matches!(&result, Err(complaint) if complaint.fatal) {
             self.status = Status::ScriptFailed;
         }
         let text = match self.json {
-            true => json_of(check, &result).to_string(),
+            true => {
+                let mut object = json_of(check, &result);
+                if !figures.is_null() {
+                    object["figures"] = figures;
+                }
+                object.to_string()
+            }
             false => line(check, &result, self.reporter.colors().stdout),
         };
         self.reporter.printer().line(Stream::Stdout, text).await;
     }
 
-    /// Prints the line of a check that cannot be made of a host at an address.
-    async fn skip(&self, check: &str) {
+    /// Prints the line of a check that cannot be made, and why not.
+    async fn skip(&self, check: &str, why: &str) {
         let text = match self.json {
-            true => json!({"check": check, "status": "skip", "detail": NOT_HERE}).to_string(),
-            false => format!("skip {check:<13} {NOT_HERE}"),
+            true => json!({"check": check, "status": "skip", "detail": why}).to_string(),
+            false => format!("skip {check:<13} {why}"),
         };
         self.reporter.printer().line(Stream::Stdout, text).await;
     }
@@ -201,7 +227,7 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
         Host::Program(path) => check_program(&mut doctor, path, context.version).await,
         Host::Address(config) => {
             for check in CHECKS_OF_PROGRAMS {
-                doctor.skip(check).await;
+                doctor.skip(check, NOT_HERE).await;
             }
             let address = config.address.to_string();
             doctor.report("host address", Ok(address)).await;
@@ -212,7 +238,7 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
         Host::Address(_) => "codex.code_mode.v1 over gRPC",
     };
     let provider = Provider::over(host);
-    match timeout(CHECK_DEADLINE, provider.probe()).await {
+    let process = match timeout(CHECK_DEADLINE, provider.probe()).await {
         Ok(Ok(info)) => {
             doctor.report("handshake", Ok(contract.into())).await;
             doctor
@@ -221,6 +247,7 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
             doctor
                 .report("start-up", Ok(milliseconds(info.startup)))
                 .await;
+            info.process_id
         }
         Ok(Err(error)) => {
             let remedy = match provider {
@@ -241,8 +268,9 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context, reporter: &Reporter
                 .await;
             return doctor.status;
         }
-    }
-    check_session(&mut doctor, provider.sessions(), Guard::of_this_program()).await;
+    };
+    let guard = Guard::of_this_program();
+    check_session(&mut doctor, provider.sessions(), process, guard).await;
     doctor.status
 }
 
@@ -268,10 +296,11 @@ async fn check_program(doctor: &mut Doctor<'_>, path: &Path, own_version: &str) 
         .await;
 }
 
-/// The checks that run scripts.
+/// The checks that run scripts. `process` is the one that was started as the host, if one was.
 async fn check_session(
     doctor: &mut Doctor<'_>,
     provider: Arc<dyn SessionProvider>,
+    process: Option<u32>,
     guard: Arc<Guard>,
 ) {
     let tools: Vec<FileTool> = match decode(TOOLS, Path::new("/")) {
@@ -291,6 +320,12 @@ async fn check_session(
                 .await;
         }
     };
+    if !check_births(doctor, &session, process).await {
+        for check in CHECKS_WITH_SCRIPTS {
+            doctor.skip(check, NOTHING_RUNS).await;
+        }
+        return session.close(doctor.reporter).await;
+    }
     doctor.report("ICU", check_icu(&session).await).await;
     doctor
         .report("tool call", check_tool_call(&session).await)
@@ -479,6 +514,94 @@ fn check_capabilities(agreed: &[String]) -> Checked {
         format!("the host lacks {}", missing.join(", ")),
         "use the host of the same version as this program; plain scripts work all the same",
     ))
+}
+
+/// Tells how cells come to life; says whether any does.
+async fn check_births(
+    doctor: &mut Doctor<'_>,
+    session: &OpenSession,
+    process: Option<u32>,
+) -> bool {
+    let session = &session.session;
+    let first = match births::one(session, CHECK_DEADLINE).await {
+        Ok(first) => first,
+        Err(error) => {
+            let nothing_runs = error.nothing_runs();
+            let result = Err(judge_birth(&error, "the first cell"));
+            doctor.report("births", result).await;
+            return !nothing_runs;
+        }
+    };
+    let run = match process {
+        Some(process) => settled(|| host_processes::look(process)).await,
+        None => None,
+    };
+    let at_once = match births::at_once(session, CHECK_DEADLINE).await {
+        Ok(at_once) => at_once,
+        Err(error) => {
+            let what = format!("one of {} cells at one time", births::CELLS_AT_ONCE);
+            let result = Err(judge_birth(&error, &what));
+            doctor.report("births", result).await;
+            return true;
+        }
+    };
+    let (mode, ready) = match run {
+        Some(CellsRun::Forked { cells, .. }) => (Some("forks"), Some(cells)),
+        Some(CellsRun::Threads { cells }) => (Some("threads"), Some(cells)),
+        None => (None, None),
+    };
+    let figures = json!({
+        "cells": mode, "ready": ready, "first_ms": first.as_secs_f64() * 1000.0,
+        "at_once": at_once.cells, "at_once_ms": at_once.all_after.as_secs_f64() * 1000.0,
+    });
+    let result = judge_births(run, first, at_once);
+    doctor.report_with("births", result, figures).await;
+    true
+}
+
+/// Where the host runs its cells, once it has as many ready as it keeps.
+async fn settled(mut look: impl FnMut() -> Option<CellsRun>) -> Option<CellsRun> {
+    let mut last = look()?;
+    for _ in 1..MOST_LOOKS {
+        tokio::time::sleep(LOOK_PAUSE).await;
+        let now = look()?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Some(last)
+}
+
+fn judge_births(run: Option<CellsRun>, first: Duration, at_once: AtOnce) -> Checked {
+    let times = format!(
+        "the first after {}, {} at one time after {}",
+        milliseconds(first),
+        at_once.cells,
+        milliseconds(at_once.all_after)
+    );
+    match run {
+        Some(CellsRun::Forked { zygotes, cells }) => Ok(format!(
+            "cells are forked ({zygotes} zygote{}, {cells} ready ahead), {times}",
+            if zygotes == 1 { "" } else { "s" }
+        )),
+        Some(CellsRun::Threads { cells }) => Err(doubtful(
+            format!("cells are threads of the host ({cells} ready ahead), {times}"),
+            "start the host without --cells threads: a script that breaks V8 ends all of it",
+        )),
+        None => Ok(times),
+    }
+}
+
+fn judge_birth(error: &NotBorn, what: &str) -> Complaint {
+    let cause = match error {
+        NotBorn::Exec(error) => words(error),
+        unlike @ NotBorn::Unlike(_) => unlike.to_string(),
+    };
+    failed(
+        format!("{what} was not born: {cause}"),
+        "see code_mode_host --check-confinement, and what the host logs with CODE_MODE_LOG=debug",
+    )
 }
 
 async fn check_icu(session: &OpenSession) -> Checked {

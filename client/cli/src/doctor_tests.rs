@@ -115,7 +115,7 @@ async fn a_host_that_answers_wrongly_fails_every_check_that_runs_scripts() {
     };
     // The fake session knows no JavaScript.
     let provider = Arc::new(FakeProvider::default());
-    check_session(&mut doctor, provider, Guard::absent()).await;
+    check_session(&mut doctor, provider, None, Guard::absent()).await;
     assert_eq!(doctor.status, Status::ScriptFailed);
     reporter.printer().flush().await;
     let lines: Vec<String> = stdout
@@ -126,6 +126,7 @@ async fn a_host_that_answers_wrongly_fails_every_check_that_runs_scripts() {
     assert_eq!(
         lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>(),
         [
+            "FAIL births",
             "FAIL ICU",
             "FAIL tool call",
             "FAIL ten execs",
@@ -189,4 +190,92 @@ fn a_confinement_is_judged_by_what_the_host_tried() {
         matches!(unknown, Err(Complaint { fatal: false, .. })),
         "{unknown:?}"
     );
+}
+
+#[test]
+fn births_are_told_with_where_cells_run_and_threads_are_doubtful() {
+    let first = Duration::from_micros(20_500);
+    let at_once = AtOnce {
+        cells: 16,
+        all_after: Duration::from_millis(9),
+    };
+    let times = "the first after 20.5 ms, 16 at one time after 9.0 ms";
+    let forked = |zygotes| CellsRun::Forked { zygotes, cells: 4 };
+    for (zygotes, told) in [(1, "1 zygote"), (2, "2 zygotes")] {
+        assert_eq!(
+            judge_births(Some(forked(zygotes)), first, at_once),
+            Ok(format!("cells are forked ({told}, 4 ready ahead), {times}"))
+        );
+    }
+    let threads = CellsRun::Threads { cells: 3 };
+    let complaint = judge_births(Some(threads), first, at_once).unwrap_err();
+    assert_eq!(
+        complaint.problem,
+        format!("cells are threads of the host (3 ready ahead), {times}")
+    );
+    assert!(!complaint.fatal);
+    assert_eq!(judge_births(None, first, at_once), Ok(times.to_owned()));
+}
+
+#[tokio::test]
+async fn where_no_cell_is_born_the_other_scripts_are_not_tried() {
+    let (printer, stdout, _stderr) = kept_printer(false);
+    let reporter = Reporter::new(printer, View::default());
+    let mut doctor = Doctor {
+        reporter: &reporter,
+        json: true,
+        status: Status::Completed,
+    };
+    let provider = FakeProvider {
+        never_born: Some("the machine is too busy".to_owned()),
+        ..FakeProvider::default()
+    };
+    let executed = Arc::clone(&provider.executed);
+    check_session(&mut doctor, Arc::new(provider), None, Guard::absent()).await;
+    assert_eq!(doctor.status, Status::ScriptFailed);
+    reporter.printer().flush().await;
+    let lines: Vec<Value> = stdout
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&lines[0]["check"], &lines[0]["status"]),
+        (&json!("births"), &json!("fail"))
+    );
+    let detail = lines[0]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("the first cell was not born: "),
+        "{detail}"
+    );
+    assert!(detail.contains("the machine is too busy"), "{detail}");
+    let rest: Vec<_> = lines[1..]
+        .iter()
+        .map(|line| line["check"].as_str().unwrap())
+        .collect();
+    assert_eq!(rest, CHECKS_WITH_SCRIPTS);
+    assert!(lines[1..].iter().all(|line| line["status"] == "skip"));
+    assert_eq!(executed.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_is_looked_at_until_it_has_made_ready_what_it_keeps_ready_or_long_enough() {
+    let begun = tokio::time::Instant::now();
+    let mut looks = 0;
+    let found = settled(|| {
+        looks += 1;
+        let cells = looks.min(3);
+        Some(CellsRun::Threads { cells })
+    });
+    assert_eq!(found.await, Some(CellsRun::Threads { cells: 3 }));
+    assert_eq!((looks, begun.elapsed()), (4, 3 * LOOK_PAUSE));
+
+    looks = 0;
+    let found = settled(|| {
+        looks += 1;
+        Some(CellsRun::Threads { cells: looks })
+    });
+    assert_eq!(found.await, Some(CellsRun::Threads { cells: MOST_LOOKS }));
+    assert_eq!(looks, MOST_LOOKS);
+    assert_eq!(settled(|| None).await, None);
 }

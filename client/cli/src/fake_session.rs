@@ -28,6 +28,8 @@ pub struct FakeProvider {
     pub silent_while_notifying: bool,
     /// How long a script takes to start, as if its host had to be started first.
     pub start_time: Duration,
+    /// Why no script has anything to run in, if that is so.
+    pub never_born: Option<String>,
 }
 
 struct FakeSession {
@@ -36,6 +38,7 @@ struct FakeSession {
     values: Arc<Mutex<BTreeMap<String, RawJson>>>,
     executed: Arc<Mutex<Vec<ExecuteRequest>>>,
     start_time: Duration,
+    never_born: Option<String>,
     silent_while_notifying: bool,
     cells: Mutex<Vec<Arc<FakeCell>>>,
 }
@@ -73,6 +76,7 @@ impl SessionProvider for FakeProvider {
                 values: self.values.clone(),
                 executed: self.executed.clone(),
                 start_time: self.start_time,
+                never_born: self.never_born.clone(),
                 silent_while_notifying: self.silent_while_notifying,
                 cells: Mutex::default(),
             });
@@ -171,7 +175,11 @@ impl CodeModeSession for FakeSession {
             values: self.values.clone(),
             cell: cell.clone(),
         };
-        let task = tokio::spawn(script.run(request.source));
+        let source = match &self.never_born {
+            Some(cause) => format!("lose {cause}"),
+            None => request.source,
+        };
+        let task = tokio::spawn(script.run(source));
         *cell.task.lock().unwrap() = Some(task.abort_handle());
         let yield_time = request.yield_time.unwrap_or(DEFAULT_YIELD_TIME);
         Box::pin(async move {

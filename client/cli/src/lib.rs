@@ -23,6 +23,7 @@
 
 mod args;
 mod background;
+mod births;
 mod command_tool;
 mod connect;
 mod context;
@@ -33,6 +34,7 @@ mod events;
 mod file_tools;
 mod guard;
 mod host_args;
+mod host_processes;
 mod images;
 mod interrupts;
 mod limits;

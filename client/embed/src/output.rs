@@ -2,7 +2,6 @@
 //! What scripts put out: text, images and sound.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use code_mode_api::{ContentItem, ImageDetail};
 
@@ -102,23 +101,6 @@ pub(crate) fn size_of_item(item: &ContentItem) -> usize {
         ContentItem::Image { image_url, .. } => image_url.len(),
         ContentItem::Audio { audio_url } => audio_url.len(),
     }
-}
-
-/// Where a cell stands when its observer looks.
-#[derive(Debug, Clone)]
-pub enum Progress {
-    /// The cell runs on; this is what it has put out since the last look.
-    Running(Output),
-    /// The cell has ended.
-    Ended {
-        /// What it has put out since the last look. [`CellHandle::wait`](crate::CellHandle::wait)
-        /// gives all of it.
-        output: Output,
-        /// How it ended.
-        result: Result<(), crate::ExecError>,
-        /// How long the cell ran, as the host measured it, if it said.
-        host_duration: Option<Duration>,
-    },
 }
 
 #[cfg(test)]

@@ -3,6 +3,11 @@
 //!
 //! Scripts cannot take a stored value away, only replace it; so the copy only grows, and values that
 //! come from a host which has lost the others never displace them.
+//!
+//! A provider may keep a copy below this one (`ProviderConfig::keep_store` of `code_mode_client`) for those who
+//! use no session of this crate. That one cannot do what this one is for: it gives the first values to a session
+//! before its first script, hands the values out while there is no host to ask, and works over any provider,
+//! also in process. One copy is enough, so the lower one stays off below a [`Session`](crate::Session).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -208,6 +208,10 @@ impl Tool {
     /// Zero by default: the call's future is dropped when nobody waits for it. With a grace the
     /// future runs in a task of its own; it sees [`CallContext::cancelled`] fire and is dropped when
     /// the time is over. Its result is not used then.
+    ///
+    /// The task is what makes the time this tool's own: a provider drops the futures of a session after a
+    /// time that is the same for all (1 s over a process, `CANCEL_GRACE` of `code_mode_client`), so that a cell
+    /// is known to be closed, and in process at once.
     #[must_use]
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.cancel_grace = grace.min(MAX_CANCEL_GRACE);

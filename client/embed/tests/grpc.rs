@@ -4,68 +4,39 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-
 use code_mode_embed::grpc::{AddressConfig, AddressError, Host};
 use code_mode_embed::{CellEvent, ExecError, Session, Tool, ToolSet};
-use support::{host_program, in_time, json};
+use code_mode_testsuite::ListeningHost;
+use support::{in_time, json};
 
-/// A host that listens on a Unix socket, and ends with this value or with the test.
+/// A host that listens on a Unix socket.
 struct Listening {
-    child: Child,
-    folder: tempfile::TempDir,
+    host: ListeningHost,
+    listen: String,
+    /// Where the socket is.
+    _folder: tempfile::TempDir,
 }
 
 impl Listening {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let child = serve(&folder);
-        Self { child, folder }
+        let listen = format!("grpc+unix://{}", folder.path().join("socket").display());
+        Self {
+            host: ListeningHost::start(&["--listen", &listen]),
+            listen,
+            _folder: folder,
+        }
     }
 
-    fn address(&self) -> String {
-        format!("unix:{}", self.folder.path().join("socket").display())
+    fn address(&self) -> &str {
+        &self.listen
     }
 
     /// Kills the host, and starts another in its place.
     fn replace(&mut self) {
-        self.end();
-        self.child = serve(&self.folder);
+        self.host.kill();
+        self.host = ListeningHost::start(&["--listen", &self.listen]);
     }
-
-    fn end(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn serve(folder: &tempfile::TempDir) -> Child {
-    let listen = format!("grpc+unix://{}", folder.path().join("socket").display());
-    let mut command = Command::new(host_program());
-    command
-        .args(["--listen", &listen])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let parent = std::process::id();
-    // SAFETY: what runs between fork and exec makes only system calls, as its documentation says.
-    unsafe {
-        command.pre_exec(move || code_mode_client::die_with_parent(parent));
-    }
-    let mut child = command.spawn().expect("the host starts");
-    let output = child.stdout.take().expect("it is a pipe");
-    let mut line = String::new();
-    let read = BufReader::new(output).read_line(&mut line);
-    read.expect("the host says that it listens");
-    child
 }
 
 fn greet() -> ToolSet {
@@ -79,7 +50,7 @@ fn greet() -> ToolSet {
 #[tokio::test]
 async fn an_agent_needs_no_other_line_than_its_host() {
     let host = Listening::start();
-    let provider = Host::at(&host.address()).expect("an address").provider();
+    let provider = Host::at(host.address()).expect("an address").provider();
     let opened = Session::open(provider, greet());
     let session = in_time(opened).await.expect("a session");
     let output = in_time(session.exec("text(await tools.greet('world'))")).await;
@@ -89,7 +60,7 @@ async fn an_agent_needs_no_other_line_than_its_host() {
 #[tokio::test]
 async fn stored_values_outlive_a_host_at_an_address_and_the_script_hears_of_it() {
     let mut host = Listening::start();
-    let provider = Host::at(&host.address()).expect("an address").provider();
+    let provider = Host::at(host.address()).expect("an address").provider();
     let session = in_time(Session::open(provider, greet())).await;
     let session = session.expect("a session");
     let stored = in_time(session.exec("store('n', 7)")).await;

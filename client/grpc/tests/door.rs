@@ -13,8 +13,9 @@ use code_mode_api::waist::{
     Sessions, Values,
 };
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, ContentItem, ExecuteRequest,
-    Globals, RawJson, SessionError, SessionOptions, SideEffects, ToolError,
+    CancellationSignal, CellId, CellResponse, CellStatus, CellTimings, CodeModeSession,
+    ContentItem, ExecuteRequest, Globals, RawJson, SessionError, SessionOptions, SideEffects,
+    ToolError,
 };
 use code_mode_client_grpc::{Address, AddressConfig, AddressSessionProvider, ORDER_DEADLINE};
 use code_mode_host_grpc::listen::{TcpOptions, Tls, bind_unix, serve_tcp, serve_unix};
@@ -181,6 +182,24 @@ async fn only_a_token_and_a_certificate_that_is_vouched_for_get_in() {
     in_time(provider.shutdown()).await;
 }
 
+/// What the host was asked to give a script for which this was chosen.
+async fn chosen(
+    session: &Arc<dyn CodeModeSession>,
+    globals: Option<Globals>,
+    exact_integers: Option<bool>,
+) -> Vec<ContentItem> {
+    let request = ExecuteRequest {
+        globals,
+        exact_integers,
+        ..script("chosen")
+    };
+    let ended = in_time(async {
+        let started = session.execute(request).await?;
+        started.first_response.await
+    });
+    ended.await.expect("a response").content_items
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_has_the_globals_and_integers_that_its_request_chooses() {
     let (_served, authority) = serve(TcpOptions::default()).await;
@@ -195,17 +214,25 @@ async fn a_script_has_the_globals_and_integers_that_its_request_chooses() {
             "Some(Contract) Some(false)",
         ),
     ] {
-        let request = ExecuteRequest {
-            globals,
-            exact_integers,
-            ..script("chosen")
-        };
-        let ended = in_time(async {
-            let started = session.execute(request).await?;
-            started.first_response.await
-        });
-        let response = ended.await.expect("a response");
-        assert_eq!(response.content_items, text(expected));
+        assert_eq!(
+            chosen(&session, globals, exact_integers).await,
+            text(expected)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_whose_request_does_not_choose_has_the_globals_that_the_client_prefers() {
+    let (_served, authority) = serve(TcpOptions::default()).await;
+    let mut config = AddressConfig::new(Address::Http { authority });
+    config.preferred_globals = Some(Globals::Web);
+    let provider = AddressSessionProvider::new(config);
+    let session = session(&provider).await;
+    for (globals, expected) in [
+        (None, "Some(Web) None"),
+        (Some(Globals::Contract), "Some(Contract) None"),
+    ] {
+        assert_eq!(chosen(&session, globals, None).await, text(expected));
     }
 }
 

@@ -44,7 +44,7 @@ pub const SESSION_IDLE_TIME: Duration = Duration::from_secs(3600);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long open streams may go on once the server is to end (1 s).
-const END_GRACE: Duration = Duration::from_secs(1);
+pub const END_GRACE: Duration = Duration::from_secs(1);
 
 /// The path of the endpoint.
 pub const PATH: &str = "/mcp";

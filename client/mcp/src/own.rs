@@ -28,11 +28,11 @@ pub const MAX_FOUND: usize = 100;
 /// Bytes of declarations that one search gives; what lies beyond is on the next page.
 pub const MAX_FOUND_BYTES: usize = 40_000;
 
-/// Pages of a list of resources or prompts.
-const MAX_PAGES: usize = 100;
+/// Pages of a list of resources or prompts; what a server has beyond is not listed.
+pub const MAX_PAGES: usize = 100;
 
-/// Resources or prompts of one server that are listed.
-const MAX_LISTED: usize = 10_000;
+/// Resources or prompts that are listed at one time; what there is beyond is not.
+pub const MAX_LISTED: usize = 10_000;
 
 /// What is searched.
 #[derive(Debug, Default, Deserialize)]
@@ -378,13 +378,20 @@ mod tests {
 
     #[test]
     fn what_is_found_comes_with_declarations_page_by_page() {
-        let catalog = catalog(25);
+        let all = 2 * DEFAULT_FOUND + 5;
+        let catalog = catalog(all);
         let first = text(&catalog, json!({"query": "read"}));
-        assert!(first.starts_with("Tools 1 to 10 of 25, best first:\n```ts\ninterface Tools {\n"));
+        let begins = format!(
+            "Tools 1 to {DEFAULT_FOUND} of {all}, best first:\n```ts\ninterface Tools {{\n"
+        );
+        assert!(first.starts_with(&begins), "{first}");
         assert!(first.contains("): Promise<unknown>;"));
-        assert!(first.contains("More with offset 10."), "{first}");
-        let last = text(&catalog, json!({"query": "read", "offset": 20}));
-        assert!(last.starts_with("Tools 21 to 25 of 25"), "{last}");
+        let more = format!("More with offset {DEFAULT_FOUND}.");
+        assert!(first.contains(&more), "{first}");
+        let offset = 2 * DEFAULT_FOUND;
+        let last = text(&catalog, json!({"query": "read", "offset": offset}));
+        let begins = format!("Tools {} to {all} of {all}", offset + 1);
+        assert!(last.starts_with(&begins), "{last}");
         assert!(!last.contains("More with"));
     }
 

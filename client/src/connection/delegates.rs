@@ -25,6 +25,9 @@ const TOOL_PANICKED: &str = "tool panicked";
 
 /// How long a delegate's future may go on after its signal has fired (1 s): time to give back what it
 /// has taken, to tell a server that its answer is not wanted, to end a process in order.
+///
+/// It bounds every delegate, whoever wrote it, because the client waits for these futures before it says that
+/// a cell is closed. A tool of `code_mode_embed` that asks for more time runs in a task of its own.
 pub const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Cancelled calls that may be in their grace at one time; beyond it the oldest is dropped at once.

@@ -4,6 +4,9 @@
 //! A user has [64 MiB](https://man7.org/linux/man-pages/man7/pipe.7.html) for all pipes, after which the kernel
 //! gives each new one a page. So a pipe is made larger by the first large frame only: hosts that pass small ones,
 //! as most do, cost what pipes usually cost.
+//!
+//! The host does the same for its own ends (`host/src/pipes.rs`). The code stands twice because what both packages
+//! may know is the wire and the interface alone, and neither of these knows a pipe.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

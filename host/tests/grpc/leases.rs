@@ -8,7 +8,7 @@ use code_mode_grpc::v1::code_mode_host_client::CodeModeHostClient;
 use code_mode_grpc::v1::execute_event::Event;
 use code_mode_grpc::v1::session_event::Event as LeaseEvent;
 
-use crate::{Host, open, tokio};
+use crate::{Host, complete, execute, open, subscribe, tokio};
 
 /// What a cell does when its lease ends.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +42,7 @@ struct Opened {
 async fn bring_to(doing: Doing, channel: Channel) -> Opened {
     let mut client = CodeModeHostClient::new(channel);
     let (mut lease, session_id) = open(&mut client).await;
-    let subscribe = v1::SubscribeToToolCallsRequest {
-        session_id: session_id.clone(),
-        tool_names: Vec::new(),
-    };
-    let subscribed = client.subscribe_to_tool_calls(subscribe).await;
-    let mut calls = subscribed.expect("it subscribes").into_inner();
+    let mut calls = subscribe(&mut client, &session_id).await;
     let (source, yield_time_ms) = match doing {
         Doing::Beginning | Doing::Running => ("for (;;) {}", 600_000),
         Doing::WaitingForATool => ("await tools.a()", 600_000),
@@ -55,21 +50,8 @@ async fn bring_to(doing: Doing, channel: Channel) -> Opened {
         Doing::Finished => ("await tools.a(); text(1); notify('at its end')", 0),
     };
     let request = v1::ExecuteRequest {
-        session_id: session_id.clone(),
-        execution_id: "e".to_owned(),
-        tool_call_id: "call".to_owned(),
-        source: source.to_owned(),
-        enabled_tools: vec![v1::ToolDefinition {
-            name: "a".to_owned(),
-            tool_name: Some(v1::ToolName {
-                name: "a".to_owned(),
-                namespace: None,
-            }),
-            kind: 1,
-            ..Default::default()
-        }],
         yield_time_ms: Some(yield_time_ms),
-        ..Default::default()
+        ..execute(&session_id, source)
     };
     if let Doing::Beginning = doing {
         let mut asking = client.clone();
@@ -96,17 +78,7 @@ async fn bring_to(doing: Doing, channel: Channel) -> Opened {
     if let Doing::WaitingForATool | Doing::Finished = doing {
         let call = calls.message().await.expect("no error").expect("a call");
         if let Doing::Finished = doing {
-            let succeeded = v1::ToolCallSucceeded {
-                output_json: "1".into(),
-            };
-            let complete = v1::CompleteToolCallRequest {
-                session_id,
-                invocation_id: call.invocation_id,
-                outcome: Some(v1::complete_tool_call_request::Outcome::Succeeded(
-                    succeeded,
-                )),
-            };
-            let completed = client.complete_tool_call(complete).await;
+            let completed = client.complete_tool_call(complete(&session_id, call)).await;
             completed.expect("it is taken");
             let told = lease.message().await.expect("no error");
             let told = told.and_then(|event| event.event);

@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use code_mode_grpc::tonic::Code;
 use code_mode_grpc::tonic::transport::{Channel, Endpoint};
+use code_mode_grpc::tonic::{Code, Streaming};
 use code_mode_grpc::tonic_health::pb::HealthCheckRequest;
 use code_mode_grpc::tonic_health::pb::health_client::HealthClient;
 use code_mode_grpc::v1;
@@ -132,15 +132,60 @@ fn finish(arguments: &[&str]) -> Output {
 }
 
 /// Opens a session and gives its lease and id.
-async fn open(
-    client: &mut CodeModeHostClient<Channel>,
-) -> (code_mode_grpc::tonic::Streaming<v1::SessionEvent>, String) {
+async fn open(client: &mut CodeModeHostClient<Channel>) -> (Streaming<v1::SessionEvent>, String) {
     let opened = client.open_session(v1::OpenSessionRequest::default()).await;
     let mut lease = opened.expect("it opens").into_inner();
     let event = lease.message().await.expect("no error").expect("an event");
     match event.event {
         Some(v1::session_event::Event::Opened(opened)) => (lease, opened.session_id),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Takes every tool call of a session.
+async fn subscribe(
+    client: &mut CodeModeHostClient<Channel>,
+    session_id: &str,
+) -> Streaming<v1::ToolCall> {
+    let subscribe = v1::SubscribeToToolCallsRequest {
+        session_id: session_id.to_owned(),
+        tool_names: Vec::new(),
+    };
+    let subscribed = client.subscribe_to_tool_calls(subscribe).await;
+    subscribed.expect("it subscribes").into_inner()
+}
+
+/// A request to run a script that may call the tool `a`.
+fn execute(session_id: &str, source: &str) -> v1::ExecuteRequest {
+    v1::ExecuteRequest {
+        session_id: session_id.to_owned(),
+        execution_id: "e".to_owned(),
+        tool_call_id: "call".to_owned(),
+        source: source.to_owned(),
+        enabled_tools: vec![v1::ToolDefinition {
+            name: "a".to_owned(),
+            tool_name: Some(v1::ToolName {
+                name: "a".to_owned(),
+                namespace: None,
+            }),
+            kind: 1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// The answer 1 to a tool call.
+fn complete(session_id: &str, call: v1::ToolCall) -> v1::CompleteToolCallRequest {
+    let succeeded = v1::ToolCallSucceeded {
+        output_json: "1".into(),
+    };
+    v1::CompleteToolCallRequest {
+        session_id: session_id.to_owned(),
+        invocation_id: call.invocation_id,
+        outcome: Some(v1::complete_tool_call_request::Outcome::Succeeded(
+            succeeded,
+        )),
     }
 }
 
@@ -194,45 +239,14 @@ fn sigterm_lets_a_running_cell_end_and_opens_nothing_new() {
         };
         assert_eq!(status().await, 1);
         let (mut lease, session_id) = open(&mut client).await;
-        let subscribe = v1::SubscribeToToolCallsRequest {
-            session_id: session_id.clone(),
-            tool_names: Vec::new(),
-        };
-        let subscribed = client.subscribe_to_tool_calls(subscribe).await;
-        let mut calls = subscribed.expect("it subscribes").into_inner();
-        let execute = v1::ExecuteRequest {
-            session_id: session_id.clone(),
-            execution_id: "e".to_owned(),
-            tool_call_id: "call".to_owned(),
-            source: "await tools.a(); text('done')".to_owned(),
-            enabled_tools: vec![v1::ToolDefinition {
-                name: "a".to_owned(),
-                tool_name: Some(v1::ToolName {
-                    name: "a".to_owned(),
-                    namespace: None,
-                }),
-                kind: 1,
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let mut events = client
-            .execute(execute)
-            .await
-            .expect("it starts")
-            .into_inner();
+        let mut calls = subscribe(&mut client, &session_id).await;
+        let execute = execute(&session_id, "await tools.a(); text('done')");
+        let started = client.execute(execute).await;
+        let mut events = started.expect("it starts").into_inner();
         let call = calls.message().await.expect("no error").expect("a call");
         host.terminate();
         assert_eq!(status().await, 2, "it serves no more");
-        let complete = v1::CompleteToolCallRequest {
-            session_id,
-            invocation_id: call.invocation_id,
-            outcome: Some(v1::complete_tool_call_request::Outcome::Succeeded(
-                v1::ToolCallSucceeded {
-                    output_json: "1".into(),
-                },
-            )),
-        };
+        let complete = complete(&session_id, call);
         let again = client.open_session(v1::OpenSessionRequest::default()).await;
         assert_eq!(again.expect_err("it drains").code(), Code::Unavailable);
         let completed = client.complete_tool_call(complete).await;
@@ -259,18 +273,8 @@ fn sigterm_ends_a_cell_whose_time_is_over() {
     tokio().block_on(async {
         let mut client = CodeModeHostClient::new(host.channel().await);
         let (mut lease, session_id) = open(&mut client).await;
-        let execute = v1::ExecuteRequest {
-            session_id,
-            execution_id: "e".to_owned(),
-            tool_call_id: "call".to_owned(),
-            source: "for (;;) {}".to_owned(),
-            ..Default::default()
-        };
-        let mut events = client
-            .execute(execute)
-            .await
-            .expect("it starts")
-            .into_inner();
+        let started = client.execute(execute(&session_id, "for (;;) {}")).await;
+        let mut events = started.expect("it starts").into_inner();
         assert!(events.message().await.expect("no error").is_some());
         host.terminate();
         while events.message().await.is_ok_and(|event| event.is_some()) {}

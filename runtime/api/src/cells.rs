@@ -32,14 +32,3 @@ pub enum CellState {
     /// It has ended and keeps its result for an observer.
     Ended,
 }
-
-impl CellState {
-    /// The state's name on every wire and in every log.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Ended => "ended",
-        }
-    }
-}

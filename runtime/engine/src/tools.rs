@@ -268,17 +268,10 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
         return;
     };
     let resolver = v8::Local::new(scope, &call.resolver);
-    let maximum = usize::try_from(state.world.limits().value_bytes).unwrap_or(usize::MAX);
     let result = answer
         .result
         .map_err(|error| error.message)
         .and_then(|result| {
-            if result.len() > maximum {
-                let limit = LimitName::ValueBytes;
-                return Err(format!(
-                    "the limit of {maximum} {limit} is reached by the tool's result"
-                ));
-            }
             integers::parse(scope, state, &result)
                 .ok_or_else(|| "the tool's result could not be read as JSON".to_owned())
         });
@@ -289,7 +282,7 @@ pub(crate) fn settle(scope: &mut v8::PinScope<'_, '_>, state: &ScriptState, answ
         }
         Err(message) => {
             if let Some(error) = tool_error(scope, state, call.tool, call.position, &message) {
-                add_data(scope, state, error, &message, maximum);
+                add_data(scope, state, error, &message);
                 let _ = resolver.reject(scope, error);
             }
         }
@@ -330,12 +323,11 @@ fn add_data<'s>(
     state: &ScriptState,
     error: v8::Local<'s, v8::Value>,
     message: &str,
-    maximum: usize,
 ) {
     let Ok(error) = v8::Local::<v8::Object>::try_from(error) else {
         return;
     };
-    if !message.starts_with('{') || message.len() > maximum {
+    if !message.starts_with('{') {
         return;
     }
     // Text that only begins like an object is no failure of anything.

@@ -44,7 +44,8 @@ pub struct ToolCall {
 pub struct ToolAnswer {
     /// [`ToolCall::call`] of the call that is answered.
     pub call: u64,
-    /// The result as JSON text, or the error that rejects the script's promise.
+    /// The result as JSON text, or the error that rejects the script's promise. Either is within the cell's
+    /// bound of one value: whoever holds answers for a cell looks before it holds them.
     pub result: Result<Box<str>, ToolError>,
 }
 

@@ -395,7 +395,7 @@ async fn a_tool_input_that_is_too_long_rejects_its_promise_and_makes_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_result_that_is_too_long_rejects_its_promise() {
+async fn a_tool_result_or_error_that_is_too_long_rejects_its_promise() {
     let config = RuntimeConfig {
         max_value_bytes: 100,
         ..RuntimeConfig::default()
@@ -404,28 +404,35 @@ async fn a_tool_result_that_is_too_long_rejects_its_promise() {
     let session = provider
         .open(None, Arc::new(LongAnswer))
         .expect("a session opens");
-    let source = "try { await tools.echo() } catch (e) { text(e.message) }";
+    let source = "for (const fails of [false, true])
+        try { await tools.echo(fails) } catch (e) { text(e.message) }";
     let cell = session
         .admit(Fixture::request(source))
         .expect("it is admitted");
     let response = first_response(cell).await;
     let expected = "the limit of 100 bytes of one value is reached by the tool's result";
-    assert_eq!(code_mode_testsuite::texts_of(&response), [expected]);
+    assert_eq!(
+        code_mode_testsuite::texts_of(&response),
+        [expected, expected]
+    );
     within(session.shutdown()).await;
 }
 
-/// A delegate whose tools answer at length.
+/// A delegate whose tools answer at length, and fail so where their input says so.
 struct LongAnswer;
 
 impl code_mode_api::SessionDelegate for LongAnswer {
     fn invoke_tool(
         &self,
-        _invocation: code_mode_api::ToolInvocation,
+        invocation: code_mode_api::ToolInvocation,
         _cancel: code_mode_api::CancellationSignal,
     ) -> code_mode_api::BoxFuture<'static, Result<code_mode_api::RawJson, code_mode_api::ToolError>>
     {
-        let answer = json(&format!("\"{}\"", "x".repeat(99)));
-        Box::pin(std::future::ready(Ok(answer)))
+        let answer = match invocation.input.get() {
+            "true" => Err(code_mode_api::ToolError::new("x".repeat(101))),
+            _ => Ok(json(&format!("\"{}\"", "x".repeat(99)))),
+        };
+        Box::pin(std::future::ready(answer))
     }
 
     fn notify(

@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the build root is, for Bazel: a key that changes when its compilers change.
+"""What the build root is, for Bazel: keys that change when its programs change.
 
-Compilers are called by their absolute path inside the build root, which every action sees.
-Bazel does not hash files there, so the key file below, an input of each compile and link, stands
-for them: `tools/bazel` computes it from the names, versions and checksums of the packages that can
-change what a compiler puts out.
+Programs of the build root are called by their absolute path inside it, which every action sees.
+Bazel does not hash files there, so the two key files below stand for them: `tools/bazel` computes
+both. `toolchain_key.txt` follows from the packages that can change what a compiler puts out and is an
+input of each compile and link; `root_key.txt` follows from the whole root and is an input of every other
+action that runs something, as a shell, an interpreter or the C library of the root. With the second in the
+place of the first, V8 would be compiled anew for each new shell. `ci/keyed.sh` finds an action without.
 """
 
+# What `tools/bazel` sets, and the file that tells it to actions.
+_FILES = {
+    "CODE_MODE_ROOT_KEY": "root_key.txt",
+    "CODE_MODE_TOOLCHAIN_KEY": "toolchain_key.txt",
+}
+
 def _build_root_impl(repository_ctx):
-    key = repository_ctx.os.environ.get("CODE_MODE_TOOLCHAIN_KEY")
-    if not key:
-        fail("CODE_MODE_TOOLCHAIN_KEY is not set: start Bazel by tools/bazel, which makes the build root and sets it")
-    repository_ctx.file("toolchain_key.txt", key + "\n")
-    repository_ctx.file("BUILD.bazel", 'exports_files(["toolchain_key.txt"])\n')
+    for name, file in _FILES.items():
+        key = repository_ctx.os.environ.get(name)
+        if not key:
+            fail("{} is not set: start Bazel by tools/bazel, which makes the build root and sets it".format(name))
+        repository_ctx.file(file, key + "\n")
+    repository_ctx.file("BUILD.bazel", "exports_files({})\n".format(json.encode(_FILES.values())))
 
 build_root = repository_rule(
     implementation = _build_root_impl,
-    doc = "Makes `//:toolchain_key.txt`, which identifies the compilers of the build root.",
-    environ = ["CODE_MODE_TOOLCHAIN_KEY"],
+    doc = "Makes `//:toolchain_key.txt`, which identifies the compilers of the build root, and `//:root_key.txt`, which identifies all of it.",
+    environ = _FILES.keys(),
 )

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `code_mode` over hosts at addresses, and its tools here.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
-use code_mode_testsuite::host_program;
+use code_mode_testsuite::ListeningHost;
 use pretty_assertions::assert_eq;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::Value;
@@ -16,64 +11,27 @@ use super::support::{Fixture, Outcome, Running};
 /// A token that a host may ask for.
 const TOKEN: &str = "a-token-0123456789abcdef";
 
-/// A host that listens, and ends with this value and with the test.
-struct Listening {
-    child: Child,
-    /// As the host has announced it.
-    address: String,
+fn on_tcp() -> ListeningHost {
+    ListeningHost::start(&["--listen", "grpc://127.0.0.1:0"])
 }
 
-impl Listening {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(host_program());
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let parent = std::process::id();
-        // SAFETY: what runs between fork and exec makes only system calls, as its documentation says.
-        unsafe {
-            command.pre_exec(move || code_mode_client::die_with_parent(parent));
-        }
-        let mut child = command.spawn().unwrap();
-        let mut address = String::new();
-        let output = child.stdout.take().unwrap();
-        BufReader::new(output).read_line(&mut address).unwrap();
-        let address = address.trim().to_owned();
-        Self { child, address }
-    }
-
-    fn on_tcp() -> Self {
-        Self::start(&["--listen", "grpc://127.0.0.1:0"])
-    }
-
-    /// With TLS and a token; gives the files of the certificate and the token as well.
-    fn with_tls(fixture: &Fixture) -> (Self, PathBuf, PathBuf) {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
-        let certificate = fixture.file("certificate.pem", &cert.pem());
-        let key = fixture.file("key.pem", &signing_key.serialize_pem());
-        let token = fixture.file("token", TOKEN);
-        let listening = Self::start(&[
-            "--listen",
-            "grpc://127.0.0.1:0",
-            "--tls-cert",
-            certificate.to_str().unwrap(),
-            "--tls-key",
-            key.to_str().unwrap(),
-            "--token-file",
-            token.to_str().unwrap(),
-        ]);
-        (listening, certificate, token)
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A host with TLS and a token; the files of the certificate and the token are in the folder.
+fn with_tls(fixture: &Fixture) -> ListeningHost {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let certificate = fixture.file("certificate.pem", &cert.pem());
+    let key = fixture.file("key.pem", &signing_key.serialize_pem());
+    let token = fixture.file("token", TOKEN);
+    ListeningHost::start(&[
+        "--listen",
+        "grpc://127.0.0.1:0",
+        "--tls-cert",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+        "--token-file",
+        token.to_str().unwrap(),
+    ])
 }
 
 /// A folder with a tool and a script that calls it.
@@ -101,13 +59,12 @@ fn assert_it_ran(outcome: &Outcome) {
 
 #[test]
 fn a_script_runs_on_a_host_at_an_address_and_its_tools_here() {
-    let (fixture, host) = (with_script(), Listening::on_tcp());
-    assert_it_ran(&run_at(&fixture, &["--host", &host.address]));
-    let authority = host
-        .address
-        .strip_prefix("grpc://")
-        .or(host.address.strip_prefix("http://"));
-    let authority = authority.unwrap_or_else(|| panic!("{}", host.address));
+    let (fixture, host) = (with_script(), on_tcp());
+    assert_it_ran(&run_at(&fixture, &["--host", host.address()]));
+    let announced = host.address();
+    let authority = announced.strip_prefix("grpc://");
+    let authority = authority.or(announced.strip_prefix("http://"));
+    let authority = authority.unwrap_or_else(|| panic!("{announced}"));
     for scheme in ["grpc", "http"] {
         let address = format!("{scheme}://{authority}");
         assert_it_ran(&run_at(&fixture, &["--host", &address]));
@@ -119,12 +76,8 @@ fn a_unix_socket_is_found_from_the_callers_folder() {
     let fixture = with_script();
     let socket = fixture.folder.path().join("host.sock");
     let listen = format!("grpc+unix://{}", socket.display());
-    let host = Listening::start(&["--listen", &listen]);
-    for address in [
-        host.address.as_str(),
-        "unix:host.sock",
-        "grpc+unix://host.sock",
-    ] {
+    let host = ListeningHost::start(&["--listen", &listen]);
+    for address in [host.address(), "unix:host.sock", "grpc+unix://host.sock"] {
         assert_it_ran(&run_at(&fixture, &["--host", address]));
     }
 }
@@ -132,8 +85,8 @@ fn a_unix_socket_is_found_from_the_callers_folder() {
 #[test]
 fn a_host_with_tls_lets_in_who_has_its_token_and_its_certificate() {
     let fixture = with_script();
-    let (host, _, _) = Listening::with_tls(&fixture);
-    let address = host.address.as_str();
+    let host = with_tls(&fixture);
+    let address = host.address();
     assert!(address.starts_with("https://"), "{address}");
     let given = ["--host", address, "--host-ca-file", "certificate.pem"];
     let token = ["--host-token-file", "token"];
@@ -227,25 +180,26 @@ fn a_host_that_cannot_be_had_is_said_so_and_nothing_runs() {
 
 #[test]
 fn a_host_that_dies_under_a_script_is_lost() {
-    let (fixture, mut host) = (Fixture::new(), Listening::on_tcp());
+    let (fixture, mut host) = (Fixture::new(), on_tcp());
     fixture.file(
         "a.js",
         "notify('running'); await new Promise(() => setTimeout(() => {}, 1e6));",
     );
-    let mut running = Running::start(fixture.command(&["run", "a.js", "--host", &host.address]));
+    let mut running = Running::start(fixture.command(&["run", "a.js", "--host", host.address()]));
     running.wait_for_stderr("running");
-    host.child.kill().unwrap();
+    host.kill();
     let outcome = running.finish();
     assert_eq!(outcome.status, Some(3), "{}", outcome.stderr);
 }
 
 #[test]
 fn the_prompt_and_the_doctor_take_an_address_and_the_doctor_says_what_it_cannot_check() {
-    let (fixture, host) = (with_script(), Listening::on_tcp());
-    let typed = fixture.run_with_input(&["repl", "--host", &host.address], "const a = 20\na + 1\n");
+    let (fixture, host) = (with_script(), on_tcp());
+    let typed =
+        fixture.run_with_input(&["repl", "--host", host.address()], "const a = 20\na + 1\n");
     assert_eq!(typed.stdout, "21\n", "{}", typed.stderr);
 
-    let outcome = fixture.run(&["doctor", "--json", "--host", &host.address]);
+    let outcome = fixture.run(&["doctor", "--json", "--host", host.address()]);
     assert_eq!(
         outcome.status,
         Some(0),
@@ -275,6 +229,7 @@ fn the_prompt_and_the_doctor_take_an_address_and_the_doctor_says_what_it_cannot_
     for check in [
         "host address",
         "handshake",
+        "births",
         "tool call",
         "heap limit",
         "CPU limit",

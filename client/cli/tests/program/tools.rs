@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `code_mode describe`, `doctor`, `completions` and `man`.
 
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use super::support::Fixture;
+use code_mode_testsuite::host_program;
 use pretty_assertions::assert_eq;
 use serde_json::Value;
 
@@ -24,6 +29,7 @@ fn a_healthy_host_passes_every_check() {
         "handshake",
         "capabilities",
         "start-up",
+        "births",
         "ICU",
         "tool call",
         "ten execs",
@@ -44,6 +50,87 @@ fn a_healthy_host_passes_every_check() {
             .and_then(|line| line.get(..4))
             .unwrap_or_else(|| panic!("no {check}"));
         assert!(marks.contains(&mark), "{}", outcome.stdout);
+    }
+}
+
+/// What `doctor` says of the host under test, started with these arguments: its exit status and its checks by name.
+fn examined(arguments: &str) -> (Option<i32>, BTreeMap<String, Value>) {
+    let fixture = Fixture::new();
+    let program = std::fs::canonicalize(host_program()).unwrap();
+    let started = format!(
+        "#!/bin/sh\nexec '{}' {arguments} \"$@\"\n",
+        program.display()
+    );
+    let host = fixture.file("host.sh", &started);
+    std::fs::set_permissions(&host, Permissions::from_mode(0o755)).unwrap();
+    let outcome = fixture.run(&["doctor", "--json", "--host", host.to_str().unwrap()]);
+    let checks = outcome.stdout.lines().map(|line| {
+        let check: Value = serde_json::from_str(line).unwrap();
+        (check["check"].as_str().unwrap().to_owned(), check)
+    });
+    (outcome.status, checks.collect())
+}
+
+#[test]
+fn the_doctor_tells_how_cells_are_born_and_where() {
+    let (status, checks) = examined("--limit ready-isolates=3");
+    let births = &checks["births"];
+    assert_eq!(
+        (status, &births["status"]),
+        (Some(0), &"ok".into()),
+        "{births}"
+    );
+    let figures = &births["figures"];
+    assert_eq!(
+        (&figures["cells"], &figures["at_once"]),
+        (&"forks".into(), &16.into())
+    );
+    // On a busy machine one may still be on its way.
+    let ready = figures["ready"].as_u64().unwrap();
+    assert!(ready <= 3, "{births}");
+    let told = format!("cells are forked (1 zygote, {ready} ready ahead), the first after ");
+    let detail = births["detail"].as_str().unwrap();
+    assert!(detail.starts_with(&told), "{detail}");
+    for time in ["first_ms", "at_once_ms"] {
+        assert!(
+            figures[time].as_f64().is_some_and(|time| time > 0.0),
+            "{figures}"
+        );
+    }
+
+    let (status, checks) = examined("--limit active-cells=2");
+    assert_eq!(status, Some(0), "{checks:?}");
+    assert_eq!(checks["births"]["figures"]["at_once"], 2);
+}
+
+#[test]
+fn the_doctor_warns_of_cells_that_are_threads() {
+    let (status, checks) = examined("--cells threads");
+    let births = &checks["births"];
+    assert_eq!(
+        (status, &births["status"]),
+        (Some(0), &"warn".into()),
+        "{births}"
+    );
+    assert_eq!(births["figures"]["cells"], "threads");
+    let remedy = births["remedy"].as_str().unwrap();
+    assert!(remedy.contains("--cells threads"), "{remedy}");
+}
+
+#[test]
+fn the_doctor_tells_why_no_cell_is_born_and_runs_no_more_scripts() {
+    let (status, checks) = examined("--time-zone Europe/Nowhere");
+    assert_eq!(status, Some(1), "{checks:?}");
+    let births = &checks["births"];
+    assert_eq!(births["status"], "fail", "{births}");
+    let detail = births["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("the first cell was not born: "),
+        "{detail}"
+    );
+    assert!(detail.contains("Europe/Nowhere"), "{detail}");
+    for check in ["ICU", "tool call", "ten execs", "heap limit", "CPU limit"] {
+        assert_eq!(checks[check]["status"], "skip", "{check}");
     }
 }
 

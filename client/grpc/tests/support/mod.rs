@@ -9,11 +9,8 @@
 pub mod relay;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
@@ -21,7 +18,7 @@ use code_mode_api::{
     SessionProvider,
 };
 use code_mode_client_grpc::{Address, AddressConfig};
-use code_mode_testsuite::NoTools;
+use code_mode_testsuite::{ListeningHost, NoTools};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -109,7 +106,7 @@ impl Secrets {
 
 /// A host that listens, and ends with this value.
 pub struct Host {
-    child: Child,
+    host: ListeningHost,
     /// Where it listens.
     pub address: Address,
     /// What it needs of the file system.
@@ -152,24 +149,10 @@ impl Host {
     }
 
     fn with(arguments: &[&str]) -> Self {
-        let (sender, started) = mpsc::channel();
-        let mut command = command(arguments);
-        // The kernel ends the host with the thread that has started it, which so outlives every test.
-        thread::spawn(move || {
-            let child = command.spawn();
-            let _ = sender.send(child.expect("the host starts"));
-            loop {
-                thread::park();
-            }
-        });
-        let mut child = started.recv().expect("the host starts");
-        let output = child.stdout.take().expect("it is a pipe");
-        let mut line = String::new();
-        let read = BufReader::new(output).read_line(&mut line);
-        read.expect("the host says where it listens");
+        let host = ListeningHost::start(arguments);
         Self {
-            child,
-            address: line.trim().parse().expect("an address"),
+            address: host.address().parse().expect("an address"),
+            host,
             secrets: None,
         }
     }
@@ -194,8 +177,7 @@ impl Host {
 
     /// Kills it as `kill -9` does, and waits until it has ended.
     pub fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it has ended");
+        self.host.kill();
     }
 
     /// Starts another where this one listened, which has ended.
@@ -203,27 +185,4 @@ impl Host {
         let listen = format!("grpc://{}", self.authority());
         *self = Self::with(&["--listen", &listen]);
     }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(arguments: &[&str]) -> Command {
-    use std::os::unix::process::CommandExt;
-    let mut command = Command::new(code_mode_testsuite::host_program());
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let parent = std::process::id();
-    // SAFETY: what runs between fork and exec makes only system calls, as its documentation says.
-    unsafe {
-        command.pre_exec(move || code_mode_client::die_with_parent(parent));
-    }
-    command
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pretty_assertions::assert_eq;
 
+use super::spec::MIN_SECRET_BYTES;
 use super::*;
 
 fn lookup(name: &str) -> Option<String> {
@@ -206,12 +207,18 @@ fn credentials_are_blanked_out_of_what_is_told() {
 
 #[test]
 fn a_value_that_is_too_short_for_a_credential_blanks_nothing_out() {
+    let short = "a".repeat(MIN_SECRET_BYTES - 1);
+    let long = [
+        "b".repeat(MIN_SECRET_BYTES),
+        "c".repeat(MIN_SECRET_BYTES + 1),
+    ];
     let mut secrets = Secrets::default();
-    secrets.add("12345");
-    secrets.add("123456");
-    secrets.add("1234567");
+    secrets.add(&short);
+    for secret in &long {
+        secrets.add(secret);
+    }
     assert_eq!(
-        secrets.redact("12345 123456 1234567"),
-        "12345 [secret] [secret]"
+        secrets.redact(&format!("{short} {} {}", long[0], long[1])),
+        format!("{short} [secret] [secret]")
     );
 }

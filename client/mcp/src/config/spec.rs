@@ -91,8 +91,9 @@ impl fmt::Debug for TransportSpec {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(Vec<String>);
 
-/// Shorter values are no credentials, and blanking them would make texts unreadable.
-const MIN_SECRET_BYTES: usize = 6;
+/// Bytes of the shortest text that is blanked out. Shorter values are no credentials, and blanking them would make
+/// texts unreadable.
+pub(super) const MIN_SECRET_BYTES: usize = 6;
 
 impl Secrets {
     /// Adds a text, if it is long enough to be a credential.

@@ -222,6 +222,7 @@ fn status(ended: io::Result<std::process::ExitStatus>) -> String {
 mod tests {
     use pretty_assertions::assert_eq;
     use tokio::io::AsyncWriteExt;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -282,7 +283,11 @@ mod tests {
             .read_line(&mut id)
             .await
             .unwrap();
+        let begun = Instant::now();
         assert_eq!(end(&mut process.child).await, "signal: 9 (SIGKILL)");
+        // It had its time after the end of its input, and again after it was asked to end.
+        let took = begun.elapsed();
+        assert!((2 * END_GRACE..3 * END_GRACE).contains(&took), "{took:?}");
         // The pipe is closed once nobody holds it.
         let mut rest = String::new();
         process.output.read_to_string(&mut rest).await.unwrap();

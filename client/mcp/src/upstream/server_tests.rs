@@ -46,13 +46,25 @@ fn pauses_grow_to_their_bound_and_start_anew_after_a_stable_life() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_start_is_tried_again_and_called_no_sooner() {
     let server = server("exit 1");
+    let mut grown = Pauses::default();
+    let mut waited = Duration::ZERO;
+    let long = loop {
+        let pause = grown.after(Duration::ZERO);
+        if pause > MAX_WAITED_PAUSE {
+            break pause;
+        }
+        waited += pause;
+    };
+    let begun = Instant::now();
     // The call waits through the short pauses and fails at the first long one.
     let error = server.ready().await.err().unwrap().message;
     assert!(
         error.starts_with("the MCP server s is not available: "),
         "{error}"
     );
-    assert!(error.ends_with("(tried again in 2 s)"), "{error}");
+    let told = format!("(tried again in {} s)", long.as_secs());
+    assert!(error.ends_with(&told), "{error}");
+    assert!(begun.elapsed() >= waited, "{:?}", begun.elapsed());
     let mut state = server.state.subscribe();
     let mut pauses = Vec::new();
     while pauses.len() < 2 {
@@ -61,7 +73,7 @@ async fn a_server_that_does_not_start_is_tried_again_and_called_no_sooner() {
         }
         state.changed().await.unwrap();
     }
-    assert_eq!(pauses, [Duration::from_secs(2), Duration::from_secs(4)]);
+    assert_eq!(pauses, [long, 2 * long]);
 }
 
 #[tokio::test]

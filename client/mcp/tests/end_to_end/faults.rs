@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Servers that misbehave: each costs its own tools and nobody else's.
 
+use code_mode_mcp::own::{self, MAX_LISTED};
+use code_mode_mcp::upstream::MAX_CALLS;
+use code_mode_mcp::upstream::list::MAX_PAGES;
 use code_mode_mcp::{DEFAULT_OUTPUT_BYTES, MAX_CLIENT_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use pretty_assertions::assert_eq;
 use rmcp::model::CallToolRequestParams;
@@ -142,7 +145,7 @@ async fn lists_that_do_not_end_are_cut_off() {
     let mut fixture = Fixture::new(&["endless", "chart"]).await;
     loop {
         let listed = text(&fixture.call("search", json!({})).await);
-        if listed.contains("endless: 1000 tools") {
+        if listed.contains(&format!("endless: {MAX_PAGES} tools")) {
             break;
         }
         // On a busy machine the thousand pages take longer than a list waits.
@@ -151,17 +154,21 @@ async fn lists_that_do_not_end_are_cut_off() {
     }
     let script = "text((await resources.list('endless')).length); text((await prompts.list('endless')).length);
         text((await tools.chart__both({}))[0].text);";
-    assert_eq!(fixture.text(script).await, "10000\n100\na chart");
+    // Each page of prompts holds one, and those of resources hold so many that there is an end before the last.
+    let expected = format!("{MAX_LISTED}\n{}\na chart", own::MAX_PAGES);
+    assert_eq!(fixture.text(script).await, expected);
 }
 
 #[tokio::test]
 async fn no_more_calls_come_to_a_server_at_one_time_than_it_may_have() {
     let fixture = Fixture::new(&["crowd"]).await;
-    // The last of 128 calls reach the server only after the first were answered.
-    let script =
-        "const all = await Promise.all(Array.from({ length: 128 }, () => tools.crowd__go({})));
-        text(all.every((crowd) => crowd === 64));";
-    assert_eq!(fixture.text(script).await, "true");
+    // The second half of the calls reaches the server only after the first was answered.
+    let length = 2 * MAX_CALLS;
+    let script = format!(
+        "const all = await Promise.all(Array.from({{ length: {length} }}, () => tools.crowd__go({{}})));
+        text(all.every((crowd) => crowd === {MAX_CALLS}));"
+    );
+    assert_eq!(fixture.text(&script).await, "true");
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use code_mode_mcp::http::{
-    Gate, HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_SESSIONS, PATH, SESSION_IDLE_TIME, serve_http,
+    END_GRACE, Gate, HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_SESSIONS, PATH, SESSION_IDLE_TIME,
+    serve_http,
 };
 use pretty_assertions::assert_eq;
 use rmcp::model::{CallToolRequestParams, ClientConfig, ProtocolVersion};
@@ -312,5 +313,6 @@ async fn a_request_that_does_not_come_to_its_end_holds_no_shutdown_up() {
     let begun = Instant::now();
     served.shutdown.cancel();
     served.task.await.unwrap();
-    assert!(begun.elapsed().as_secs() <= 1, "{:?}", begun.elapsed());
+    let took = begun.elapsed();
+    assert!((END_GRACE..2 * END_GRACE).contains(&took), "{took:?}");
 }

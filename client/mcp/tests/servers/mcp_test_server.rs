@@ -396,8 +396,8 @@ fn gather(kind: &str) {
     let _ = socket.read(&mut [0]);
 }
 
-/// Calls that the server `crowd` waits for before it answers any.
-const CROWD: usize = 64;
+/// Calls that the server `crowd` waits for before it answers any: as many as come to it at one time.
+const CROWD: usize = code_mode_mcp::upstream::MAX_CALLS;
 
 fn send(output: &mut impl Write, message: &Value) {
     // Nobody is there to hear of it if this fails.

@@ -5,7 +5,7 @@
 //! One suite runs against the in-process runtime and against the client of a host process, so that
 //! an embedder can change from one to the other. It knows nothing but the traits of `code_mode_api`.
 //! Most cases are data (`cases/`), which the clients of other languages play too.
-//! [`host_program`] is where tests over a real host find it.
+//! [`host_program`] is where tests over a real host find it, and [`ListeningHost`] is one at an address.
 //!
 //! # Life cycle
 //! [`suite!`] takes a function that makes a provider and expands to one test per case. Each test
@@ -21,6 +21,7 @@ mod cases;
 mod errors;
 mod fixture;
 mod life_cycle;
+mod listening;
 mod no_tools;
 mod play;
 mod programs;
@@ -30,6 +31,7 @@ pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_o
 
 pub use errors::*;
 pub use life_cycle::*;
+pub use listening::ListeningHost;
 pub use no_tools::NoTools;
 pub use play::play;
 pub use programs::host_program;

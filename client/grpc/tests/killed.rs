@@ -82,17 +82,22 @@ async fn a_host_that_was_replaced_gets_the_stored_values_and_the_response_says_s
         host.kill();
         host.replace();
     });
+    let mut may_have_stored = false;
     let response = loop {
         match run(&session, "text(load('n') + 1)").await {
             // It was sent before the loss was noticed, and is never sent again by itself.
-            Err(SessionError::RuntimeLost { .. }) => {}
+            Err(SessionError::RuntimeLost { side_effects, .. }) => {
+                may_have_stored |= side_effects == SideEffects::Possible;
+            }
             other => break other.expect("it runs on the other host"),
         }
     };
     assert_eq!(response.content_items, text("42"));
     let lost: StateLost = response.state_lost.expect("it is told");
     let restored = lost.restored.expect("they were put back");
-    assert_eq!((restored.values, restored.is_current), (1, true));
+    assert_eq!(restored.values, 1);
+    // What was lost on its way may have stored something that the copy has not.
+    assert_eq!(restored.is_current, !may_have_stored);
     let again = run(&session, "text(load('n'))").await.expect("it runs");
     assert_eq!(again.state_lost, None, "it is told once");
 }

@@ -6,8 +6,7 @@
 # Usage: ci/fuzz.sh [--seconds N] [--list] [TARGET...]   N is for each target, 600 unless given; TARGET as --list shows
 # Status 1: something was found; its input is in the `findings` folder that the row names.
 set -euo pipefail
-workspace=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-cd "$workspace"
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/root/lib.sh
 . tools/root/lib.sh
 
@@ -18,7 +17,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --seconds) seconds=${2:?--seconds wants a number} && shift ;;
     --list) list=1 ;;
-    -*) sed -n 's/^# Usage: //p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+    -*) sed -n 's/^# Usage: //p' ci/fuzz.sh >&2 && exit 2 ;;
     *) targets+=("$1") ;;
   esac
   shift

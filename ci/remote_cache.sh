@@ -77,6 +77,10 @@ stop_server() {
 # Requests of a method that the server has answered.
 requests() { grep -c "\"$1 /" "$scratch/access.log" || true; }
 
+expect_nothing_sent() {
+  [ "$(requests PUT)" = 0 ] || die "a checkout that may only read has sent $(requests PUT) files"
+}
+
 # ---- The checkouts ----
 
 # A checkout with a cache that has the build root and the crates, and no result of any build.
@@ -117,7 +121,7 @@ say "sent by one checkout: $(requests PUT) files ($made)"
 : >"$scratch/access.log"
 taken=$(build two $small)
 [[ $taken == *'remote cache hit'* && $taken != *linux-sandbox* ]] || die "the other ran actions itself: $taken"
-[ "$(requests PUT)" = 0 ] || die "a checkout that may only read has sent $(requests PUT) files"
+expect_nothing_sent
 say "taken by the other: $taken"
 stop_server
 
@@ -127,7 +131,7 @@ start_server "$cache/disk" '' 'rewrite "^/(ac|cas)/(..)(.*)$" /$1/$2/$2$3 break;
 started=$SECONDS
 taken=$(build two //third_party/v8:archive)
 [[ $taken == *'remote cache hit'* ]] || die "V8 did not come from the server: $taken"
-[ "$(requests PUT)" = 0 ] || die "a checkout that may only read has sent $(requests PUT) files"
+expect_nothing_sent
 say "V8 in $((SECONDS - started)) s: $taken"
 stop_server
 

@@ -2,6 +2,7 @@
 """The Rust declarations of V8's C binding, made by bindgen from the headers and defines of the build itself."""
 
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
+load("//tools:versions.bzl", "LLVM")
 load("//tools/toolchain/cc:libcxx.bzl", "libcxx_flags")
 
 # What the crate's own build script asks of bindgen.
@@ -38,7 +39,7 @@ def _v8_bindgen_impl(ctx):
 
     # libc++ before clang's own headers, which it includes in turn.
     arguments.add_all(libcxx_flags(v8))
-    arguments.add("-resource-dir=/usr/lib/llvm-22/lib/clang/22")
+    arguments.add("-resource-dir=/usr/lib/llvm-%s/lib/clang/%s" % (LLVM, LLVM))
     arguments.add_all(headers.defines, before_each = "-D", format_each = "%s")
     arguments.add_all(headers.includes, format_each = "-I%s")
     arguments.add_all(headers.quote_includes, format_each = "-iquote%s")
@@ -46,7 +47,7 @@ def _v8_bindgen_impl(ctx):
     ctx.actions.run(
         executable = "/usr/bin/bindgen",
         arguments = [arguments],
-        env = {"LIBCLANG_PATH": "/usr/lib/llvm-22/lib"},
+        env = {"LIBCLANG_PATH": "/usr/lib/llvm-%s/lib" % LLVM},
         inputs = depset(
             [ctx.file.header] + ctx.files.compiler_files,
             transitive = [headers.headers],

@@ -2,7 +2,7 @@
 //! One round of one scenario in one process.
 
 use crate::instance::Instance;
-use crate::memory::resident_kib;
+use crate::memory::{available_kib, resident_kib};
 use crate::sampling::{Bench, exec};
 use crate::scenario::Scenario;
 use crate::script::{SHORT, request};
@@ -15,9 +15,10 @@ impl Task {
         let mut bench = Bench::new(self, instance.session, instance.calls, instance.startup);
         let process_id = instance.process_id;
         match self.measure(&mut bench, process_id).await {
-            Ok((note, growth_kib)) => {
-                round.note = note;
-                round.growth_kib = growth_kib;
+            Ok(measured) => {
+                round.note = measured.note;
+                round.growth_kib = measured.growth_kib;
+                round.machine_growth_kib = measured.machine_growth_kib;
             }
             Err(failure) => round.failure = Some(failure.to_string()),
         }
@@ -26,12 +27,12 @@ impl Task {
         round
     }
 
-    /// Takes the samples; gives the note about them and the growth of memory.
+    /// Takes the samples.
     async fn measure(
         &self,
         bench: &mut Bench<'_>,
         process_id: Option<u32>,
-    ) -> Result<(Option<String>, Option<i64>), Failure> {
+    ) -> Result<Measured, Failure> {
         let is_start = self.scenario.is_start();
         if !is_start {
             let short = request(SHORT, 0);
@@ -49,11 +50,25 @@ impl Task {
             bench.samples.clear();
             warmed?;
         }
+        let available_before = available_kib();
         let note = bench.sample(self.samples).await?;
         let after = resident_kib(process_id).await;
-        let growth = after.zip(before).map(|(after, before)| after - before);
-        Ok((note, growth))
+        let available = available_kib();
+        Ok(Measured {
+            note,
+            growth_kib: after.zip(before).map(|(after, before)| after - before),
+            machine_growth_kib: available_before
+                .zip(available)
+                .map(|(before, after)| before - after),
+        })
     }
+}
+
+/// What a round that did not fail gave beside its samples.
+struct Measured {
+    note: Option<String>,
+    growth_kib: Option<i64>,
+    machine_growth_kib: Option<i64>,
 }
 
 #[cfg(test)]

@@ -649,8 +649,8 @@ fn scripts_run_without_machine_code() {
     assert_eq!(result["content_items"][0]["text"], "bb", "{result}");
 }
 
-/// The processes of a host's cells.
-fn cells_of(host: &Host) -> Vec<i32> {
+/// The processes of a host that have this name.
+fn processes_of(host: &Host, wanted: &str) -> Vec<i32> {
     let pid = host.child.id();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children
@@ -658,9 +658,55 @@ fn cells_of(host: &Host) -> Vec<i32> {
         .map(|pid| pid.parse().unwrap())
         .filter(|pid: &i32| {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|name| name.trim() == "cm-cell")
+                .is_ok_and(|name| name.trim() == wanted)
         })
         .collect()
+}
+
+/// The processes of a host's cells.
+fn cells_of(host: &Host) -> Vec<i32> {
+    processes_of(host, "cm-cell")
+}
+
+#[test]
+fn a_cells_process_has_bounds_one_descriptor_and_nothing_of_the_hosts_environment() {
+    let mut command = host();
+    command
+        .args(["--limit", "ready-isolates=0"])
+        .env_clear()
+        .env("SECRET_OF_THE_HOST", "s3cret")
+        .env("TZ", "Asia/Tokyo");
+    let mut host = Host::from(command);
+    let waits = execute(&["gate"], "text(await tools.gate())");
+    for message in [hello(), open(), request(1, &waits)] {
+        host.send(&message);
+    }
+    while next(&mut host.output).unwrap()["type"] != "delegate/request" {}
+    let [cell] = cells_of(&host)[..] else {
+        panic!("there is one cell: {:?}", cells_of(&host));
+    };
+    let limits = std::fs::read_to_string(format!("/proc/{cell}/limits")).unwrap();
+    for (name, bound) in [
+        ("Max core file size", 0_u64),
+        ("Max file size", 0),
+        ("Max processes", 0),
+        ("Max open files", 1),
+        ("Max data size", 256 << 20),
+    ] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        let columns: Vec<&str> = line.unwrap().split_whitespace().collect();
+        let bound = bound.to_string();
+        assert_eq!(columns[..2], [&*bound, &*bound], "{name}: {limits}");
+    }
+    // Of a process that cannot be dumped these are root's.
+    let descriptors = std::fs::read_dir(format!("/proc/{cell}/fd"));
+    assert!(descriptors.is_err() || descriptors.is_ok_and(|all| all.count() == 1));
+    let environment_of = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/environ"));
+    for pid in ["cm-starter", "cm-zygote"].map(|name| processes_of(&host, name)[0]) {
+        // A cell is a fork of the zygote.
+        assert_eq!(environment_of(pid).unwrap(), "TZ=Asia/Tokyo\0");
+    }
+    assert!(environment_of(cell).is_err() || environment_of(cell).unwrap() == "TZ=Asia/Tokyo\0");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn run(args: &Args) -> Result<bool, String> {
         |rule| &rule.rule,
         |tokio, rule| {
             let outcome = tokio.block_on(async {
-                let host = GrpcHost::start(&args.host, &args.host_arguments).await?;
+                let host = GrpcHost::start(&args.host, &args.host_arguments(&[])).await?;
                 Ok::<_, String>(play(rule, &host).await)
             })?;
             let (verdict, difference) = checker::verdict(&outcome);

@@ -392,6 +392,68 @@ fn the_confinement_of_cells_can_be_checked_and_the_check_can_fail() {
     assert!(text.contains("fork: SUCCEEDED"), "{text}");
 }
 
+/// What comes of a host that finds no Landlock in its kernel.
+fn without_landlock(arguments: &[&str]) -> Output {
+    use std::os::unix::process::CommandExt;
+    // Of the filter's own machine (`linux/bpf_common.h`).
+    const LOAD: u16 = 0x20;
+    const JUMP_UNLESS_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    let call = u32::try_from(libc::SYS_landlock_create_ruleset).unwrap();
+    let unknown = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    // The number of a call is the first thing that a filter can load.
+    let mut filter = [
+        step(LOAD, 0, 0),
+        step(JUMP_UNLESS_EQUAL, 1, call),
+        step(RETURN, 0, unknown),
+        step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let deny = move || {
+        let program = libc::sock_fprog {
+            len: 4,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: the first call takes numbers; the second reads the program, which has as many steps as it
+        // says, and both live until it returns.
+        let denied = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                ) == 0
+        };
+        match denied {
+            true => Ok(()),
+            false => Err(std::io::Error::last_os_error()),
+        }
+    };
+    let mut command = host();
+    // SAFETY: between the fork and the exec the closure makes calls into the kernel alone.
+    unsafe { command.args(arguments).pre_exec(deny) };
+    finish(&mut command)
+}
+
+#[test]
+fn where_the_kernel_lacks_something_a_strict_host_refuses_and_others_say_so_once() {
+    let strict = without_landlock(&["--confine", "strict"]);
+    let told = String::from_utf8(strict.stderr).unwrap();
+    assert_eq!(strict.status.code(), Some(2), "{told}");
+    let reason = "strict confinement needs what this kernel lacks: Landlock";
+    assert!(told.contains(reason), "{told}");
+
+    let serving = without_landlock(&[]);
+    let told = String::from_utf8(serving.stderr).unwrap();
+    assert_eq!(serving.status.code(), Some(0), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("lacking=\"Landlock\""), "{told}");
+
+    let checked = without_landlock(&["--check-confinement"]);
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert!(told.starts_with("lacking: Landlock\n"), "{told}");
+}
+
 #[test]
 fn every_thread_of_a_host_is_confined_unless_it_was_asked_not_to_be() {
     let of = |status: &str, name: &str| {

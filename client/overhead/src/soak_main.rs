@@ -22,7 +22,10 @@ Status 1: an answer was wrong, or the host has kept what it should have given ba
 /// Carries out the command line of this process, and gives its exit status.
 pub fn soak_main() -> ExitCode {
     let mut errors = std::io::stderr();
-    if std::env::args_os().skip(1).any(|argument| argument == "--help") {
+    if std::env::args_os()
+        .skip(1)
+        .any(|argument| argument == "--help")
+    {
         return match std::io::stdout().write_all(USAGE.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

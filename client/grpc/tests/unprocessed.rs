@@ -39,20 +39,27 @@ impl Fixture {
         in_time(async { tokio::join!(run(&self.session, "text(1)"), host) }).await
     }
 
-    /// Executes while `host` does something with the execute, and gives the error that this must end in. The
-    /// execute must not be sent again.
-    async fn loses(&self, host: impl AsyncFnOnce(&mut Connection, u32)) -> SessionError {
-        let (outcome, connection) = self
+    /// Executes while `host` does something with the connection and the execute's stream, and gives the error
+    /// that this must end in. What `host` gives is kept until then. The execute must not be sent again.
+    async fn loses<T>(&self, host: impl AsyncFnOnce(Connection, u32) -> T) -> SessionError {
+        let (outcome, kept) = self
             .execute(async {
                 let mut connection = self.host.opens().await;
                 let execute = connection.execute().await;
-                host(&mut connection, execute.stream).await;
-                connection
+                host(connection, execute.stream).await
             })
             .await;
         assert!(!self.host.has_another().await, "it was not sent again");
-        drop(connection);
+        drop(kept);
         outcome.expect_err("it is lost")
+    }
+
+    /// Takes one more connection, and runs the execute that comes there.
+    async fn runs_on_another(&self) -> Connection {
+        let mut connection = self.host.opens().await;
+        let execute = connection.execute().await;
+        connection.runs(&execute).await;
+        connection
     }
 }
 
@@ -121,10 +128,7 @@ async fn an_execute_above_the_last_stream_that_a_host_looks_at_goes_to_a_fresh_c
                 let mut first = fixture.host.opens().await;
                 first.execute().await;
                 first.goes_away(CALLS, code).await;
-                let mut second = fixture.host.opens().await;
-                let execute = second.execute().await;
-                second.runs(&execute).await;
-                (first, second)
+                (first, fixture.runs_on_another().await)
             })
             .await;
         assert_ran(outcome, "2.1");
@@ -141,10 +145,7 @@ async fn a_proof_is_not_outrun_by_the_end_of_the_connection() {
                 first.execute().await;
                 first.goes_away(CALLS, NO_ERROR).await;
                 first.ends().await;
-                let mut second = fixture.host.opens().await;
-                let execute = second.execute().await;
-                second.runs(&execute).await;
-                (first, second)
+                (first, fixture.runs_on_another().await)
             })
             .await;
         assert_ran(outcome, "2.1");
@@ -196,10 +197,7 @@ async fn an_execute_whose_message_was_never_taken_goes_to_a_fresh_connection() {
         first.begins_to_answer(CALLS).await;
         first.execute().await;
         first.ends().await;
-        let mut second = fixture.host.opens().await;
-        let execute = second.execute().await;
-        second.runs(&execute).await;
-        (first, second)
+        (first, fixture.runs_on_another().await)
     };
     one_of_two_goes_on(&fixture, host).await;
 }
@@ -212,10 +210,7 @@ async fn of_two_executes_each_is_told_what_is_known_of_it() {
         let seen = first.execute().await;
         first.execute().await;
         first.goes_away(seen.stream, NO_ERROR).await;
-        let mut second = fixture.host.opens().await;
-        let execute = second.execute().await;
-        second.runs(&execute).await;
-        (first, second)
+        (first, fixture.runs_on_another().await)
     };
     one_of_two_goes_on(&fixture, host).await;
 }
@@ -225,7 +220,10 @@ async fn an_execute_whose_stream_ends_with_any_other_code_may_have_run() {
     for code in [NO_ERROR, INTERNAL_ERROR, CANCEL] {
         let fixture = Fixture::new().await;
         let error = fixture
-            .loses(async |connection, stream| connection.resets(stream, code).await)
+            .loses(async |mut connection, stream| {
+                connection.resets(stream, code).await;
+                connection
+            })
             .await;
         assert_may_have_run(&error);
     }
@@ -235,17 +233,19 @@ async fn an_execute_whose_stream_ends_with_any_other_code_may_have_run() {
 async fn an_execute_that_a_host_refuses_after_it_has_begun_to_answer_may_have_run() {
     let fixture = Fixture::new().await;
     let error = fixture
-        .loses(async |connection, stream| {
+        .loses(async |mut connection, stream| {
             connection.begins_to_answer(stream).await;
             connection.resets(stream, REFUSED_STREAM).await;
+            connection
         })
         .await;
     assert_eq!(error.side_effects(), SideEffects::Possible, "{error}");
     let fixture = Fixture::new().await;
     let error = fixture
-        .loses(async |connection, stream| {
+        .loses(async |mut connection, stream| {
             connection.begins_to_answer(stream).await;
             connection.goes_away(CALLS, NO_ERROR).await;
+            connection
         })
         .await;
     assert_eq!(error.side_effects(), SideEffects::Possible, "{error}");
@@ -254,26 +254,15 @@ async fn an_execute_that_a_host_refuses_after_it_has_begun_to_answer_may_have_ru
 #[tokio::test]
 async fn an_execute_that_was_sent_before_the_connection_ends_may_have_run() {
     let fixture = Fixture::new().await;
-    let (outcome, ()) = fixture
-        .execute(async {
-            let mut connection = fixture.host.opens().await;
-            connection.execute().await;
-        })
-        .await;
-    assert!(!fixture.host.has_another().await, "it was not sent again");
-    assert_may_have_run(&outcome.expect_err("it is lost"));
+    let error = fixture.loses(async |connection, _| drop(connection)).await;
+    assert_may_have_run(&error);
 }
 
 #[tokio::test]
 async fn an_execute_up_to_the_last_stream_that_a_host_looks_at_may_have_run() {
     let fixture = Fixture::new().await;
-    let (outcome, ()) = fixture
-        .execute(async {
-            let mut connection = fixture.host.opens().await;
-            let stream = connection.execute().await.stream;
-            connection.goes_away(stream, NO_ERROR).await;
-        })
+    let error = fixture
+        .loses(async |mut connection, stream| connection.goes_away(stream, NO_ERROR).await)
         .await;
-    assert!(!fixture.host.has_another().await, "it was not sent again");
-    assert_may_have_run(&outcome.expect_err("it is lost"));
+    assert_may_have_run(&error);
 }

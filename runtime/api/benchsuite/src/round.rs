@@ -11,28 +11,22 @@ use crate::task::{Failure, Round, Task};
 impl Task {
     /// Carries the task out on an instance, and ends the instance.
     pub async fn run(&self, instance: Instance) -> Round {
-        let mut round = Round::default();
         let mut bench = Bench::new(self, instance.session, instance.calls, instance.startup);
         let process_id = instance.process_id;
-        match self.measure(&mut bench, process_id).await {
-            Ok(measured) => {
-                round.note = measured.note;
-                round.growth_kib = measured.growth_kib;
-                round.machine_growth_kib = measured.machine_growth_kib;
-            }
-            Err(failure) => round.failure = Some(failure.to_string()),
-        }
+        let round = self.measure(&mut bench, process_id).await;
         instance.shutdown.await;
-        round.samples = bench.samples;
-        round
+        Round {
+            samples: bench.samples,
+            ..round.unwrap_or_else(Round::failed)
+        }
     }
 
-    /// Takes the samples.
+    /// Takes the samples, which stay in `bench`; gives everything else about the round.
     async fn measure(
         &self,
         bench: &mut Bench<'_>,
         process_id: Option<u32>,
-    ) -> Result<Measured, Failure> {
+    ) -> Result<Round, Failure> {
         let is_start = self.scenario.is_start();
         if !is_start {
             let short = request(SHORT, 0);
@@ -54,21 +48,15 @@ impl Task {
         let note = bench.sample(self.samples).await?;
         let after = resident_kib(process_id).await;
         let available = available_kib();
-        Ok(Measured {
+        Ok(Round {
             note,
             growth_kib: after.zip(before).map(|(after, before)| after - before),
             machine_growth_kib: available_before
                 .zip(available)
                 .map(|(before, after)| before - after),
+            ..Round::default()
         })
     }
-}
-
-/// What a round that did not fail gave beside its samples.
-struct Measured {
-    note: Option<String>,
-    growth_kib: Option<i64>,
-    machine_growth_kib: Option<i64>,
 }
 
 #[cfg(test)]

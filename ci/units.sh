@@ -5,16 +5,13 @@
 # Needs systemd-analyze 252 or newer, of Debian's package systemd.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tools/root/lib.sh
+. tools/root/lib.sh
 
 # Tenths.
 most_exposed=10
 
-fail() {
-  printf '%s\n' "$1" >&2
-  exit 1
-}
-
-command -v systemd-analyze >/dev/null || fail 'systemd-analyze is not there: apt-get install systemd'
+command -v systemd-analyze >/dev/null || die 'systemd-analyze is not there: apt-get install systemd'
 
 # A root of its own has the units and what they name: the program, and the units of systemd itself.
 root=$(mktemp -d)
@@ -32,7 +29,7 @@ complaints() {
 }
 
 said=$(complaints)
-[ -z "$said" ] || fail "$said"
+[ -z "$said" ] || die "$said"
 
 for service in code_mode_shared.service code_mode_host@.service; do
   printf '%s: ' "$service"
@@ -43,6 +40,6 @@ done
 # The check itself can fail.
 for broken in 's/^KillMode=.*/KillMode=mixt/' 's/^OOMPolicy=/OOMPolice=/' 's/code_mode_host --listen/no_host --listen/'; do
   sed "$broken" host/systemd/code_mode_shared.service >"$units/code_mode_shared.service"
-  [ -n "$(complaints)" ] || fail "nothing was said of a unit that $broken has broken"
+  [ -n "$(complaints)" ] || die "nothing was said of a unit that $broken has broken"
 done
 printf 'the units are understood\n'

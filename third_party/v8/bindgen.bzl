@@ -2,8 +2,8 @@
 """The Rust declarations of V8's C binding, made by bindgen from the headers and defines of the build itself."""
 
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
-load("//tools:versions.bzl", "LLVM")
 load("//tools/toolchain/cc:libcxx.bzl", "libcxx_flags")
+load("//tools/toolchain/cc:llvm.bzl", "CLANG_RESOURCES", "LLVM_LIBRARIES")
 
 # What the crate's own build script asks of bindgen.
 _OPTIONS = [
@@ -39,7 +39,7 @@ def _v8_bindgen_impl(ctx):
 
     # libc++ before clang's own headers, which it includes in turn.
     arguments.add_all(libcxx_flags(v8))
-    arguments.add("-resource-dir=/usr/lib/llvm-%s/lib/clang/%s" % (LLVM, LLVM))
+    arguments.add("-resource-dir=" + CLANG_RESOURCES)
     arguments.add_all(headers.defines, before_each = "-D", format_each = "%s")
     arguments.add_all(headers.includes, format_each = "-I%s")
     arguments.add_all(headers.quote_includes, format_each = "-iquote%s")
@@ -47,7 +47,7 @@ def _v8_bindgen_impl(ctx):
     ctx.actions.run(
         executable = "/usr/bin/bindgen",
         arguments = [arguments],
-        env = {"LIBCLANG_PATH": "/usr/lib/llvm-%s/lib" % LLVM},
+        env = {"LIBCLANG_PATH": LLVM_LIBRARIES},
         inputs = depset(
             [ctx.file.header] + ctx.files.compiler_files,
             transitive = [headers.headers],

@@ -13,6 +13,7 @@ load(
 load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
 load("//tools:versions.bzl", "LLVM", "SYSROOT_GCC")
 load(":libcxx.bzl", "libcxx_flags")
+load(":llvm.bzl", "CLANG_RESOURCES", "llvm_tool")
 
 _SYSROOT = "/opt/sysroot"
 _GCC_INSTALL = _SYSROOT + "/usr/lib/gcc/x86_64-linux-gnu/" + SYSROOT_GCC
@@ -78,7 +79,7 @@ def _impl(ctx):
         flag_sets = [
             _flags(_LINK, target + [
                 "-fuse-ld=lld",
-                "--ld-path=/usr/bin/ld.lld-" + LLVM,
+                "--ld-path=" + llvm_tool("ld.lld"),
                 "-no-canonical-prefixes",
                 "-nostdlib++",
                 "-lm",
@@ -95,7 +96,7 @@ def _impl(ctx):
         abi_version = "local",
         compiler = "clang",
         cxx_builtin_include_directories = [
-            "/usr/lib/llvm-%s/lib/clang/%s/include" % (LLVM, LLVM),
+            CLANG_RESOURCES + "/include",
             "/usr/lib/clang/%s/include" % LLVM,
             _SYSROOT + "/usr/include",
             # Precompiled headers record their parts under this name, the same in every sandbox.
@@ -114,7 +115,7 @@ def _impl(ctx):
         target_libc = "glibc",
         target_system_name = "x86_64-unknown-linux-gnu",
         tool_paths = [
-            tool_path(name = name, path = "/usr/bin/" + tool + "-" + LLVM)
+            tool_path(name = name, path = llvm_tool(tool))
             for name, tool in [
                 ("ar", "llvm-ar"),
                 ("cpp", "clang-cpp"),

@@ -126,8 +126,9 @@ pub struct ProviderConfig {
     /// Whether the client keeps a copy of each session's stored values and puts them back when the
     /// session gets a fresh host; the response that tells of the loss says so. The copy is renewed
     /// after each cell that has ended, which costs a request. Needs a host that can export and import
-    /// stored values; has no effect with others. A session of `code_mode_embed` keeps a copy of its own and
-    /// needs none here. Defaults to `false`.
+    /// stored values; has no effect with others. A session that is opened with
+    /// [`SessionOptions::keep_store`](code_mode_api::SessionOptions::keep_store), as those of
+    /// `code_mode_embed` are, has what that says. Defaults to `false`.
     pub keep_store: bool,
     /// Which globals a script has whose exec does not choose, with a host that can be asked for them.
     /// `None`, the default, leaves it to the host.

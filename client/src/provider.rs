@@ -86,7 +86,9 @@ impl SessionProvider for ProcessSessionProvider {
         Box::pin(async move {
             let place = Registry::enter(&self.registry, options.session_id)?;
             let delegate = Delegate::new(delegate);
-            let session = ProcessSession::new(Arc::new(place), Arc::clone(&self.hosts), delegate);
+            let hosts = Arc::clone(&self.hosts);
+            let keeps_store = options.keep_store.unwrap_or(hosts.config.keep_store);
+            let session = ProcessSession::new(Arc::new(place), hosts, delegate, keeps_store);
             Ok(Arc::new(session) as Arc<dyn CodeModeSession>)
         })
     }

@@ -8,10 +8,10 @@
 //! | binding | waits for it, then runs | as before the binding | waits for it | waits for it |
 //! | bound, host alive | runs | asks the host; an older generation's cell is lost | asks the host | asks the host |
 //! | bound, host about to end | moves, then runs | asks the host | asks the host | asks the host |
-//! | bound, host lost | binds under a new generation, then runs | the cell is lost | the store is lost | they are lost |
+//! | bound, host lost | binds under a new generation, then runs | the cell is lost | the copy, or the store is lost | they are lost |
 //! | shut down | refused | refused | refused | refused |
 //!
-//! A session whose provider keeps copies of stores binds to a fresh host with the values of its copy.
+//! A session that keeps a copy of its store binds to a fresh host with the values of the copy.
 //!
 //! A host that is about to end refuses executes. A session that has nothing there but stored values moves: it
 //! takes them along to a fresh host, under a new generation, and nothing is lost and nothing told. One with
@@ -20,14 +20,15 @@
 //! An execute of which surely nothing has run when its host is lost is sent to a fresh host, once, as if the
 //! loss had been known before it was sent.
 
+mod stored;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
-    HostExit, RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
-    WaitRequest,
+    HostExit, RawJson, SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
 };
 use tokio::sync::watch;
 
@@ -42,7 +43,7 @@ use crate::hosts::Hosts;
 use crate::messages::session_error;
 use crate::place::Place;
 use crate::process::Exit;
-use crate::store_copy::StoreCopy;
+use crate::store_copy::{PutBack, StoreCopy};
 use crate::tools::LastTools;
 
 /// Hosts that are asked for a session, one after the other, while each says that it is about to end.
@@ -73,7 +74,8 @@ struct State {
     /// How often something was given to the bound generation that can be lost with it.
     uses: u64,
     losses: Losses,
-    copy: StoreCopy,
+    /// `None` when none is kept.
+    copy: Option<StoreCopy>,
     /// The values that the session takes along from a host that it has left.
     carried: Option<BTreeMap<String, RawJson>>,
     /// Where it is told how the last lost host's process has ended.
@@ -91,7 +93,13 @@ struct Bound {
 }
 
 impl ProcessSession {
-    pub(crate) fn new(place: Arc<Place>, hosts: Arc<Hosts>, delegate: Delegate) -> Self {
+    /// `keeps_store` says whether a copy of the stored values is kept.
+    pub(crate) fn new(
+        place: Arc<Place>,
+        hosts: Arc<Hosts>,
+        delegate: Delegate,
+        keeps_store: bool,
+    ) -> Self {
         let id = place.id.clone();
         let state = State {
             place: Some(place),
@@ -100,7 +108,7 @@ impl ProcessSession {
             binding: None,
             uses: 0,
             losses: Losses::default(),
-            copy: StoreCopy::default(),
+            copy: keeps_store.then(StoreCopy::default),
             carried: None,
             lost_host: None,
             shutdown: None,
@@ -192,54 +200,14 @@ impl CodeModeSession for ProcessSession {
     }
 
     fn export_store(&self) -> BoxFuture<'_, Result<BTreeMap<String, RawJson>, SessionError>> {
-        Box::pin(async move {
-            let (bound, values) = loop {
-                if let Some(values) = self.0.carried() {
-                    return Ok(values);
-                }
-                let Some(bound) = self.0.bound_if_used().await? else {
-                    return Ok(BTreeMap::new());
-                };
-                let values = bound.connection.export_store(&bound.wire_id).await;
-                // A session that has moved meanwhile has taken its values along.
-                if values.is_ok() || !self.0.lock().losses.was_left(bound.generation) {
-                    break (bound, values);
-                }
-            };
-            if let Ok(values) = &values
-                && self.0.hosts.config.keep_store
-            {
-                let mut state = self.0.lock();
-                if state.generation == bound.generation {
-                    state.copy.see(values.clone());
-                }
-            }
-            values.map_err(|error| self.0.error(error, None, SideEffects::None))
-        })
+        Box::pin(self.0.export_store())
     }
 
     fn import_store(
         &self,
         values: BTreeMap<String, RawJson>,
     ) -> BoxFuture<'_, Result<(), SessionError>> {
-        Box::pin(async move {
-            loop {
-                let bound = self.0.bind().await?;
-                self.0.note_use(&bound);
-                let stored = bound
-                    .connection
-                    .import_store(&bound.wire_id, values.clone());
-                let stored = stored.await;
-                if self.0.lock().losses.was_left(bound.generation) {
-                    // The session has moved meanwhile, perhaps without these values.
-                    continue;
-                }
-                if stored.is_ok() {
-                    self.0.renew_copy(bound.generation);
-                }
-                return stored.map_err(|error| self.0.error(error, None, SideEffects::None));
-            }
-        })
+        Box::pin(self.0.import_store(values))
     }
 
     fn host_exit(&self) -> Option<HostExit> {
@@ -347,7 +315,9 @@ impl Shared {
         match put_back {
             PutBack::Carried { .. } => state.carried = None,
             PutBack::Copy(restored) => {
-                state.copy.restored();
+                if let Some(copy) = &mut state.copy {
+                    copy.was_put_back();
+                }
                 state.losses.set_restored(Some(restored));
             }
             PutBack::Nothing => state.losses.set_restored(None),
@@ -384,8 +354,8 @@ impl Shared {
                 let used = std::mem::take(&mut state.uses) > 0;
                 match exported {
                     Ok(values) => {
-                        if shared.hosts.config.keep_store {
-                            state.copy.see(values.clone());
+                        if let Some(copy) = &mut state.copy {
+                            copy.see(values.clone());
                         }
                         state.carried = Some(values);
                     }
@@ -470,75 +440,6 @@ impl Shared {
         Ok((bound, put_back))
     }
 
-    /// Gives a fresh host the values that the session takes along, or those of the copy, if there are any. An
-    /// error is the end of the host.
-    async fn put_back(&self, bound: &Bound) -> Result<PutBack, CallError> {
-        let (values, put_back) = {
-            let state = self.lock();
-            match (&state.carried, state.copy.to_restore()) {
-                (Some(values), _) => {
-                    let any = !values.is_empty();
-                    (values.clone(), PutBack::Carried { any })
-                }
-                (None, Some((values, restored))) => (values, PutBack::Copy(restored)),
-                (None, None) => return Ok(PutBack::Nothing),
-            }
-        };
-        if values.is_empty() {
-            return Ok(put_back);
-        }
-        match bound.connection.import_store(&bound.wire_id, values).await {
-            Ok(()) => Ok(put_back),
-            Err(error @ CallError::Lost { .. }) => Err(error),
-            Err(error) => {
-                // A host of another build may lack the capability, or bound its stores closer.
-                tracing::warn!(session = %self.id, %error, "stored values could not be put back");
-                let mut state = self.lock();
-                if state.carried.take().is_some() {
-                    let left = Bound {
-                        generation: state.generation,
-                        ..bound.clone()
-                    };
-                    state.losses.add(stayed_behind(&left, &error), true);
-                }
-                Ok(PutBack::Nothing)
-            }
-        }
-    }
-
-    /// Has the copy of the stored values made anew, in a task that nobody waits for.
-    fn renew_copy(self: &Arc<Self>, generation: u64) {
-        if !self.hosts.config.keep_store {
-            return;
-        }
-        let bound = {
-            let mut state = self.lock();
-            let bound = state.bound.clone();
-            let Some(bound) = bound.filter(|bound| bound.generation == generation) else {
-                return;
-            };
-            if !state.copy.note_change() {
-                return;
-            }
-            bound
-        };
-        let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            loop {
-                let values = bound.connection.export_store(&bound.wire_id).await;
-                if let Err(error) = &values {
-                    tracing::debug!(session = %shared.id, %error, "the copy of the store is old");
-                }
-                let mut state = shared.lock();
-                // A copy of a lost generation is as old as what the present one began with.
-                let values = values.ok().filter(|_| state.generation == generation);
-                if !state.copy.take(values) {
-                    return;
-                }
-            }
-        });
-    }
-
     /// The host of a cell, and the cell's id there. Never starts a host.
     fn bound_of<'a>(&self, cell_id: &'a CellId) -> Result<(Bound, &'a str), SessionError> {
         let missing = || SessionError::MissingCell {
@@ -559,13 +460,6 @@ impl Shared {
             }),
             _ => Err(missing()),
         }
-    }
-
-    /// What the session takes along, while it has no host and looks for none.
-    fn carried(&self) -> Option<BTreeMap<String, RawJson>> {
-        let state = self.lock();
-        let is_between = state.bound.is_none() && state.binding.is_none();
-        state.carried.clone().filter(|_| is_between)
     }
 
     /// The host that holds the store; `None` when nothing was ever stored.
@@ -745,27 +639,6 @@ impl OpenError {
     fn into_inner(self) -> SessionError {
         match self {
             Self::Draining(error) | Self::NoHost(error) | Self::Refused(error) => error,
-        }
-    }
-}
-
-/// What a fresh host was given.
-enum PutBack {
-    Nothing,
-    /// What the session had stored on the host that it has left.
-    Carried {
-        any: bool,
-    },
-    /// The values of the client's copy.
-    Copy(RestoredStore),
-}
-
-impl PutBack {
-    fn any(&self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Carried { any } => *any,
-            Self::Copy(restored) => restored.values > 0,
         }
     }
 }

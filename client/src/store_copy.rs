@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The client's copy of a session's stored values, from which a fresh host gets them back.
 //!
-//! `code_mode_embed` keeps a copy of its own and switches this one off where it makes the provider. It cannot
-//! stand in for this one: who embeds the client alone has no other, and only the client knows a fresh host
-//! before the first execute goes there, so that no script waits for a question whether the values are there.
-//! Nor can this one stand in for that: it follows the host, whose newer values displace what it holds, and
-//! hands nothing out.
+//! It is kept here and nowhere above, because only the client knows a fresh host before the first execute
+//! goes there: no script has to wait for a question whether the values are there.
 
 use std::collections::BTreeMap;
 
 use code_mode_api::{RawJson, RestoredStore};
 
-/// A copy of a session's stored values, of the size of one frame at most, and how good it is.
+/// A copy of a session's stored values, of the size of one frame at most, and how good it is. The first one
+/// is empty, as a new session's store is.
 #[derive(Debug, Default)]
 pub(crate) struct StoreCopy {
-    values: Option<BTreeMap<String, RawJson>>,
+    values: BTreeMap<String, RawJson>,
     /// Values may have been stored since the copy was asked for.
     outdated: bool,
     /// A newer copy was asked for and has not come yet.
@@ -43,7 +41,7 @@ impl StoreCopy {
         self.asked = false;
         match values {
             Some(values) => {
-                self.values = Some(values);
+                self.values = values;
                 self.ask()
             }
             None => {
@@ -55,22 +53,52 @@ impl StoreCopy {
 
     /// Takes values that somebody else has asked for; they are at least as new as those that are kept.
     pub(crate) fn see(&mut self, values: BTreeMap<String, RawJson>) {
-        self.values = Some(values);
+        self.values = values;
     }
 
-    /// The values to put back, and what to say of them; `None` when there is no copy.
-    pub(crate) fn to_restore(&self) -> Option<(BTreeMap<String, RawJson>, RestoredStore)> {
-        let values = self.values.clone()?;
-        let restored = RestoredStore {
-            values: values.len(),
+    /// Takes values that were added to those in the host.
+    pub(crate) fn add(&mut self, values: BTreeMap<String, RawJson>) {
+        self.values.extend(values);
+    }
+
+    /// The values, as far as they are known.
+    pub(crate) fn values(&self) -> BTreeMap<String, RawJson> {
+        self.values.clone()
+    }
+
+    /// What is to be said of these values when they are put back.
+    pub(crate) fn restored(&self) -> RestoredStore {
+        RestoredStore {
+            values: self.values.len(),
             is_current: !self.outdated && !self.asked,
-        };
-        Some((values, restored))
+        }
     }
 
     /// Takes note that a fresh host has the values of this copy, and nothing else.
-    pub(crate) fn restored(&mut self) {
+    pub(crate) fn was_put_back(&mut self) {
         self.outdated = false;
+    }
+}
+
+/// What a fresh host was given.
+pub(crate) enum PutBack {
+    Nothing,
+    /// What the session had stored on the host that it has left.
+    Carried {
+        any: bool,
+    },
+    /// The values of the client's copy.
+    Copy(RestoredStore),
+}
+
+impl PutBack {
+    /// Whether it was any value.
+    pub(crate) fn any(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Carried { any } => *any,
+            Self::Copy(restored) => restored.values > 0,
+        }
     }
 }
 
@@ -84,21 +112,21 @@ mod tests {
         [("n".to_owned(), RawValue::NULL.to_owned())].into()
     }
 
-    fn state(copy: &StoreCopy) -> Option<(usize, bool)> {
-        copy.to_restore()
-            .map(|(_, restored)| (restored.values, restored.is_current))
+    fn state(copy: &StoreCopy) -> (usize, bool) {
+        let restored = copy.restored();
+        (restored.values, restored.is_current)
     }
 
     #[test]
     fn changes_while_a_copy_is_under_way_are_one_more_copy() {
         let mut copy = StoreCopy::default();
-        assert_eq!(state(&copy), None);
+        assert_eq!(state(&copy), (0, true), "nothing is stored yet");
         assert!(copy.note_change());
         assert!(!copy.note_change() && !copy.note_change());
         assert!(copy.take(Some(one())), "the next one");
-        assert_eq!(state(&copy), Some((1, false)));
+        assert_eq!(state(&copy), (1, false));
         assert!(!copy.take(Some(BTreeMap::new())));
-        assert_eq!(state(&copy), Some((0, true)));
+        assert_eq!(state(&copy), (0, true));
     }
 
     #[test]
@@ -108,9 +136,18 @@ mod tests {
         assert!(!copy.take(Some(one())));
         assert!(copy.note_change());
         assert!(!copy.take(None));
-        assert_eq!(state(&copy), Some((1, false)));
-        copy.restored();
-        assert_eq!(state(&copy), Some((1, true)));
+        assert_eq!(state(&copy), (1, false));
+        copy.was_put_back();
+        assert_eq!(state(&copy), (1, true));
         assert!(copy.note_change());
+    }
+
+    #[test]
+    fn added_values_are_in_the_copy_before_the_next_is_asked_for() {
+        let mut copy = StoreCopy::default();
+        copy.add(one());
+        assert_eq!(state(&copy), (1, true));
+        assert!(copy.note_change());
+        assert_eq!(state(&copy), (1, false));
     }
 }

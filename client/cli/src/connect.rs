@@ -130,8 +130,6 @@ fn choose(
     config.preferred_globals = Some(PREFERRED_GLOBALS);
     config.token_file = file(&args.host_token_file, &settings.host_token_file);
     config.ca_file = file(&args.host_ca_file, &settings.host_ca_file);
-    // The sessions above keep one where one is wanted.
-    config.keep_store = false;
     if config.ca_file.is_some() && !matches!(config.address, Address::Https { .. }) {
         return Err(SetUpError::new(format!(
             "a file of certificates is for hosts at https://, and the host is at {}",

@@ -62,8 +62,7 @@ pub enum CellEvent {
     StateLost {
         /// What was lost.
         lost: StateLost,
-        /// Whether the stored values were there again before the script ran, from the session's copy
-        /// or from a current one of its provider.
+        /// Whether the stored values were there again before the script ran, as the session's copy has them.
         restored: bool,
     },
     /// This reader was too slow: so many events before the next one were dropped.

@@ -13,14 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CellResponse, CellStatus, CodeModeSession, DEFAULT_YIELD_TIME, LimitName, SessionError,
-    SessionProvider, SideEffects, WaitRequest,
+    CellResponse, CellStatus, CodeModeSession, DEFAULT_YIELD_TIME, LimitName, RestoredStore,
+    SessionError, SessionProvider, SideEffects, WaitRequest,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::cell_core::{CellCore, Due, MAX_OUTPUT_BYTES, ORDER_DEADLINE, Stop};
 use crate::registry::Registry;
-use crate::store::StoreKeeper;
 use crate::{ExecError, Output, ScriptError};
 
 /// How often a cell with readers is asked for its output: the longest that a piece of output waits.
@@ -43,9 +42,6 @@ pub(crate) struct Follower {
     /// Dropping the last owner of a provider may end its host, and this cell is to end in order.
     pub(crate) _provider: Arc<dyn SessionProvider>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) keeper: Option<Arc<StoreKeeper>>,
-    /// Whether the stored values were brought back just before this cell.
-    pub(crate) restored: bool,
 }
 
 /// An observation under way.
@@ -75,9 +71,6 @@ impl Follower {
     /// Follows the cell to its end. `first` is its first observation, which takes `within` at most.
     pub(crate) async fn run(self, first: Pending<'static>, within: Duration) {
         let (result, host_duration) = self.follow(first, within).await;
-        if let Some(keeper) = &self.keeper {
-            keeper.cell_ended(&self.core.id, &result);
-        }
         self.core.end(result, host_duration);
     }
 
@@ -239,13 +232,9 @@ impl Follower {
             }
         };
         if let Some(lost) = response.state_lost {
-            if !self.restored
-                && let Some(keeper) = &self.keeper
-            {
-                keeper.lost();
-            }
-            // A provider may keep a copy of its own.
-            let restored = self.restored || lost.restored.is_some_and(|copy| copy.is_current);
+            // A copy without a value that may not be all there was is none.
+            let is_copy = |copy: RestoredStore| copy.is_current || copy.values > 0;
+            let restored = lost.restored.is_some_and(is_copy);
             self.core.state_was_lost(lost, restored);
         }
         if !self.core.add_output(response.content_items) {

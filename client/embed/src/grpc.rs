@@ -58,11 +58,9 @@ impl Host {
     }
 }
 
-/// With deadlines and bounds of one's own. No copy of stored values is kept below the one that a
-/// [`Session`](crate::Session) keeps.
+/// With deadlines and bounds of one's own.
 impl From<AddressConfig> for Host {
-    fn from(mut config: AddressConfig) -> Self {
-        config.keep_store = false;
+    fn from(config: AddressConfig) -> Self {
         Self { config }
     }
 }

@@ -17,7 +17,7 @@
 //!
 //! # Threads
 //! Everything runs on the tokio runtime in whose context sessions are opened and scripts started:
-//! one task for each script that runs, one for each session that keeps a copy of its store.
+//! one task for each script that runs.
 //! Closures of tools run where the provider runs its delegates, several at a time; what they do
 //! before their first await must not block.
 //!
@@ -25,7 +25,7 @@
 //! [`CellLimits`] bounds a script. What this crate holds itself is bounded by
 //! [`MAX_WAITING_EVENTS`] and [`MAX_WAITING_BYTES`] for each reader, [`MAX_OUTPUT_BYTES`] for each
 //! cell, [`MAX_ENDED_CELLS`], [`MAX_ENDED_BYTES`], [`MAX_WAITING_QUESTIONS`] and [`MAX_LINGERING_CALLS`] for each
-//! session; the copy of the store by the host's own bound on it.
+//! session.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,7 @@ pub mod describe;
 mod error;
 mod event;
 mod exec;
+mod first_values;
 mod follow;
 #[cfg(feature = "grpc")]
 pub mod grpc;
@@ -46,7 +47,6 @@ mod registry;
 mod schema;
 mod script_error;
 mod session;
-mod store;
 mod tool;
 mod tool_set;
 

@@ -17,10 +17,10 @@ use crate::cell_core::CellCore;
 use crate::delegate::{Answers, Delegate};
 use crate::event::Hub;
 use crate::exec::Defaults;
+use crate::first_values::FirstValues;
 use crate::follow::{Follower, QUIET_INTERVAL};
 use crate::policy::Questions;
 use crate::registry::Registry;
-use crate::store::StoreKeeper;
 use crate::{Cell, CellEvents, Exec, ExecError, OpenError, Output, Policy, ToolSet, ToolSetError};
 
 /// Opens a [`Session`] with more than a provider and tools; made by [`Session::builder`].
@@ -125,16 +125,15 @@ impl SessionBuilder {
         let answers = Arc::new(answers);
         let options = SessionOptions {
             session_id: self.id,
+            keep_store: Some(self.keeps_store),
         };
         let delegate = Arc::new(Delegate(Arc::clone(&answers)));
         let session = self.provider.open_session(options, delegate).await?;
-        let keeper = (self.keeps_store || !self.values.is_empty())
-            .then(|| StoreKeeper::start(Arc::clone(&session), self.values, self.keeps_store));
         Ok(Session(Arc::new(Inner {
             session,
             answers,
             registry,
-            keeper,
+            first_values: FirstValues::new(self.values),
             defaults: self.defaults,
             execs: AtomicU64::new(0),
             provider: self.provider,
@@ -153,7 +152,7 @@ struct Inner {
     session: Arc<dyn CodeModeSession>,
     answers: Arc<Answers>,
     registry: Arc<Registry>,
-    keeper: Option<Arc<StoreKeeper>>,
+    first_values: FirstValues,
     defaults: Defaults,
     execs: AtomicU64,
     /// Dropping the last owner of a provider may end its host.
@@ -163,9 +162,6 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.registry.stop_all();
-        if let Some(keeper) = &self.keeper {
-            keeper.close();
-        }
     }
 }
 
@@ -294,13 +290,10 @@ impl Session {
     /// # Errors
     /// When the session is shut down, or cannot give them.
     pub async fn stored_values(&self) -> Result<BTreeMap<String, RawJson>, SessionError> {
-        match &self.0.keeper {
-            Some(keeper) if keeper.copies() => return keeper.values().await,
-            // The first values may not be there yet.
-            Some(keeper) => drop(keeper.ensure().await?),
-            None => {}
+        match self.0.first_values.waiting() {
+            Some(values) => Ok(values),
+            None => self.0.session.export_store().await,
         }
-        self.0.session.export_store().await
     }
 
     /// Stores values for the scripts to come, as if a script had stored them.
@@ -311,13 +304,8 @@ impl Session {
         &self,
         values: BTreeMap<String, RawJson>,
     ) -> Result<(), SessionError> {
-        let Some(keeper) = &self.0.keeper else {
-            return self.0.session.import_store(values).await;
-        };
-        keeper.ensure().await?;
-        self.0.session.import_store(values.clone()).await?;
-        keeper.add(values);
-        Ok(())
+        self.0.first_values.store(&*self.0.session).await?;
+        self.0.session.import_store(values).await
     }
 
     /// Terminates every script, waits until they have stopped, and closes the session.
@@ -325,19 +313,14 @@ impl Session {
     /// # Errors
     /// When the host is lost before it has answered.
     pub async fn shutdown(&self) -> Result<(), SessionError> {
-        if let Some(keeper) = &self.0.keeper {
-            keeper.close();
-        }
         self.0.session.shutdown().await
     }
 
     async fn begin(&self, exec: Exec, first_look: Duration) -> Result<Begun, ExecError> {
         let inner = &*self.0;
         let refused = |error| self.refused(error);
-        let restored = match &inner.keeper {
-            Some(keeper) => keeper.ensure().await.map_err(refused)?,
-            None => false,
-        };
+        let stored = inner.first_values.store(&*inner.session).await;
+        stored.map_err(refused)?;
         let number = inner.execs.fetch_add(1, Ordering::Relaxed) + 1;
         let lossless = exec.lossless;
         let request = exec.request(number, &inner.defaults, || self.tools(), first_look);
@@ -353,8 +336,6 @@ impl Session {
             session: Arc::clone(&inner.session),
             _provider: Arc::clone(&inner.provider),
             registry: Arc::clone(&inner.registry),
-            keeper: inner.keeper.clone(),
-            restored,
         };
         Ok(Begun {
             owner: Owner::new(self.handle(core)),

@@ -487,6 +487,21 @@ async fn the_first_values_are_told_before_a_script_has_run() {
 }
 
 #[tokio::test]
+async fn no_script_runs_before_the_first_values_are_stored() {
+    let large = json(&format!("\"{}\"", "x".repeat(2 << 20)));
+    let values = BTreeMap::from([("large".to_owned(), large)]);
+    let session = in_time(Session::builder(provider()).store(values).open()).await;
+    let session = session.unwrap();
+    for _ in 0..2 {
+        let refused = in_time(session.exec("text('ran')")).await.unwrap_err();
+        assert!(
+            matches!(refused, ExecError::Session(SessionError::Limit { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_session_chooses_the_globals_and_an_exec_may_choose_others() {
     let session = Session::builder(provider()).globals(code_mode_embed::Globals::Web);
     let session = in_time(session.open()).await.unwrap();

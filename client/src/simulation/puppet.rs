@@ -617,6 +617,8 @@ async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
         .send_replace(Some(Exit(ExitStatus::from_raw(libc::SIGKILL))));
     drop(puppet);
     tokio::time::sleep(Duration::from_secs(1)).await;
+    let copied = session.export_store().await.expect("the copy");
+    assert_eq!(copied["n"].get(), "1");
 
     let session_too = Arc::clone(&session);
     let again = tokio::spawn(async move {
@@ -651,4 +653,41 @@ async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
         is_current: true,
     };
     assert_eq!(lost.restored, Some(restored));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_may_keep_no_copy_where_others_do() {
+    let mut config = ProviderConfig::new("a puppet");
+    config.keep_store = true;
+    let (provider, _other, mut puppets) = stage(config).await;
+    let options = SessionOptions {
+        keep_store: Some(false),
+        ..SessionOptions::default()
+    };
+    let opened = provider.open_session(options, Delegate::new(Rng::new(1)));
+    let session = opened.await.expect("a session");
+    let first_use = execute(&session);
+    let mut puppet = puppets.recv().await.expect("a host");
+    puppet.open_with(store().as_set().clone()).await;
+    let (id, _) = puppet.request().await;
+    let result = Err(WireError::new("no"));
+    puppet
+        .send(HostMessage::OperationResponse { id, result })
+        .await;
+    first_use.await.expect("no panic").expect("refused");
+    assert_eq!(run_a_cell(&session, &mut puppet).await, None);
+    // Nobody has asked for the values, so this is the first request after the cell.
+    let wish = execute(&session);
+    let (_, request) = puppet.request().await;
+    assert!(
+        matches!(request, OperationRequest::Execute { .. }),
+        "{request:?}"
+    );
+    puppet
+        .exit
+        .send_replace(Some(Exit(ExitStatus::from_raw(libc::SIGKILL))));
+    drop(puppet);
+    wish.await.expect("no panic").expect("the host is dead");
+    let lost = session.export_store().await.expect_err("nobody has them");
+    assert!(matches!(lost, SessionError::RuntimeLost { .. }), "{lost}");
 }

@@ -12,8 +12,8 @@
 //! [`CodeModeSession::wait`], until a response says [`CellStatus::Completed`] or
 //! [`CellStatus::Terminated`]. [`CodeModeSession::shutdown`] ends the session.
 //!
-//! Below these traits lies the [`waist`], which has no futures: the runtime and the process client
-//! implement it, and whatever serves sessions to a client consumes it.
+//! Beside these traits stands the [`waist`], which has no futures: the runtime implements it, and
+//! whatever serves sessions to a client consumes it.
 //!
 //! # Threads
 //! Every trait object is `Send + Sync`. Futures may be polled on any thread and dropped at any time.

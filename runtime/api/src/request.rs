@@ -15,6 +15,11 @@ pub const DEFAULT_YIELD_TIME: Duration = Duration::from_millis(10_000);
 pub struct SessionOptions {
     /// The session's id; `None` lets the provider choose one.
     pub session_id: Option<SessionId>,
+    /// Whether the stored values outlive the host that has them: the provider keeps a copy, renewed after
+    /// each cell that has ended, gives it to the next host before a cell runs there, which
+    /// [`StateLost::restored`](crate::StateLost::restored) tells, and hands it out while there is no host.
+    /// `None` is what the provider was made with. Means nothing where no host can be lost, as in process.
+    pub keep_store: Option<bool>,
 }
 
 /// Which globals a script has.

@@ -681,6 +681,7 @@ async fn sessions_are_bounded_and_their_ids_are_not_shared() {
     let id = fixture.session.session_id().clone();
     let options = SessionOptions {
         session_id: Some(id.clone()),
+        ..SessionOptions::default()
     };
     let delegate = || Arc::new(Undelivering);
     let duplicate = within(fixture.provider.open_session(options, delegate())).await;

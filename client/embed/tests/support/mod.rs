@@ -57,7 +57,8 @@ pub fn texts(output: &Output) -> Vec<&str> {
     output.texts().collect()
 }
 
-/// Kills the host of a provider as `kill -9` does, and gives its process id.
+/// Kills the host of a provider as `kill -9` does, and waits until the provider has another: a script that
+/// is sent before may be sent to the dead one.
 pub async fn kill_host(provider: &ProcessSessionProvider) {
     let host = in_time(provider.probe()).await.expect("a host");
     let pid = host.process_id.and_then(|pid| i32::try_from(pid).ok());
@@ -65,4 +66,11 @@ pub async fn kill_host(provider: &ProcessSessionProvider) {
         .and_then(rustix::process::Pid::from_raw)
         .expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the host lives");
+    let replaced = async {
+        let another = async || provider.probe().await.expect("another host").process_id;
+        while another().await == host.process_id {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(replaced).await;
 }

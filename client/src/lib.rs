@@ -38,7 +38,6 @@ mod error;
 mod find_host;
 mod flight;
 mod generation;
-mod host_message;
 mod hosts;
 mod messages;
 mod place;

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The messages of the protocol that this client makes and takes, in one place.
-//!
-//! Nothing else in this package names a message of the protocol: a change of those is a change
-//! here.
+//! What this client says in messages of the protocol, as frames, and what a refusal means to its callers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +7,11 @@ use std::time::Duration;
 use code_mode_api as api;
 use code_mode_api::{SessionError, SideEffects};
 use code_mode_protocol as wire;
-use code_mode_protocol::{AgreedCapabilities, EncodeError, EncodedFrame, OperationRequest};
+use code_mode_protocol::{
+    AgreedCapabilities, DelegateRequestId, EncodeError, EncodedFrame, OperationRequest, RequestId,
+};
 
 use crate::error::{CallError, ConnectionFailure};
-use crate::host_message::{Answer, HostMessage, NotifyRequest, RequestId, ToolRequest};
 
 /// The additions to V1 that this client uses where the host has them. A host adds nothing that its
 /// client did not offer, so what nothing here would use is left out.
@@ -44,9 +42,7 @@ pub(crate) fn hello_frame(hello: wire::ClientHello) -> Result<EncodedFrame, Conn
 
 /// The frame of the driver's own `operation/cancel`.
 pub(crate) fn cancel_frame(id: RequestId) -> Result<EncodedFrame, ConnectionFailure> {
-    own_frame(&wire::ClientMessage::OperationCancel {
-        id: wire::RequestId::new(id),
-    })
+    own_frame(&wire::ClientMessage::OperationCancel { id })
 }
 
 /// The frame of the driver's own `session/terminate`.
@@ -76,7 +72,7 @@ pub(crate) fn shutdown_frame(
 /// # Errors
 /// When the result is larger than a frame, in words for the script.
 pub(crate) fn tool_result_frame(
-    id: i64,
+    id: DelegateRequestId,
     result: api::RawJson,
 ) -> Result<EncodedFrame, api::ToolError> {
     let bytes = result.get().len();
@@ -91,7 +87,7 @@ pub(crate) fn tool_result_frame(
 ///
 /// # Errors
 /// Never in practice; the type is shared with [`tool_result_frame`].
-pub(crate) fn delivered_frame(id: i64) -> Result<EncodedFrame, api::ToolError> {
+pub(crate) fn delivered_frame(id: DelegateRequestId) -> Result<EncodedFrame, api::ToolError> {
     delegate_frame(id, Ok(wire::DelegateValue::NotificationDelivered {}))
         .map_err(|error| api::ToolError::new(error.to_string()))
 }
@@ -101,7 +97,7 @@ pub(crate) fn delivered_frame(id: i64) -> Result<EncodedFrame, api::ToolError> {
 /// # Errors
 /// When the message is larger than a frame.
 pub(crate) fn delegate_error_frame(
-    id: i64,
+    id: DelegateRequestId,
     message: &str,
 ) -> Result<EncodedFrame, ConnectionFailure> {
     delegate_frame(id, Err(api::ToolError::new(message)))
@@ -109,10 +105,9 @@ pub(crate) fn delegate_error_frame(
 }
 
 fn delegate_frame(
-    id: i64,
+    id: DelegateRequestId,
     result: Result<wire::DelegateValue, api::ToolError>,
 ) -> Result<EncodedFrame, EncodeError> {
-    let id = wire::DelegateRequestId::new(id);
     let message = wire::ClientMessage::DelegateResponse { id, result };
     EncodedFrame::encode(&message, &AgreedCapabilities::none())
 }
@@ -124,10 +119,7 @@ fn own_frame(message: &wire::ClientMessage) -> Result<EncodedFrame, ConnectionFa
 }
 
 fn operation(id: RequestId, request: OperationRequest) -> wire::ClientMessage {
-    wire::ClientMessage::OperationRequest {
-        id: wire::RequestId::new(id),
-        request,
-    }
+    wire::ClientMessage::OperationRequest { id, request }
 }
 
 fn session_id(id: &str) -> Result<api::SessionId, ConnectionFailure> {
@@ -255,76 +247,6 @@ impl Requests<'_> {
             })?;
         EncodedFrame::encode(&operation(id, request(session)), self.agreed)
             .map_err(|error| refused(&error))
-    }
-}
-
-/// A message of the host in this crate's terms; `None` for a greeting, which the reader handles.
-pub(crate) fn host_message(message: wire::HostMessage) -> Option<HostMessage> {
-    Some(match message {
-        wire::HostMessage::Ready { .. } | wire::HostMessage::Rejected { .. } => return None,
-        wire::HostMessage::OperationResponse { id, result } => HostMessage::Response {
-            id: id.get(),
-            result: result.map(answer),
-        },
-        wire::HostMessage::ExecuteInitialResponse { id, result } => HostMessage::Initial {
-            id: id.get(),
-            result,
-        },
-        wire::HostMessage::DelegateRequest { id, request } => delegate_request(id.get(), request),
-        wire::HostMessage::DelegateCancel { id } => HostMessage::CancelDelegate { id: id.get() },
-        wire::HostMessage::CellClosed {
-            session_id,
-            cell_id,
-        } => HostMessage::CellClosed {
-            session: session_id.to_string(),
-            cell: cell_id.to_string(),
-        },
-    })
-}
-
-fn answer(value: wire::OperationValue) -> Answer {
-    match value {
-        wire::OperationValue::SessionReady { session_id } => Answer::SessionReady {
-            session: session_id.to_string(),
-        },
-        wire::OperationValue::ExecutionStarted { cell_id } => Answer::Started {
-            cell: cell_id.to_string(),
-        },
-        wire::OperationValue::WaitCompleted { outcome } => match outcome {
-            wire::WaitOutcome::LiveCell(response) => Answer::Live(response),
-            wire::WaitOutcome::MissingCell(_) => Answer::Missing,
-        },
-        wire::OperationValue::SessionClosed { session_id } => Answer::SessionClosed {
-            session: session_id.to_string(),
-        },
-        wire::OperationValue::CellsListed { cells } => Answer::CellsListed(cells),
-        wire::OperationValue::StoreExported { values } => Answer::StoreExported(values),
-        wire::OperationValue::StoreImported {} => Answer::StoreImported,
-        wire::OperationValue::OutputRead { .. } => Answer::NotAskedFor,
-    }
-}
-
-fn delegate_request(id: i64, request: wire::DelegateRequest) -> HostMessage {
-    let session = request.session_id().to_string();
-    let cell = request.cell_id().to_string();
-    match request {
-        wire::DelegateRequest::ToolInvoke { invocation } => HostMessage::Tool(ToolRequest {
-            id,
-            session,
-            cell,
-            call_id: invocation.call_id,
-            tool_name: invocation.tool_name,
-            tool_kind: invocation.tool_kind,
-            input: invocation.input,
-        }),
-        wire::DelegateRequest::NotificationSend { notification } => {
-            HostMessage::Notify(NotifyRequest {
-                id,
-                session,
-                cell,
-                text: notification.text,
-            })
-        }
     }
 }
 

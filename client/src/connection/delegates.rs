@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use code_mode_api::{BoxFuture, CancellationSignal, CellId, SessionDelegate, SessionId, ToolError};
+use code_mode_protocol::DelegateRequestId;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -154,10 +155,10 @@ impl DelegateTasks {
     fn spawn<T: Send + 'static>(
         &self,
         key: u64,
-        id: i64,
+        id: DelegateRequestId,
         call: Result<BoxFuture<'static, Result<T, ToolError>>, ToolError>,
         cancel: CancellationSignal,
-        encode: impl FnOnce(i64, T) -> Result<code_mode_protocol::EncodedFrame, ToolError>
+        encode: impl FnOnce(DelegateRequestId, T) -> Result<code_mode_protocol::EncodedFrame, ToolError>
         + Send
         + 'static,
     ) -> JoinHandle<()> {

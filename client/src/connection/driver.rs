@@ -174,9 +174,9 @@ impl Driver {
             }
             let event = match reader.poll_next(context) {
                 Poll::Pending => return Ok(Taken::All),
-                Poll::Ready(Ok(message)) => {
+                Poll::Ready(Ok(event)) => {
                     self.after_answer.heard(Instant::now);
-                    Event::Host(message)
+                    event
                 }
                 Poll::Ready(Err(end)) => Event::OutputEnded(end),
             };

@@ -9,14 +9,15 @@ use code_mode_api::{
     CancellationSignal, CellId, CellResponse, CellSummary, Notification, RawJson, SessionId,
     ToolInvocation,
 };
-use code_mode_protocol::EncodedFrame;
+use code_mode_protocol::{
+    AgreedCapabilities, DelegateRequestId, EncodedFrame, HostMessage, RequestId,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::budget::Share;
 use super::ticket::{Owner, TakesBack, Ticket};
 use crate::delegate::Delegate;
 use crate::error::{CallError, ConnectionFailure};
-use crate::host_message::{HostMessage, RequestId};
 use crate::place::Place;
 use crate::process::Exit;
 
@@ -61,7 +62,9 @@ impl TakesBack<BTreeMap<String, RawJson>> for Events {
 
 /// Everything that can happen to a connection.
 pub(crate) enum Event {
-    /// The host has sent a message.
+    /// The host has accepted the hello, and these capabilities are agreed.
+    Greeted(AgreedCapabilities),
+    /// The host has said something else, or greets once more.
     Host(HostMessage),
     /// A caller wants something.
     Request(Request),
@@ -198,7 +201,7 @@ pub(crate) enum Effect {
     /// Hands a tool call to the delegate.
     Tool {
         key: u64,
-        id: i64,
+        id: DelegateRequestId,
         delegate: Delegate,
         invocation: ToolInvocation,
         cancel: CancellationSignal,
@@ -206,7 +209,7 @@ pub(crate) enum Effect {
     /// Hands a notification to the delegate.
     Notify {
         key: u64,
-        id: i64,
+        id: DelegateRequestId,
         delegate: Delegate,
         notification: Notification,
         cancel: CancellationSignal,

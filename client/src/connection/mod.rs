@@ -33,13 +33,12 @@ use std::time::Duration;
 use code_mode_api::{
     CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects,
 };
-use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools, Extension};
+use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools, Extension, RequestId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::ProviderConfig;
 use crate::error::CallError;
-use crate::host_message::RequestId;
 use crate::messages::{self, Requests};
 use crate::process::{Exit, Link};
 use awake::AfterAnswer;
@@ -394,7 +393,7 @@ impl Connection {
             .acquire_owned()
             .await
             .map_err(|_| self.lost())?;
-        let id = self.0.ids.fetch_add(1, Ordering::Relaxed);
+        let id = RequestId::new(self.0.ids.fetch_add(1, Ordering::Relaxed));
         let bytes = encode(id).map_err(CallError::Refused)?;
         let _share = Some(self.0.budget.acquire(bytes.wire_bytes()).await);
         let (reply, answer) = oneshot::channel();

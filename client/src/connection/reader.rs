@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What comes from the host: frames, decoded and in this crate's terms.
+//! What comes from the host: frames, decoded.
 
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use code_mode_protocol::{
-    AgreedCapabilities, ClientHello, FrameReader, HostMessage as WireMessage, ReadError,
-    accept_ready, decode,
+    AgreedCapabilities, ClientHello, FrameReader, HostMessage, ReadError, accept_ready, decode,
 };
 
-use super::events::OutputEnd;
+use super::events::{Event, OutputEnd};
 use crate::connector::LOST;
 use crate::error::ConnectionFailure;
-use crate::host_message::HostMessage;
-use crate::messages;
 use crate::process::HostOutput;
 
 /// The host's output. Messages are handed out one by one and read no further ahead than one
@@ -38,11 +35,11 @@ impl Reader {
         }
     }
 
-    /// The next message. After the output has ended or failed, which is told once, nothing comes.
+    /// What the host says next. After the output has ended or failed, which is told once, nothing comes.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<HostMessage, OutputEnd>> {
+    ) -> Poll<Result<Event, OutputEnd>> {
         let Some(frames) = &mut self.frames else {
             return Poll::Pending;
         };
@@ -54,7 +51,7 @@ impl Reader {
             .map_err(end)
             .and_then(|payload| payload.ok_or(OutputEnd::Clean))
             .and_then(|payload| decode(payload, &self.agreed).map_err(|error| end(error.into())))
-            .and_then(|message| self.message(message).map_err(OutputEnd::Failed));
+            .and_then(|message| self.heard(message).map_err(OutputEnd::Failed));
         if message.is_err() {
             self.frames = None;
         }
@@ -75,27 +72,19 @@ impl Reader {
         }
     }
 
-    fn message(&mut self, message: WireMessage) -> Result<HostMessage, ConnectionFailure> {
-        let violation = |text: String| ConnectionFailure::Violation(text);
+    fn heard(&mut self, message: HostMessage) -> Result<Event, ConnectionFailure> {
         match message {
-            WireMessage::Ready {
+            HostMessage::Ready {
                 selected_version,
                 capabilities,
-            } => {
-                if self.greeted {
-                    return Err(violation("a second greeting".to_owned()));
-                }
+            } if !self.greeted => {
                 let agreement = accept_ready(&self.hello, selected_version, capabilities)
-                    .map_err(|error| violation(error.to_string()))?;
+                    .map_err(|error| ConnectionFailure::Violation(error.to_string()))?;
                 self.greeted = true;
                 self.agreed = agreement.capabilities.clone();
-                Ok(HostMessage::Ready(agreement.capabilities))
+                Ok(Event::Greeted(agreement.capabilities))
             }
-            WireMessage::Rejected { reason } => Ok(HostMessage::Rejected {
-                reason: reason.to_string(),
-            }),
-            other => messages::host_message(other)
-                .ok_or_else(|| violation("a greeting out of turn".to_owned())),
+            message => Ok(Event::Host(message)),
         }
     }
 }

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use code_mode_api::SideEffects;
+use code_mode_protocol::RequestId;
 use tokio::sync::oneshot;
 
 use crate::error::CallError;
-use crate::host_message::RequestId;
 
 /// Whoever owns answers until they are taken: the driver.
 pub(crate) trait Owner {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::future::poll_fn;
 
-use code_mode_protocol::FrameReader;
+use code_mode_protocol::{DelegateRequestId, FrameReader};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 
@@ -15,7 +15,8 @@ const PIPE_BYTES: usize = 64;
 
 fn frame(id: i64, text: &str) -> Frame {
     Frame {
-        bytes: messages::delegate_error_frame(id, text).expect("a small frame"),
+        bytes: messages::delegate_error_frame(DelegateRequestId::new(id), text)
+            .expect("a small frame"),
         request: None,
         _share: None,
     }

@@ -21,7 +21,7 @@ fn coded(code: &str) -> WireError {
 fn id_of(frame: &str) -> RequestId {
     let (_, rest) = frame.split_once(r#""id":"#).expect("a request");
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().expect("an id")
+    RequestId::new(digits.parse().expect("an id"))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_session_that_the_host_refuses_to_close_lives_on_and_its_cells_with_it() {
     });
     let result = Err(refusal());
     fixture
-        .host(HostMessage::Response { id, result })
+        .host(HostMessage::OperationResponse { id, result })
         .expect("valid");
     assert_eq!(
         answer.try_recv(),
@@ -55,7 +55,7 @@ fn a_session_that_is_closed_already_is_forgotten_by_a_refusal_that_says_so() {
     let id = id_of(&fixture.own_frames()[0]);
     let result = Err(coded("shut-down"));
     fixture
-        .host(HostMessage::Response { id, result })
+        .host(HostMessage::OperationResponse { id, result })
         .expect("valid");
     assert!(fixture.state.sessions.is_empty());
 }
@@ -71,7 +71,7 @@ fn refuse_until_given_up(fixture: &mut Fixture, kind: &str) {
         };
         let result = Err(refusal());
         fixture
-            .host(HostMessage::Response { id, result })
+            .host(HostMessage::OperationResponse { id, result })
             .expect("valid");
         if tries > 1 {
             pause = (2 * pause).min(again::MAX_PAUSE);
@@ -94,8 +94,7 @@ fn refuse_until_given_up(fixture: &mut Fixture, kind: &str) {
 fn a_cell_that_nobody_wants_is_ended_again_after_growing_pauses_when_the_host_refuses() {
     let mut fixture = Fixture::new();
     let (id, ticket) = fixture.execute();
-    let cell = "1".to_owned();
-    fixture.answer(id, Answer::Started { cell }).expect("valid");
+    fixture.answer(id, started("1")).expect("valid");
     fixture.initial(id, yielded("1", &[])).expect("valid");
     drop(ticket);
     fixture.take_queued();
@@ -113,14 +112,13 @@ fn a_session_that_nobody_holds_is_closed_again_after_growing_pauses_when_the_hos
 fn a_cell_that_has_ended_meanwhile_is_not_ended_again() {
     let mut fixture = Fixture::new();
     let (id, ticket) = fixture.execute();
-    let cell = "1".to_owned();
-    fixture.answer(id, Answer::Started { cell }).expect("valid");
+    fixture.answer(id, started("1")).expect("valid");
     drop(ticket);
     fixture.take_queued();
     let terminate = id_of(&fixture.own_frames()[0]);
     let result = Err(refusal());
     fixture
-        .host(HostMessage::Response {
+        .host(HostMessage::OperationResponse {
             id: terminate,
             result,
         })

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use code_mode_protocol::WireError;
+use code_mode_api::{CellId, CellResponse};
+use code_mode_protocol::{OperationValue, RequestId, WaitOutcome, WireError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -14,15 +15,13 @@ use crate::connection::events::{Handover, Observed, Reply, answer};
 use crate::connection::ticket::Ticket;
 use crate::error::CallError;
 use crate::generation::is_number;
-use crate::host_message::{Answer, RequestId};
 use crate::messages;
-use code_mode_api::CellResponse;
 
 impl State {
     pub(super) fn response(
         &mut self,
         id: RequestId,
-        result: Result<Answer, WireError>,
+        result: Result<OperationValue, WireError>,
         now: Instant,
     ) -> Outcome<()> {
         let Some(entry) = self.leave(id) else {
@@ -32,12 +31,16 @@ impl State {
         };
         let name = entry.call.name();
         if let (Call::Execute(_), Some(sent)) = (&entry.call, &self.sent) {
-            sent.forget(id);
+            sent.forget(id.get());
         }
         match (entry.call, result) {
             (Call::Open { session, reply }, result) => {
                 let outcome = match result {
-                    Ok(Answer::SessionReady { session: named }) if *named == *session => Ok(()),
+                    Ok(OperationValue::SessionReady { session_id })
+                        if *session_id.as_str() == *session =>
+                    {
+                        Ok(())
+                    }
                     Ok(_) => return wrong_kind(name),
                     Err(error) => Err(CallError::Host(error)),
                 };
@@ -47,8 +50,8 @@ impl State {
                 drop(reply.send(outcome));
                 self.session_answered(&session, opened, now)?;
             }
-            (Call::Execute(execute), Ok(Answer::Started { cell })) => {
-                self.started(id, execute, cell, entry._slot, now)?;
+            (Call::Execute(execute), Ok(OperationValue::ExecutionStarted { cell_id })) => {
+                self.started(id, execute, &cell_id, entry._slot, now)?;
             }
             (Call::Execute(execute), Err(error)) => {
                 let session = self.sessions.get(&execute.session);
@@ -59,8 +62,12 @@ impl State {
                 if observation.kind == ObservationKind::Wait =>
             {
                 match result {
-                    Ok(Answer::Live(response)) => self.deliver(observation, response)?,
-                    Ok(Answer::Missing) => self.unobserved(observation, None, now),
+                    Ok(OperationValue::WaitCompleted {
+                        outcome: WaitOutcome::LiveCell(response),
+                    }) => self.deliver(observation, response)?,
+                    Ok(OperationValue::WaitCompleted {
+                        outcome: WaitOutcome::MissingCell(_),
+                    }) => self.unobserved(observation, None, now),
                     Ok(_) => return wrong_kind(name),
                     Err(error) => self.unobserved(observation, Some(error), now),
                 }
@@ -73,8 +80,12 @@ impl State {
                 },
                 result,
             ) => match result {
-                Ok(Answer::Live(response)) => self.terminated(session, cell, reply, response)?,
-                Ok(Answer::Missing) => {
+                Ok(OperationValue::WaitCompleted {
+                    outcome: WaitOutcome::LiveCell(response),
+                }) => self.terminated(session, cell, reply, response)?,
+                Ok(OperationValue::WaitCompleted {
+                    outcome: WaitOutcome::MissingCell(_),
+                }) => {
                     let error = self.missing(&session, &cell);
                     answer(reply, Err(error));
                 }
@@ -88,7 +99,9 @@ impl State {
             },
             (Call::CloseSession { session, reply }, result) => {
                 let outcome = match result {
-                    Ok(Answer::SessionClosed { session: named }) if *named == *session => {
+                    Ok(OperationValue::SessionClosed { session_id })
+                        if *session_id.as_str() == *session =>
+                    {
                         self.forget_session(&session)?;
                         Ok(())
                     }
@@ -100,19 +113,21 @@ impl State {
                 };
                 answer(reply, outcome);
             }
-            (Call::ListCells { reply }, Ok(Answer::CellsListed(cells))) => {
+            (Call::ListCells { reply }, Ok(OperationValue::CellsListed { cells })) => {
                 drop(reply.send(Ok(cells)));
             }
             (Call::ListCells { reply }, Err(error)) => {
                 drop(reply.send(Err(CallError::Host(error))));
             }
-            (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
+            (Call::ExportStore { reply }, Ok(OperationValue::StoreExported { values })) => {
                 drop(reply.send(Ok(values)));
             }
             (Call::ExportStore { reply }, Err(error)) => {
                 drop(reply.send(Err(CallError::Host(error))));
             }
-            (Call::ImportStore { reply }, Ok(Answer::StoreImported)) => drop(reply.send(Ok(()))),
+            (Call::ImportStore { reply }, Ok(OperationValue::StoreImported {})) => {
+                drop(reply.send(Ok(())));
+            }
             (Call::ImportStore { reply }, Err(error)) => {
                 drop(reply.send(Err(CallError::Host(error))));
             }
@@ -162,7 +177,7 @@ impl State {
         &mut self,
         id: RequestId,
         execute: Execute,
-        cell: String,
+        cell: &CellId,
         slot: Option<tokio::sync::OwnedSemaphorePermit>,
         now: Instant,
     ) -> Outcome<()> {
@@ -175,7 +190,8 @@ impl State {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return violation(format!("a cell in session {session}, which is closed"));
         };
-        let number = is_number(&cell).then(|| cell.parse::<u64>().ok()).flatten();
+        let cell = cell.as_str();
+        let number = is_number(cell).then(|| cell.parse::<u64>().ok()).flatten();
         let Some(number) = number else {
             return violation(format!("the cell id {cell:?}, which is no number"));
         };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use code_mode_api::{CellId, CellResponse, CellStatus, CellTimings, ContentItem};
+use code_mode_protocol::RequestId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -15,7 +16,6 @@ use super::tables::{
 };
 use crate::connection::events::{Effect, Observed, Reply};
 use crate::error::CallError;
-use crate::host_message::RequestId;
 use crate::messages;
 
 impl State {

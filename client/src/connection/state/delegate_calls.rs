@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use code_mode_api::CancellationSignal;
+use code_mode_protocol::DelegateRequestId;
 
 /// What a script hears whose cell has no owner any more.
 pub(super) const NOBODY_WAITS: &str = "nobody waits for this cell any more";
@@ -20,7 +21,7 @@ pub(super) struct Delegates {
     /// Each call by the driver's number.
     pub(super) calls: BTreeMap<u64, DelegateCall>,
     /// The driver's number of each call by the host's id.
-    pub(super) keys: HashMap<i64, u64>,
+    pub(super) keys: HashMap<DelegateRequestId, u64>,
     pub(super) bytes: usize,
     pub(super) given: RecentIds,
 }
@@ -28,13 +29,13 @@ pub(super) struct Delegates {
 /// The last ids that the host has given.
 #[derive(Debug, Default)]
 pub(super) struct RecentIds {
-    set: HashSet<i64>,
-    order: VecDeque<i64>,
+    set: HashSet<DelegateRequestId>,
+    order: VecDeque<DelegateRequestId>,
 }
 
 impl RecentIds {
     /// Takes note of an id; `false` when it is remembered from before.
-    pub(super) fn insert(&mut self, id: i64) -> bool {
+    pub(super) fn insert(&mut self, id: DelegateRequestId) -> bool {
         if !self.set.insert(id) {
             return false;
         }
@@ -50,7 +51,7 @@ impl RecentIds {
 
 #[derive(Debug)]
 pub(super) struct DelegateCall {
-    id: i64,
+    id: DelegateRequestId,
     session: Arc<str>,
     cell: Arc<str>,
     bytes: usize,
@@ -61,7 +62,7 @@ impl Delegates {
     /// Enters a call; gives its number and its signal.
     pub(super) fn start(
         &mut self,
-        id: i64,
+        id: DelegateRequestId,
         session: Arc<str>,
         cell: Arc<str>,
         bytes: usize,
@@ -91,21 +92,25 @@ impl Delegates {
 
     /// Fires the signal of a call that the host no longer waits for. An id that is not at work was
     /// answered a moment ago, and the cancellation has crossed the answer.
-    pub(super) fn cancel(&mut self, id: i64) -> Option<u64> {
+    pub(super) fn cancel(&mut self, id: DelegateRequestId) -> Option<u64> {
         let key = *self.keys.get(&id)?;
         self.remove(key)?.cancel.cancel();
         Some(key)
     }
 
     /// Fires the signal of every call of a cell; gives each call's number and the host's id.
-    pub(super) fn cancel_cell(&mut self, session: &str, cell: &str) -> Vec<(u64, i64)> {
+    pub(super) fn cancel_cell(
+        &mut self,
+        session: &str,
+        cell: &str,
+    ) -> Vec<(u64, DelegateRequestId)> {
         let keys: Vec<_> = self.of_cell(session, cell).collect();
         keys.into_iter()
             .filter_map(|key| self.cancel_key(key))
             .collect()
     }
 
-    pub(super) fn cancel_all(&mut self) -> Vec<(u64, i64)> {
+    pub(super) fn cancel_all(&mut self) -> Vec<(u64, DelegateRequestId)> {
         let keys: Vec<_> = self.calls.keys().copied().collect();
         keys.into_iter()
             .filter_map(|key| self.cancel_key(key))
@@ -123,7 +128,7 @@ impl Delegates {
             .map(|(key, _)| *key)
     }
 
-    fn cancel_key(&mut self, key: u64) -> Option<(u64, i64)> {
+    fn cancel_key(&mut self, key: u64) -> Option<(u64, DelegateRequestId)> {
         let call = self.remove(key)?;
         call.cancel.cancel();
         Some((key, call.id))

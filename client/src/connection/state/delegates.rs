@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use code_mode_api::{Notification, ToolInvocation};
+use code_mode_protocol::{DelegateRequest, DelegateRequestId};
 
 use super::delegate_calls::NOBODY_WAITS;
 use super::tables::{Outcome, State, violation};
 use crate::connection::events::Effect;
 use crate::generation::outer_cell_id;
-use crate::host_message::{NotifyRequest, ToolRequest};
 use crate::messages;
 
 /// Where a delegate call comes from, once it has been found valid.
@@ -20,72 +20,52 @@ struct Origin {
 }
 
 impl State {
-    pub(super) fn tool_request(&mut self, request: ToolRequest) -> Outcome<()> {
-        let ToolRequest {
-            id,
-            session,
-            cell,
-            call_id,
-            tool_name,
-            tool_kind,
-            input,
-        } = request;
-        let Some(origin) = self.admit(id, &session, &cell, input.get().len())? else {
+    pub(super) fn delegate_request(
+        &mut self,
+        id: DelegateRequestId,
+        request: DelegateRequest,
+    ) -> Outcome<()> {
+        let bytes = match &request {
+            DelegateRequest::ToolInvoke { invocation } => invocation.input.get().len(),
+            DelegateRequest::NotificationSend { notification } => notification.text.len(),
+        };
+        let (session, cell) = (request.session_id().as_str(), request.cell_id().as_str());
+        let Some(origin) = self.admit(id, session, cell, bytes)? else {
             return Ok(());
         };
         let Some(entry) = self.sessions.get(&origin.session) else {
             return Ok(());
         };
-        let invocation = ToolInvocation {
-            session_id: entry.id.clone(),
-            cell_id: outer_cell_id(entry.generation, &cell),
-            call_id,
-            exec_call_id: origin.exec_call_id.to_string(),
-            tool_name,
-            tool_kind,
-            input,
-        };
-        let delegate = entry.delegate.clone();
-        let bytes = invocation.input.get().len();
-        let (key, cancel) = self.delegates.start(id, origin.session, origin.cell, bytes);
-        self.effects.push_back(Effect::Tool {
-            key,
-            id,
-            delegate,
-            invocation,
-            cancel,
-        });
-        Ok(())
-    }
-
-    pub(super) fn notify_request(&mut self, request: NotifyRequest) -> Outcome<()> {
-        let NotifyRequest {
-            id,
-            session,
-            cell,
-            text,
-        } = request;
-        let Some(origin) = self.admit(id, &session, &cell, text.len())? else {
-            return Ok(());
-        };
-        let Some(entry) = self.sessions.get(&origin.session) else {
-            return Ok(());
-        };
-        let bytes = text.len();
-        let notification = Notification {
-            session_id: entry.id.clone(),
-            cell_id: outer_cell_id(entry.generation, &cell),
-            exec_call_id: origin.exec_call_id.to_string(),
-            text,
-        };
+        let session_id = entry.id.clone();
+        let cell_id = outer_cell_id(entry.generation, &origin.cell);
+        let exec_call_id = origin.exec_call_id.to_string();
         let delegate = entry.delegate.clone();
         let (key, cancel) = self.delegates.start(id, origin.session, origin.cell, bytes);
-        self.effects.push_back(Effect::Notify {
-            key,
-            id,
-            delegate,
-            notification,
-            cancel,
+        self.effects.push_back(match request {
+            DelegateRequest::ToolInvoke { invocation } => Effect::Tool {
+                key,
+                id,
+                delegate,
+                invocation: ToolInvocation {
+                    session_id,
+                    cell_id,
+                    exec_call_id,
+                    ..invocation
+                },
+                cancel,
+            },
+            DelegateRequest::NotificationSend { notification } => Effect::Notify {
+                key,
+                id,
+                delegate,
+                notification: Notification {
+                    session_id,
+                    cell_id,
+                    exec_call_id,
+                    ..notification
+                },
+                cancel,
+            },
         });
         Ok(())
     }
@@ -93,7 +73,7 @@ impl State {
     /// Checks a delegate request. `None` when it was answered with an error here.
     fn admit(
         &mut self,
-        id: i64,
+        id: DelegateRequestId,
         session: &str,
         cell: &str,
         bytes: usize,
@@ -141,7 +121,7 @@ impl State {
     }
 
     /// Answers a delegate request with an error, without asking the delegate.
-    pub(super) fn refuse(&mut self, id: i64, message: &str) -> Outcome<()> {
+    pub(super) fn refuse(&mut self, id: DelegateRequestId, message: &str) -> Outcome<()> {
         let bytes = messages::delegate_error_frame(id, message)?;
         self.push_own(bytes, None);
         Ok(())

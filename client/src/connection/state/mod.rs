@@ -49,13 +49,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::SideEffects;
-use code_mode_protocol::AgreedCapabilities;
+use code_mode_protocol::{AgreedCapabilities, HostMessage, RequestId};
 use tokio::time::Instant;
 
 use super::cell_ids::CellIds;
 use super::events::{Effect, Event, Operation, OutputEnd, Request, answer};
 use crate::error::{CallError, ConnectionFailure};
-use crate::host_message::{HostMessage, RequestId};
 use crate::process::Exit;
 #[cfg(test)]
 pub(crate) use tables::MAX_OWN_BYTES;
@@ -85,7 +84,8 @@ impl State {
     /// [`fail`](Self::fail) with its text.
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Outcome<Step> {
         match event {
-            Event::Host(message) => return self.host_message(message, now),
+            Event::Greeted(agreed) => return self.greeted(agreed),
+            Event::Host(message) => self.host_message(message, now)?,
             Event::Request(request) => self.request(request, now)?,
             Event::Gone(id) => self.caller_gone(id)?,
             Event::Untaken { session, cell } => self.abandon(&session, &cell, now)?,
@@ -166,7 +166,10 @@ impl State {
         if let Some(sent) = &sent {
             sent.close();
         }
-        let is_kept = |id| sent.as_ref().is_some_and(|sent| !sent.may_have_run(id));
+        let is_kept = |id: RequestId| {
+            sent.as_ref()
+                .is_some_and(|sent| !sent.may_have_run(id.get()))
+        };
         for (id, entry) in std::mem::take(&mut self.calls) {
             let unsent = unsent.contains(&id) || is_kept(id);
             entry.call.fail(cause, unsent);
@@ -207,43 +210,46 @@ impl State {
         Ok(())
     }
 
-    fn host_message(&mut self, message: HostMessage, now: Instant) -> Outcome<Step> {
-        match &self.phase {
-            Phase::Closed => return Ok(Step::Continue),
-            Phase::Starting { .. } => {
-                return match message {
-                    HostMessage::Ready(agreed) => {
-                        self.phase = Phase::Running;
-                        Ok(Step::Greeted(agreed))
-                    }
-                    HostMessage::Rejected { reason } => Err(ConnectionFailure::Rejected(reason)),
-                    _ => violation("a message before its greeting"),
-                };
-            }
-            Phase::Ending { greeted: false, .. } => {
-                return match message {
-                    HostMessage::Rejected { reason } => Err(ConnectionFailure::Rejected(reason)),
-                    _ => Ok(Step::Continue),
-                };
-            }
-            Phase::Running | Phase::Ending { .. } => {}
+    fn greeted(&mut self, agreed: AgreedCapabilities) -> Outcome<Step> {
+        if let Phase::Starting { .. } = self.phase {
+            self.phase = Phase::Running;
+            return Ok(Step::Greeted(agreed));
+        }
+        // The host is ending, and what it greets for is over.
+        Ok(Step::Continue)
+    }
+
+    fn host_message(&mut self, message: HostMessage, now: Instant) -> Outcome<()> {
+        match (&self.phase, &message) {
+            (Phase::Closed, _) => return Ok(()),
+            (
+                Phase::Starting { .. } | Phase::Ending { greeted: false, .. },
+                HostMessage::Rejected { reason },
+            ) => return Err(ConnectionFailure::Rejected(reason.to_string())),
+            (Phase::Starting { .. }, _) => return violation("a message before its greeting"),
+            (Phase::Ending { greeted: false, .. }, _) => return Ok(()),
+            (Phase::Running | Phase::Ending { .. }, _) => {}
         }
         match message {
-            HostMessage::Ready(_) | HostMessage::Rejected { .. } => {
+            HostMessage::Ready { .. } | HostMessage::Rejected { .. } => {
                 return violation("a second greeting");
             }
-            HostMessage::Response { id, result } => self.response(id, result, now)?,
-            HostMessage::Initial { id, result } => self.initial_response(id, result, now)?,
-            HostMessage::Tool(request) => self.tool_request(request)?,
-            HostMessage::Notify(request) => self.notify_request(request)?,
-            HostMessage::CancelDelegate { id } => {
+            HostMessage::OperationResponse { id, result } => self.response(id, result, now)?,
+            HostMessage::ExecuteInitialResponse { id, result } => {
+                self.initial_response(id, result, now)?;
+            }
+            HostMessage::DelegateRequest { id, request } => self.delegate_request(id, request)?,
+            HostMessage::DelegateCancel { id } => {
                 if let Some(key) = self.delegates.cancel(id) {
                     self.effects.push_back(Effect::DropDelegate { key });
                 }
             }
-            HostMessage::CellClosed { session, cell } => self.cell_closed(&session, &cell)?,
+            HostMessage::CellClosed {
+                session_id,
+                cell_id,
+            } => self.cell_closed(session_id.as_str(), cell_id.as_str())?,
         }
-        Ok(Step::Continue)
+        Ok(())
     }
 
     fn request(&mut self, request: Request, now: Instant) -> Outcome<()> {

@@ -4,10 +4,12 @@
 use std::sync::atomic::AtomicI64;
 
 use code_mode_api::{
-    CellId, CellResponse, CellStatus, CellTimings, ContentItem, SessionId, SideEffects, ToolKind,
-    ToolName,
+    CellId, CellResponse, CellStatus, CellTimings, ContentItem, Notification, SessionId,
+    SideEffects, ToolInvocation, ToolKind, ToolName,
 };
-use code_mode_protocol::{ErrorCode, WireError};
+use code_mode_protocol::{
+    DelegateRequest, DelegateRequestId, ErrorCode, OperationValue, WaitOutcome, WireError,
+};
 use code_mode_testsuite::NoTools;
 use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
@@ -20,7 +22,6 @@ use super::parked::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::*;
 use crate::config::{ConnectionLimits, Deadlines};
 use crate::delegate::Delegate;
-use crate::host_message::{Answer, NotifyRequest, ToolRequest};
 use crate::messages;
 use crate::place::Place;
 use crate::sent::SentExecutes;
@@ -31,7 +32,7 @@ struct Fixture {
     events: Events,
     queue: mpsc::UnboundedReceiver<Event>,
     slots: Arc<Semaphore>,
-    next: RequestId,
+    next: i64,
 }
 
 type Answered<T> = oneshot::Receiver<Result<T, CallError>>;
@@ -56,9 +57,7 @@ impl Fixture {
             slots,
             next: 1,
         };
-        fixture
-            .host(HostMessage::Ready(AgreedCapabilities::none()))
-            .expect("greeted");
+        fixture.event(Event::Greeted(AgreedCapabilities::none()));
         let session = OpenSession {
             wire_id: Arc::from("s"),
             id: SessionId::new("s").expect("not empty"),
@@ -68,13 +67,9 @@ impl Fixture {
         };
         let (reply, mut answer) = oneshot::channel();
         let id = fixture.request(|_| Operation::Open { session, reply });
+        let session_id = SessionId::new("s").expect("not empty");
         fixture
-            .answer(
-                id,
-                Answer::SessionReady {
-                    session: "s".to_owned(),
-                },
-            )
+            .answer(id, OperationValue::SessionReady { session_id })
             .expect("opened");
         assert_eq!(answer.try_recv(), Ok(Ok(())));
         fixture
@@ -88,8 +83,8 @@ impl Fixture {
             .map_err(|failure| failure.to_string())
     }
 
-    fn answer(&mut self, id: RequestId, answer: Answer) -> Result<(), String> {
-        self.host(HostMessage::Response {
+    fn answer(&mut self, id: RequestId, answer: OperationValue) -> Result<(), String> {
+        self.host(HostMessage::OperationResponse {
             id,
             result: Ok(answer),
         })
@@ -97,7 +92,7 @@ impl Fixture {
 
     fn refuse(&mut self, id: RequestId) -> Result<(), String> {
         let error = WireError::new("no");
-        self.host(HostMessage::Response {
+        self.host(HostMessage::OperationResponse {
             id,
             result: Err(error),
         })
@@ -115,7 +110,7 @@ impl Fixture {
     }
 
     fn request(&mut self, operation: impl FnOnce(RequestId) -> Operation) -> RequestId {
-        let id = self.next;
+        let id = RequestId::new(self.next);
         self.next += 1;
         let bytes = messages::cancel_frame(id).expect("a frame");
         let frame = Frame {
@@ -153,13 +148,7 @@ impl Fixture {
             yield_time: Duration::from_secs(10),
             reply,
         });
-        self.answer(
-            id,
-            Answer::Started {
-                cell: cell.to_owned(),
-            },
-        )
-        .expect("started");
+        self.answer(id, started(cell)).expect("started");
         let handover = answer.try_recv().expect("answered").expect("started");
         (id, handover.first)
     }
@@ -176,7 +165,7 @@ impl Fixture {
     }
 
     fn initial(&mut self, id: RequestId, response: CellResponse) -> Result<(), String> {
-        self.host(HostMessage::Initial {
+        self.host(HostMessage::ExecuteInitialResponse {
             id,
             result: Ok(response),
         })
@@ -184,24 +173,33 @@ impl Fixture {
 
     fn close_cell(&mut self, cell: &str) -> Result<(), String> {
         self.host(HostMessage::CellClosed {
-            session: "s".to_owned(),
-            cell: cell.to_owned(),
+            session_id: SessionId::new("s").expect("not empty"),
+            cell_id: CellId::new(cell),
         })
     }
 
     fn tool(&mut self, id: i64, cell: &str, input: &str) -> Result<(), String> {
-        self.host(HostMessage::Tool(ToolRequest {
-            id,
-            session: "s".to_owned(),
-            cell: cell.to_owned(),
+        let invocation = ToolInvocation {
+            session_id: SessionId::new("s").expect("not empty"),
+            cell_id: CellId::new(cell),
             call_id: format!("tool-{id}"),
+            exec_call_id: String::new(),
             tool_name: ToolName {
                 name: "t".to_owned(),
                 namespace: None,
             },
             tool_kind: ToolKind::Function,
             input: RawValue::from_string(input.to_owned()).expect("JSON"),
-        }))
+        };
+        self.host(HostMessage::DelegateRequest {
+            id: DelegateRequestId::new(id),
+            request: DelegateRequest::ToolInvoke { invocation },
+        })
+    }
+
+    fn cancel(&mut self, id: i64) -> Result<(), String> {
+        let id = DelegateRequestId::new(id);
+        self.host(HostMessage::DelegateCancel { id })
     }
 
     /// What the frames say that were made since the last look, without their callers' requests.
@@ -209,7 +207,7 @@ impl Fixture {
         let frames = std::mem::take(&mut self.state.outbox);
         frames
             .iter()
-            .filter(|frame| frame.request.is_none_or(|id| id >= 1_000_000))
+            .filter(|frame| frame.request.is_none_or(|id| id.get() >= 1_000_000))
             .map(|frame| String::from_utf8_lossy(frame.bytes.payload()).into_owned())
             .collect()
     }
@@ -236,6 +234,24 @@ fn response(cell: &str, status: CellStatus, texts: &[&str]) -> CellResponse {
             .collect(),
         timings: CellTimings::default(),
         state_lost: None,
+    }
+}
+
+fn started(cell: &str) -> OperationValue {
+    OperationValue::ExecutionStarted {
+        cell_id: CellId::new(cell),
+    }
+}
+
+fn live(response: CellResponse) -> OperationValue {
+    OperationValue::WaitCompleted {
+        outcome: WaitOutcome::LiveCell(response),
+    }
+}
+
+fn missing(cell: &str) -> OperationValue {
+    OperationValue::WaitCompleted {
+        outcome: WaitOutcome::MissingCell(done(cell, &[])),
     }
 }
 
@@ -269,7 +285,7 @@ fn a_host_that_drains_is_left_only_by_a_session_that_has_no_cell_there() {
             reply,
         });
         let result = Err(refusal());
-        let told = fixture.host(HostMessage::Response { id, result });
+        let told = fixture.host(HostMessage::OperationResponse { id, result });
         told.expect("valid");
         answer.try_recv().expect("answered").expect_err("refused")
     };
@@ -304,14 +320,7 @@ fn an_execute_that_is_dropped_is_cancelled_and_its_cell_terminated_if_it_started
         fixture.own_frames(),
         [format!(r#"{{"type":"operation/cancel","id":{id}}}"#)]
     );
-    fixture
-        .answer(
-            id,
-            Answer::Started {
-                cell: "1".to_owned(),
-            },
-        )
-        .expect("valid");
+    fixture.answer(id, started("1")).expect("valid");
     let frames = fixture.own_frames();
     assert!(
         frames[0].contains("session/terminate") && frames.len() == 1,
@@ -323,14 +332,7 @@ fn an_execute_that_is_dropped_is_cancelled_and_its_cell_terminated_if_it_started
 fn a_started_cell_that_nobody_takes_is_terminated() {
     let mut fixture = Fixture::new();
     let (id, ticket) = fixture.execute();
-    fixture
-        .answer(
-            id,
-            Answer::Started {
-                cell: "1".to_owned(),
-            },
-        )
-        .expect("valid");
+    fixture.answer(id, started("1")).expect("valid");
     assert_eq!(fixture.own_frames(), [""; 0]);
     // The answer lies in the ticket, but its owner goes without looking.
     drop(ticket);
@@ -405,7 +407,7 @@ fn a_wait_goes_out_when_the_abandoned_one_before_it_is_cancelled() {
     fixture.refuse(abandoned).expect("valid");
     assert_eq!(fixture.state.outbox[0].request, Some(second));
     fixture
-        .answer(second, Answer::Live(done("1", &["a"])))
+        .answer(second, live(done("1", &["a"])))
         .expect("valid");
     assert_eq!(got(&mut answer), Ok(done("1", &["a"])));
 }
@@ -423,7 +425,7 @@ fn a_wait_of_little_time_behind_a_cancelled_one_is_asked_of_the_host_all_the_sam
     fixture.pass(Duration::from_secs(1)).expect("no failure");
     fixture.refuse(abandoned).expect("valid");
     fixture
-        .answer(second, Answer::Live(yielded("1", &["a"])))
+        .answer(second, live(yielded("1", &["a"])))
         .expect("valid");
     assert_eq!(got(&mut answer), Ok(yielded("1", &["a"])));
 }
@@ -437,7 +439,7 @@ fn output_that_crosses_a_cancelled_wait_is_not_lost() {
     drop(answer);
     fixture.event(Event::Gone(abandoned));
     fixture
-        .answer(abandoned, Answer::Live(yielded("1", &["a"])))
+        .answer(abandoned, live(yielded("1", &["a"])))
         .expect("valid");
     let (_, mut answer) = fixture.wait("1");
     assert_eq!(got(&mut answer), Ok(yielded("1", &["a"])));
@@ -458,7 +460,7 @@ fn a_terminate_gets_the_output_that_nobody_took_as_well() {
         reply,
     });
     let ended = response("1", CellStatus::Terminated, &["b"]);
-    fixture.answer(id, Answer::Live(ended)).expect("valid");
+    fixture.answer(id, live(ended)).expect("valid");
     assert_eq!(
         got(&mut answer),
         Ok(response("1", CellStatus::Terminated, &["a", "b"]))
@@ -484,7 +486,7 @@ fn a_finished_cell_is_told_from_one_that_never_was() {
         ("2", CallError::MissingCell),
     ] {
         let (id, mut answer) = fixture.wait(cell);
-        fixture.answer(id, Answer::Missing).expect("valid");
+        fixture.answer(id, missing(cell)).expect("valid");
         assert_eq!(got(&mut answer), Err(expected));
     }
 }
@@ -502,7 +504,7 @@ fn unread_responses_are_kept_within_their_number() {
     }
     assert_eq!(fixture.cells(), MAX_PARKED_RESPONSES);
     let (id, mut answer) = fixture.wait("1");
-    fixture.answer(id, Answer::Missing).expect("valid");
+    fixture.answer(id, missing("1")).expect("valid");
     assert_eq!(got(&mut answer), Err(CallError::CellFinished));
     let (_, mut answer) = fixture.wait("2");
     assert_eq!(got(&mut answer), Ok(done("2", &["a"])));
@@ -563,12 +565,10 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
     let Some(Effect::Tool { key, cancel, .. }) = fixture.state.effects.pop_front() else {
         panic!("a tool call");
     };
-    fixture
-        .host(HostMessage::CancelDelegate { id: 5 })
-        .expect("valid");
+    fixture.cancel(5).expect("valid");
     assert!(cancel.is_cancelled());
     fixture.state.outbox.clear();
-    let bytes = messages::delegate_error_frame(5, "late").expect("a frame");
+    let bytes = messages::delegate_error_frame(DelegateRequestId::new(5), "late").expect("a frame");
     fixture.event(Event::DelegateDone {
         key,
         frame: Frame {
@@ -578,9 +578,7 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
         },
     });
     assert!(fixture.state.outbox.is_empty());
-    fixture
-        .host(HostMessage::CancelDelegate { id: 5 })
-        .expect("crossed an answer");
+    fixture.cancel(5).expect("crossed an answer");
 }
 
 #[test]
@@ -589,9 +587,7 @@ fn delegate_ids_are_remembered_within_their_bound() {
     let (_, _first) = fixture.start("1");
     for id in 0..=i64::try_from(MAX_REMEMBERED_IDS).expect("a small number") {
         fixture.tool(id, "1", "null").expect("valid");
-        fixture
-            .host(HostMessage::CancelDelegate { id })
-            .expect("valid");
+        fixture.cancel(id).expect("valid");
     }
     fixture
         .tool(0, "1", "null")
@@ -604,21 +600,18 @@ fn every_violation_is_refused() {
     type Violation = fn(&mut Fixture) -> Result<(), String>;
     let cases: [(&str, Violation); 14] = [
         ("which is not in flight", |f| {
-            f.answer(77, Answer::StoreImported)
+            f.answer(RequestId::new(77), OperationValue::StoreImported {})
         }),
-        ("which is not in flight", |f| f.initial(77, done("1", &[]))),
+        ("which is not in flight", |f| {
+            f.initial(RequestId::new(77), done("1", &[]))
+        }),
         ("wrong kind", |f| {
             let (id, _ticket) = f.execute();
-            f.answer(id, Answer::StoreImported)
+            f.answer(id, OperationValue::StoreImported {})
         }),
         ("second response", |f| {
             let (id, _first) = f.start("1");
-            f.answer(
-                id,
-                Answer::Started {
-                    cell: "1".to_owned(),
-                },
-            )
+            f.answer(id, started("1"))
         }),
         ("before execution/started", |f| {
             let (id, _ticket) = f.execute();
@@ -629,21 +622,11 @@ fn every_violation_is_refused() {
             f.initial(id, done("1", &[]))?;
             f.close_cell("1")?;
             let (id, _ticket) = f.execute();
-            f.answer(
-                id,
-                Answer::Started {
-                    cell: "1".to_owned(),
-                },
-            )
+            f.answer(id, started("1"))
         }),
         ("which is no number", |f| {
             let (id, _ticket) = f.execute();
-            f.answer(
-                id,
-                Answer::Started {
-                    cell: "one".to_owned(),
-                },
-            )
+            f.answer(id, started("one"))
         }),
         ("about cell 2 to a request about cell 1", |f| {
             let (id, _first) = f.start("1");
@@ -654,12 +637,16 @@ fn every_violation_is_refused() {
             let (id, _first) = f.start("1");
             f.initial(id, done("1", &[]))?;
             f.close_cell("1")?;
-            f.host(HostMessage::Notify(NotifyRequest {
-                id: 1,
-                session: "s".to_owned(),
-                cell: "1".to_owned(),
+            let notification = Notification {
+                session_id: SessionId::new("s").expect("not empty"),
+                cell_id: CellId::new("1"),
+                exec_call_id: String::new(),
                 text: "late".to_owned(),
-            }))
+            };
+            f.host(HostMessage::DelegateRequest {
+                id: DelegateRequestId::new(1),
+                request: DelegateRequest::NotificationSend { notification },
+            })
         }),
         ("which does not live", |f| f.close_cell("1")),
         ("before the initial response", |f| {
@@ -675,7 +662,7 @@ fn every_violation_is_refused() {
         ("the delegate request id 1 twice", |f| {
             let (_, _first) = f.start("1");
             f.tool(1, "1", "null")?;
-            f.host(HostMessage::CancelDelegate { id: 1 })?;
+            f.cancel(1)?;
             f.tool(1, "1", "null")
         }),
     ];
@@ -719,14 +706,17 @@ fn of_executes_that_have_not_left_a_connector_nothing_has_run() {
     let sent = SentExecutes::default();
     fixture.state.sent = Some(sent.clone());
     let (id, left) = fixture.execute();
-    assert!(sent.send(id));
+    assert!(sent.send(id.get()));
     let (id, taken_back) = fixture.execute();
-    assert!(sent.send(id));
-    sent.take_back(id);
+    assert!(sent.send(id.get()));
+    sent.take_back(id.get());
     let (id, kept) = fixture.execute();
     fixture.state.outbox.clear();
     fixture.state.fail("it burned");
-    assert!(!sent.send(id), "the caller is told that it has not run");
+    assert!(
+        !sent.send(id.get()),
+        "the caller is told that it has not run"
+    );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");

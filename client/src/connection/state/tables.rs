@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use code_mode_api::{CellResponse, CellSummary, RawJson, SessionId};
-use code_mode_protocol::EncodedFrame;
+use code_mode_protocol::{EncodedFrame, RequestId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -21,7 +21,6 @@ use crate::connection::events::{Effect, Events, Frame, Handover, Observed, Outpu
 use crate::delegate::Delegate;
 use crate::error::ConnectionFailure;
 use crate::generation::outer_cell_id;
-use crate::host_message::RequestId;
 use crate::messages;
 use crate::place::Place;
 use crate::process::Exit;
@@ -274,7 +273,7 @@ impl State {
         encode: impl FnOnce(RequestId) -> Outcome<EncodedFrame>,
         now: Instant,
     ) -> Outcome<()> {
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let id = RequestId::new(self.ids.fetch_add(1, Ordering::Relaxed));
         let bytes = encode(id)?;
         self.push_own(bytes, Some(id));
         self.enter(id, call, self.deadlines.call, None, now);

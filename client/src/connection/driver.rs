@@ -315,9 +315,9 @@ impl Operation {
             Self::Wait { reply, .. } | Self::Terminate { reply, .. } => {
                 drop(reply.send(Err(error)));
             }
-            Self::ListCells { reply } => drop(reply.send(Err(error))),
-            Self::ExportStore { reply } => drop(reply.send(Err(error))),
-            Self::ImportStore { reply } => drop(reply.send(Err(error))),
+            Self::OfSession(ask) => {
+                ask.answer(Err(error));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use code_mode_api::{
     ToolInvocation,
 };
 use code_mode_protocol::{
-    AgreedCapabilities, DelegateRequestId, EncodedFrame, HostMessage, RequestId,
+    AgreedCapabilities, DelegateRequestId, EncodedFrame, HostMessage, OperationValue, RequestId,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -156,15 +156,45 @@ pub(crate) enum Operation {
         session: Arc<str>,
         reply: Reply<()>,
     },
-    ListCells {
-        reply: Reply<Vec<CellSummary>>,
-    },
-    ExportStore {
-        reply: Reply<BTreeMap<String, RawJson>>,
-    },
-    ImportStore {
-        reply: Reply<()>,
-    },
+    OfSession(SessionAsk),
+}
+
+/// What is asked of a session, has one answer, and changes nothing in the state of its connection.
+pub(crate) enum SessionAsk {
+    ListCells(Reply<Vec<CellSummary>>),
+    ExportStore(Reply<BTreeMap<String, RawJson>>),
+    ImportStore(Reply<()>),
+}
+
+impl SessionAsk {
+    /// Its request on the wire.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::ListCells(_) => "session/listCells",
+            Self::ExportStore(_) => "session/exportStore",
+            Self::ImportStore(_) => "session/importStore",
+        }
+    }
+
+    /// Gives the caller the answer, if he still waits for it; `false` when it is one to something else.
+    pub(crate) fn answer(self, result: Result<OperationValue, CallError>) -> bool {
+        match (self, result) {
+            (Self::ListCells(reply), Ok(OperationValue::CellsListed { cells })) => {
+                drop(reply.send(Ok(cells)));
+            }
+            (Self::ExportStore(reply), Ok(OperationValue::StoreExported { values })) => {
+                drop(reply.send(Ok(values)));
+            }
+            (Self::ImportStore(reply), Ok(OperationValue::StoreImported {})) => {
+                drop(reply.send(Ok(())));
+            }
+            (Self::ListCells(reply), Err(error)) => drop(reply.send(Err(error))),
+            (Self::ExportStore(reply), Err(error)) => drop(reply.send(Err(error))),
+            (Self::ImportStore(reply), Err(error)) => drop(reply.send(Err(error))),
+            (_, Ok(_)) => return false,
+        }
+        true
+    }
 }
 
 /// A session to be opened.

@@ -46,7 +46,9 @@ use budget::ByteBudget;
 pub use delegates::CANCEL_GRACE;
 use delegates::DelegateTasks;
 use driver::Driver;
-use events::{Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request};
+use events::{
+    Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, SessionAsk,
+};
 use reader::Reader;
 #[cfg(test)]
 pub(crate) use state::MAX_OWN_BYTES;
@@ -327,11 +329,8 @@ impl Connection {
         session: &Arc<str>,
     ) -> Result<Vec<CellSummary>, CallError> {
         let encode = |id| self.requests(session).list_cells(id);
-        self.call(&self.0.slots, encode, |reply| Operation::ListCells {
-            reply,
-        })
-        .await?
-        .await
+        let ask = |reply| Operation::OfSession(SessionAsk::ListCells(reply));
+        self.call(&self.0.slots, encode, ask).await?.await
     }
 
     /// The stored values of a session.
@@ -340,11 +339,8 @@ impl Connection {
         session: &Arc<str>,
     ) -> Result<BTreeMap<String, RawJson>, CallError> {
         let encode = |id| self.requests(session).export_store(id);
-        self.call(&self.0.slots, encode, |reply| Operation::ExportStore {
-            reply,
-        })
-        .await?
-        .await
+        let ask = |reply| Operation::OfSession(SessionAsk::ExportStore(reply));
+        self.call(&self.0.slots, encode, ask).await?.await
     }
 
     /// Stores values in a session.
@@ -354,11 +350,8 @@ impl Connection {
         values: BTreeMap<String, RawJson>,
     ) -> Result<(), CallError> {
         let encode = |id| self.requests(session).import_store(id, values);
-        self.call(&self.0.slots, encode, |reply| Operation::ImportStore {
-            reply,
-        })
-        .await?
-        .await
+        let ask = |reply| Operation::OfSession(SessionAsk::ImportStore(reply));
+        self.call(&self.0.slots, encode, ask).await?.await
     }
 
     /// Says that nobody holds a session any more; the driver ends it.

@@ -113,23 +113,10 @@ impl State {
                 };
                 answer(reply, outcome);
             }
-            (Call::ListCells { reply }, Ok(OperationValue::CellsListed { cells })) => {
-                drop(reply.send(Ok(cells)));
-            }
-            (Call::ListCells { reply }, Err(error)) => {
-                drop(reply.send(Err(CallError::Host(error))));
-            }
-            (Call::ExportStore { reply }, Ok(OperationValue::StoreExported { values })) => {
-                drop(reply.send(Ok(values)));
-            }
-            (Call::ExportStore { reply }, Err(error)) => {
-                drop(reply.send(Err(CallError::Host(error))));
-            }
-            (Call::ImportStore { reply }, Ok(OperationValue::StoreImported {})) => {
-                drop(reply.send(Ok(())));
-            }
-            (Call::ImportStore { reply }, Err(error)) => {
-                drop(reply.send(Err(CallError::Host(error))));
+            (Call::OfSession(ask), result) => {
+                if !ask.answer(result.map_err(CallError::Host)) {
+                    return wrong_kind(name);
+                }
             }
             (Call::Observation(_), _) => {
                 return violation(format!("a second response to request {id}"));

@@ -189,10 +189,7 @@ impl State {
             Call::Terminate { reply, .. } => *reply = None,
             Call::CloseSession { reply, .. } => *reply = None,
             // A session is opened and its store moved whether or not somebody waits.
-            Call::Open { .. }
-            | Call::ListCells { .. }
-            | Call::ExportStore { .. }
-            | Call::ImportStore { .. } => {}
+            Call::Open { .. } | Call::OfSession(_) => {}
         }
         Ok(())
     }

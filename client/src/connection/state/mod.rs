@@ -32,8 +32,7 @@
 //! | `Queued` | none: it waits for an abandoned observation | `Observation` under its own id |
 //! | `Terminate` | `wait/completed` or error | nothing |
 //! | `CloseSession` | `session/closed` or error | the session is forgotten |
-//! | `ListCells` | `cells/listed` or error | nothing |
-//! | `ExportStore`, `ImportStore` | `store/exported`, `store/imported` or error | nothing |
+//! | `OfSession` | `cells/listed`, `store/exported`, `store/imported` as it was asked, or error | nothing |
 
 mod again;
 mod answers;
@@ -332,9 +331,7 @@ impl State {
                     reply: Some(reply),
                 }
             }
-            Operation::ListCells { reply } => Call::ListCells { reply },
-            Operation::ExportStore { reply } => Call::ExportStore { reply },
-            Operation::ImportStore { reply } => Call::ImportStore { reply },
+            Operation::OfSession(ask) => Call::OfSession(ask),
         };
         self.outbox.push(frame);
         self.enter(id, call, self.deadlines.call, Some(slot), now);
@@ -372,11 +369,10 @@ impl Call {
         };
         // A reply that cannot be delivered has no one left to hear it.
         match self {
-            Self::Open { reply, .. } | Self::ImportStore { reply } => {
-                drop(reply.send(Err(lost(SideEffects::None))));
+            Self::Open { reply, .. } => drop(reply.send(Err(lost(SideEffects::None)))),
+            Self::OfSession(ask) => {
+                ask.answer(Err(lost(SideEffects::None)));
             }
-            Self::ListCells { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
-            Self::ExportStore { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::Execute(Execute { reply, .. }) => {
                 answer(reply, Err(lost(side_effects(true))));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use code_mode_api::{CellResponse, CellSummary, RawJson, SessionId};
+use code_mode_api::{CellResponse, SessionId};
 use code_mode_protocol::{EncodedFrame, RequestId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -17,7 +17,9 @@ use super::parked::Parked;
 use crate::config::{ConnectionLimits, Deadlines};
 use crate::connection::budget::ByteCount;
 use crate::connection::cell_ids::CellIds;
-use crate::connection::events::{Effect, Events, Frame, Handover, Observed, OutputEnd, Reply};
+use crate::connection::events::{
+    Effect, Events, Frame, Handover, Observed, OutputEnd, Reply, SessionAsk,
+};
 use crate::delegate::Delegate;
 use crate::error::ConnectionFailure;
 use crate::generation::outer_cell_id;
@@ -137,15 +139,7 @@ pub(super) enum Call {
         session: Arc<str>,
         reply: Option<Reply<()>>,
     },
-    ListCells {
-        reply: Reply<Vec<CellSummary>>,
-    },
-    ExportStore {
-        reply: Reply<BTreeMap<String, RawJson>>,
-    },
-    ImportStore {
-        reply: Reply<()>,
-    },
+    OfSession(SessionAsk),
 }
 
 pub(super) struct Execute {
@@ -193,9 +187,7 @@ impl Call {
             Self::Observation(_) | Self::Queued { .. } => "session/wait",
             Self::Terminate { .. } => "session/terminate",
             Self::CloseSession { .. } => "session/shutdown",
-            Self::ListCells { .. } => "session/listCells",
-            Self::ExportStore { .. } => "session/exportStore",
-            Self::ImportStore { .. } => "session/importStore",
+            Self::OfSession(ask) => ask.name(),
         }
     }
 }

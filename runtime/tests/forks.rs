@@ -12,9 +12,9 @@ use code_mode_fork::ABNORMAL_DEATHS_OF_A_ZYGOTE;
 use code_mode_runtime::{
     Cells, Confinement, Forked, Jit, Program, Runtime, RuntimeConfig, Starter,
 };
-use code_mode_testsuite::{Call, Fixture, json, texts_of, tool, within};
+use code_mode_testsuite::{Call, Fixture, NoTools, json, texts_of, tool, within};
 use pretty_assertions::assert_eq;
-use support::runtime;
+use support::{forked, runtime};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 const FORKED: bool = true;
@@ -440,6 +440,181 @@ async fn nothing_is_left_when_the_runtime_is_gone() {
     fixture.end().await;
     let left = || children().into_iter().any(|pid| !before.contains(&pid));
     until(|| (!left()).then_some(())).await;
+}
+
+/// How soon the kernel ends a process for its memory.
+fn oom_score(pid: i32) -> i32 {
+    let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("procfs");
+    score.trim().parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_takes_a_cell_before_a_zygote_and_that_before_the_host() {
+    let _alone = alone().await;
+    let fixture = fixture(RuntimeConfig {
+        ready_isolates: 0,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let cell = fixture.start("text(await tools.gate())").await;
+    let is_call = |call: &Call| matches!(call, Call::Tool { .. });
+    fixture.recorder.wait_for(is_call).await;
+    let [pid] = cell_processes()[..] else {
+        panic!("there is one cell");
+    };
+    let zygote = until(zygote).await;
+    let host = i32::try_from(std::process::id()).expect("a process");
+    assert!(oom_score(host) < oom_score(zygote));
+    assert!(oom_score(zygote) < oom_score(pid));
+    // What a terminal sends to all that belong to it ends none of them either.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for pid in [zygote, pid] {
+            // SAFETY: the call takes two numbers; the process is a child of this one.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+    fixture.recorder.open_gate();
+    let response = within(cell.first_response).await.expect("it goes on");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    assert_eq!(fixture.texts("text('next')").await, ["next"]);
+    assert_eq!(until(self::zygote).await, zygote);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_goes_on_when_the_thread_that_has_started_it_ends() {
+    let _alone = alone().await;
+    let runtime = runtime(
+        RuntimeConfig {
+            ready_isolates: 0,
+            ..RuntimeConfig::default()
+        },
+        None,
+    );
+    let session = runtime.open(None, Arc::new(NoTools)).expect("it opens");
+    let (sender, mut answer) = tokio::sync::mpsc::unbounded_channel();
+    let starter = session.clone();
+    std::thread::spawn(move || {
+        let source = "await new Promise(end => setTimeout(end, 20)); text('on')";
+        let cell = starter.admit(Fixture::request(source)).expect("admitted");
+        cell.start(Box::new(move |response| {
+            sender.send(response).expect("the test waits");
+        }));
+    })
+    .join()
+    .expect("it does not panic");
+    let response = within(answer.recv()).await.expect("it answers");
+    assert_eq!(texts_of(&response.expect("it goes on")), ["on"]);
+    within(session.shutdown()).await;
+}
+
+/// A host that runs a cell, has others ready, and is killed. It says in a file which processes it has.
+fn be_a_host(path: &std::ffi::OsStr) -> ! {
+    // The processes live as long as this thread.
+    let cells = forked(Confinement::BestEffort);
+    let tasks = tokio::runtime::Runtime::new().expect("there are threads");
+    tasks.block_on(async {
+        let config = RuntimeConfig {
+            cells,
+            ..RuntimeConfig::default()
+        };
+        let handle = tokio::runtime::Handle::current();
+        let runtime = Runtime::new(config, handle, None).expect("it starts");
+        let fixture = Fixture::on(Arc::new(runtime)).await;
+        let cell = fixture.start("yield_control(); for (;;);").await;
+        within(cell.first_response).await.expect("it yields");
+        // The spinning one, and some that wait for the next.
+        until(|| (cell_processes().len() > 2).then_some(())).await;
+        let pids: Vec<String> = children().iter().map(i32::to_string).collect();
+        let whole = format!("{} end", pids.join(" "));
+        std::fs::write(path, whole).expect("written");
+        std::future::pending::<()>().await;
+    });
+    unreachable!("nothing ends this but a kill");
+}
+
+#[test]
+fn no_process_outlives_a_host_that_is_killed() {
+    const ROLE: &str = "CODE_MODE_TEST_HOST";
+    const NAME: &str = "no_process_outlives_a_host_that_is_killed";
+    if let Some(path) = std::env::var_os(ROLE) {
+        be_a_host(&path);
+    }
+    let wait = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _alone = wait.block_on(alone());
+    let path = std::env::temp_dir().join(format!("code_mode_forks_{}", std::process::id()));
+    let mut host = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", NAME])
+        .env(ROLE, &path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("this test starts itself");
+    let pids: Vec<i32> = wait.block_on(until(|| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let pids = text.strip_suffix(" end")?;
+        pids.split(' ').map(|pid| pid.parse().ok()).collect()
+    }));
+    assert!(pids.len() > 4, "a starter, a zygote and cells: {pids:?}");
+    host.kill().expect("killed");
+    host.wait().expect("reaped");
+    wait.block_on(until(|| pids.iter().copied().all(is_dead).then_some(())));
+    std::fs::remove_file(&path).expect("it was there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_whose_task_is_dropped_loses_its_process_and_ends() {
+    let _alone = alone().await;
+    let before = children();
+    let config = RuntimeConfig {
+        cells: forked(Confinement::BestEffort),
+        ..RuntimeConfig::default()
+    };
+    let (sender, mut answer) = tokio::sync::mpsc::unbounded_channel();
+    let (runtime, session) = within(off_the_tasks(move || {
+        let tasks = tokio::runtime::Runtime::new().expect("there are threads");
+        let runtime = Runtime::new(config, tasks.handle().clone(), None).expect("it starts");
+        let session = runtime.open(None, Arc::new(NoTools)).expect("it opens");
+        let source = "text('kept'); yield_control(); await new Promise(() => {})";
+        let cell = session
+            .admit(Fixture::request(source))
+            .expect("it is admitted");
+        let id = cell.id().clone();
+        let (yielded, has_yielded) = std::sync::mpsc::channel();
+        cell.start(Box::new(move |response| {
+            yielded.send(response).expect("the test waits");
+        }));
+        let first = has_yielded.recv().expect("it is told");
+        assert_eq!(texts_of(&first.expect("it runs")), ["kept"]);
+        let observer = move |response| sender.send(response).expect("the test waits");
+        session
+            .observe(&id, None, Box::new(observer))
+            .expect("it runs");
+        drop(tasks);
+        (runtime, session)
+    }))
+    .await;
+    let answer = within(answer.recv()).await.expect("it is told");
+    let error = answer.expect_err("nothing runs it any more");
+    assert!(
+        matches!(&error, SessionError::RuntimeLost { cause, .. } if cause.contains("dropped")),
+        "{error}"
+    );
+    assert_eq!(error.side_effects(), code_mode_api::SideEffects::Possible);
+    assert_eq!(runtime.figures().active_cells, 0);
+    within(session.shutdown()).await;
+    drop((runtime, session));
+    let left = || children().into_iter().any(|pid| !before.contains(&pid));
+    until(|| (!left()).then_some(())).await;
+}
+
+/// Runs what waits, on a thread that no task needs.
+async fn off_the_tasks<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run)
+        .await
+        .expect("it does not panic")
 }
 
 #[tokio::test(flavor = "multi_thread")]

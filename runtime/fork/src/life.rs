@@ -126,6 +126,18 @@ impl Process {
         Ok(status.map(|status| self.exit_of(&status)))
     }
 
+    /// Ends the process and reaps it here and now, which takes a moment. One that was reaped is left alone.
+    pub fn end(&self) {
+        if self.reaped.load(Ordering::Acquire) {
+            return;
+        }
+        self.kill();
+        self.release_memory();
+        if let Err(error) = self.reap_now() {
+            tracing::warn!(%error, pid = self.pid(), "a process was not reaped");
+        }
+    }
+
     /// Resolves when the process has ended and was reaped.
     ///
     /// # Errors
@@ -180,14 +192,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.reaped.load(Ordering::Acquire) {
-            return;
-        }
-        self.kill();
-        self.release_memory();
-        if let Err(error) = self.reap_now() {
-            tracing::warn!(%error, pid = self.pid(), "a process was not reaped");
-        }
+        self.end();
     }
 }
 

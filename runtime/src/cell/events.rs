@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A cell's steps, its responses, and the calls of the embedder in the order of events.
+//! A cell's responses, and the calls of the embedder in the order of events.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,15 +7,10 @@ use std::time::{Duration, Instant};
 use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
 
 use super::Cell;
-use code_mode_engine::StopCause;
-
 use super::state::{Ending, Event, State, size_of};
 use crate::call::{CallOwner, DelegateFuture};
-use crate::figures::CellEnd;
 use crate::limits::EVENTS_AT_ONCE;
-use crate::observation::Observer;
 use crate::phase::{Phase, Step};
-use crate::supervisor::RuntimeFailure;
 
 /// How far somebody has come with the events of a cell.
 #[derive(PartialEq, Eq)]
@@ -53,59 +48,6 @@ impl Drop for RestOfEvents {
 }
 
 impl Cell {
-    pub(super) fn step(&self, state: &mut State, step: Step) {
-        match state.phase.after(step) {
-            Some(phase) => state.phase = phase,
-            None => state
-                .events
-                .push_back(Event::Failed(RuntimeFailure::ImpossibleTransition {
-                    session_id: self.session_id.clone(),
-                    cell_id: self.id.clone(),
-                    step: format!("{step:?} in {:?}", state.phase),
-                })),
-        }
-    }
-
-    /// Ends the cell: whoever waits gets the result, then the cell is closed.
-    pub(super) fn end(&self, state: &mut State, step: Step, ending: Ending) {
-        self.step(state, step);
-        if state.phase != Phase::Ended {
-            return;
-        }
-        state.ended_at = Some(Instant::now());
-        self.runtime.counters.ended(kind(&ending, state));
-        state.ending = Some(ending);
-        state.slot = None;
-        let mut waiting: Vec<Observer> = std::mem::take(&mut state.terminators);
-        waiting.extend(state.observing.take().map(|observing| observing.observer));
-        if !waiting.is_empty() {
-            self.step(state, Step::Deliver);
-            let response = self.final_response(state, Duration::ZERO);
-            for observer in waiting {
-                state
-                    .events
-                    .push_back(Event::Observed(observer, response.clone()));
-            }
-            self.delivered();
-        }
-        state.events.push_back(Event::Closed);
-    }
-
-    /// Gives the kept result of an ended cell to this observer.
-    pub(super) fn hand_out(&self, state: &mut State, observer: Observer) {
-        self.step(state, Step::Deliver);
-        let buffered = state.ended_at.map_or(Duration::ZERO, |at| at.elapsed());
-        let response = self.final_response(state, buffered);
-        state.events.push_back(Event::Observed(observer, response));
-        self.delivered();
-    }
-
-    pub(super) fn delivered(&self) {
-        if let Some(session) = self.session.upgrade() {
-            session.result_delivered(&self.id);
-        }
-    }
-
     /// Takes back a response that was made and that nobody has had, so that the next observer gets it.
     /// Of a session that has closed, or when what came later was handed out already, it is lost.
     pub(crate) fn take_back(self: &Arc<Self>, response: Result<CellResponse, SessionError>) {
@@ -229,7 +171,8 @@ impl Cell {
     /// Calls the embedder with the cell's events, in order and without the lock, unless somebody
     /// does so already: then that one goes on with what was added. Of a flood this thread runs the
     /// first [`EVENTS_AT_ONCE`], a task the others.
-    pub(super) fn deliver<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+    pub(super) fn deliver<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        state.conclude();
         if !state.delivering && self.carry(state, EVENTS_AT_ONCE) == Carried::Some {
             self.leave_to_task();
         }
@@ -297,7 +240,7 @@ impl Cell {
             Event::Observed(observer, result) => observer(result),
             Event::Stopping => self.delegate.cell_stopping(&self.id),
             Event::Closed => self.delegate.cell_closed(&self.session_id, &self.id),
-            Event::Gone => self.let_go(),
+            Event::Gone(presence) => self.let_go(presence),
             Event::Failed(failure) => self.runtime.fail(failure),
         }
         true
@@ -307,31 +250,5 @@ impl Cell {
         // Nothing panics while the lock is held except a failed allocation, after which the state
         // is still whole: every change is a single assignment or push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a cell's end counts as. What a process says of its own limits comes as the text alone, and how it was
-/// lost is only there in words; a script that throws errors of these names miscounts none but itself.
-fn kind(ending: &Ending, state: &State) -> CellEnd {
-    match (ending, &state.stop) {
-        (Ending::Lost { .. }, _) => CellEnd::Lost,
-        (Ending::NeverRan { .. }, _) => CellEnd::NeverRan,
-        (Ending::Terminated, _) => CellEnd::Terminated,
-        (Ending::Completed { error_text: None }, _) => CellEnd::Completed,
-        (Ending::Completed { .. }, Some(StopCause::Limit(..))) => CellEnd::Limit,
-        (
-            Ending::Completed {
-                error_text: Some(text),
-            },
-            _,
-        ) => {
-            if text.starts_with("LimitError: ") {
-                CellEnd::Limit
-            } else if text.starts_with("ProcessError: ") {
-                CellEnd::Lost
-            } else {
-                CellEnd::Failed
-            }
-        }
     }
 }

@@ -16,6 +16,7 @@ use crate::call::DelegateCall;
 use crate::observation::{ObservationId, Observer};
 use crate::phase::Phase;
 use crate::reach::Reach;
+use crate::slots::{Presence, Slot};
 use crate::supervisor::RuntimeFailure;
 
 /// How a cell ended, as its observer is told.
@@ -43,15 +44,17 @@ pub(super) enum Event {
     /// The cell was told to stop: its thread is not to wait for the embedder any more.
     Stopping,
     Closed,
-    /// The V8 thread is gone; the session and the runtime let go of the cell.
-    Gone,
+    /// What ran the cell is gone; the session lets go of the cell.
+    Gone(Presence),
     Failed(RuntimeFailure),
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
     /// Held until the cell has ended.
-    pub(super) slot: Option<Held>,
+    pub(super) slot: Option<Slot>,
+    /// Held until the cell is gone.
+    pub(super) presence: Option<Presence>,
     /// What `items` count for.
     pub(super) unread: Option<Held>,
     pub(super) items: Vec<ContentItem>,
@@ -77,7 +80,10 @@ pub(super) struct State {
     pub(super) reach: Option<Reach>,
     /// The script has computed for so long that it lets others go first.
     pub(super) is_nice: bool,
-    pub(super) thread_gone: bool,
+    /// Its thread was joined or its process reaped, or it will never have one.
+    pub(super) body_gone: bool,
+    /// The embedder has been told, or is just being told, that nothing more follows.
+    pub(super) closed: bool,
     /// Undelivered notifications hold the result back no longer.
     pub(super) hurried: bool,
     pub(super) calls: BTreeMap<u64, Arc<DelegateCall>>,

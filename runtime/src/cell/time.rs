@@ -85,7 +85,7 @@ impl Cell {
                 let cpu = now + state.cpu_time_left(self.limits.cpu_time).max(WATCHDOG_TICK);
                 Some(cpu.min(self.wall_deadline()))
             }
-            (Some(_), Phase::Running | Phase::Stopping) if !state.thread_gone => {
+            (Some(_), Phase::Running | Phase::Stopping) if !state.body_gone => {
                 Some(now + WATCHDOG_TICK)
             }
             _ => None,

@@ -214,10 +214,9 @@ impl Dispatcher {
         request.yield_time = bounds.yield_time(request.yield_time, self.default_yield_time);
         request.limits.heap_bytes = bounds.heap_bytes(request.limits.heap_bytes);
         // The drain may have begun since it was looked at.
-        if self.connection.open_cells.admit() {
-            session.execute(id, request);
-        } else {
-            self.connection.answer(id, Err(draining()), None);
+        match self.connection.open_cells.admit() {
+            Some(open) => session.execute(id, request, open),
+            None => self.connection.answer(id, Err(draining()), None),
         }
     }
 

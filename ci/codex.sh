@@ -10,8 +10,10 @@ set -euo pipefail
 host=${1:?usage: ci/codex.sh HOST [VERSION ...]}
 shift
 versions=("$@")
-[ ${#versions[@]} -gt 0 ] || versions=(0.147.0 0.157.0 0.163.0)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=tools/versions.sh
+. "$here/../tools/versions.sh"
+[ ${#versions[@]} -gt 0 ] || read -ra versions <<<"$(version_of CODEX_OF_FRAMES)"
 [ "$host" = own ] || host=$(realpath "$host")
 scratch=${CODEX_SCRATCH:-${XDG_CACHE_HOME:-$HOME/.cache}/code_mode/codex}
 mkdir -p "$scratch"

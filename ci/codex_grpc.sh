@@ -7,20 +7,21 @@
 # Needs npm, which fetches the package of the CLI once (CODEX_PACKAGE names the folder of one that is there already).
 set -euo pipefail
 
-readonly VERSION=0.169.0-linux-x64
-readonly SHA512=a34e4dc803820f28123d1a35ca29f3c6f91149d9ac672043f44ee66e99a345a9d27ccf25ca9a96b50804a385df364c21b82476685bbc9a518eb101855d56d5c3
-
 workspace=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck source=tools/versions.sh
+. "$workspace/tools/versions.sh"
+version=$(version_of CODEX)-linux-x64
+sum=$(version_of CODEX_LINUX_SHA512)
 host=${1:-}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/code_mode/codex
 
 fetch() {
-  local archive="openai-codex-$VERSION.tgz"
+  local archive="openai-codex-$version.tgz"
   mkdir -p "$cache"
   (
     cd "$cache"
-    [ -f "$archive" ] || npm pack --silent "@openai/codex@$VERSION" >/dev/null
-    echo "$SHA512  $archive" | sha512sum --check --quiet
+    [ -f "$archive" ] || npm pack --silent "@openai/codex@$version" >/dev/null
+    echo "$sum  $archive" | sha512sum --check --quiet
     tar -xzf "$archive"
   )
 }

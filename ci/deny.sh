@@ -10,10 +10,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/root/lib.sh
 . tools/root/lib.sh
+# shellcheck source=tools/versions.sh
+. tools/versions.sh
 
-version=0.20.2
+version=$(version_of CARGO_DENY)
 # Of the crate: the version says which one is meant, this that it is the one that was looked at.
-sum=e528dfcbe739af7ce37a77d3d6df1b29dd6887b1c701d888820c0f16b864f737
+sum=$(version_of CARGO_DENY_SHA256)
 
 checks=(bans licenses sources)
 case ${1:-} in

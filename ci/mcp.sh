@@ -17,6 +17,14 @@ CODE_MODE_HOST=$(realpath -- "$2")
 export CODE_MODE_HOST
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 checks=$PWD/ci/mcp_client.py
+# shellcheck source=tools/versions.sh
+. tools/versions.sh
+servers=$(version_of MCP_SERVERS) || exit 2
+inspector_version=$(version_of MCP_INSPECTOR) || exit 2
+python_version=$(version_of MCP_PYTHON) || exit 2
+claude_code=$(version_of CLAUDE_CODE) || exit 2
+codex=$(version_of CODEX) || exit 2
+gemini=$(version_of GEMINI_CLI) || exit 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
@@ -24,11 +32,11 @@ failures=0
 
 echo '{"private": true}' >package.json
 npm install --no-audit --no-fund --silent --save-exact \
-  @modelcontextprotocol/server-everything@2026.8.31 \
-  @modelcontextprotocol/server-filesystem@2026.8.31 \
-  @modelcontextprotocol/server-memory@2026.8.31 \
-  @modelcontextprotocol/inspector@2.12.0 || exit 1
-python3 -m venv python && python/bin/pip install --quiet mcp==2.3.0 || exit 1
+  "@modelcontextprotocol/server-everything@$servers" \
+  "@modelcontextprotocol/server-filesystem@$servers" \
+  "@modelcontextprotocol/server-memory@$servers" \
+  "@modelcontextprotocol/inspector@$inspector_version" || exit 1
+python3 -m venv python && python/bin/pip install --quiet "mcp==$python_version" || exit 1
 bin=$work/node_modules/.bin
 
 cat >mcp.json <<END
@@ -84,7 +92,7 @@ mkdir -p "$agents/home/.codex" "$agents/home/.gemini"
 (
   cd "$agents" && echo '{"private": true}' >package.json &&
     npm install --no-audit --no-fund --silent --save-exact \
-      @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0
+      "@anthropic-ai/claude-code@$claude_code" "@openai/codex@$codex" "@google/gemini-cli@$gemini"
 ) || exit 1
 cat >"$agents/home/.claude.json" <<END
 {
@@ -136,6 +144,7 @@ agent() {
     bash -c 'as_user "$@"' - "$code_mode" mcp install "$client" --take-over --yes
   check "$client, its own list" "$listed" bash -c 'as_user "$@"' - "$agents/node_modules/.bin/$program" mcp list
   check "$client, uninstall" '^given back: ' bash -c 'as_user "$@"' - "$code_mode" mcp uninstall "$client" --yes
+  # shellcheck disable=SC2016 # The shell that is started expands them.
   check "$client, its file as before" '^same$' \
     bash -c 'cmp "$1" "$2" && echo same' - "$agents/before" "$file"
 }

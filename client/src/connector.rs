@@ -6,6 +6,8 @@ use std::io;
 use code_mode_api::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::sent::SentExecutes;
+
 /// Makes connections to a host that somebody else runs: over a socket, in memory, or through another
 /// protocol that it translates.
 ///
@@ -30,6 +32,9 @@ pub struct Streams {
     /// What carries both. Run in a task of its own until it is done; dropped when the connection is to
     /// end at once.
     pub work: BoxFuture<'static, ()>,
+    /// Which executes `work` has let go of, if it says so. Without it, each that was written to `input` may
+    /// have run.
+    pub sent: Option<SentExecutes>,
 }
 
 /// The kind of an error of [`Streams::output`] whose text says, for people, why the connection is lost.

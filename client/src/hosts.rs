@@ -277,7 +277,8 @@ impl Hosts {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether nothing is started any more.
+    pub(crate) fn is_closed(&self) -> bool {
         *self.closed.borrow()
     }
 

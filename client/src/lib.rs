@@ -11,8 +11,9 @@
 //! Making a provider starts nothing; the first execute of a session starts a host and opens the
 //! session there. When the host is lost, the session's cells and stored values are gone. The next
 //! execute binds the session to a fresh host under a new generation, and its first response says
-//! once what was lost. A wait or terminate never starts a host, and an execute is never replayed.
-//! Dropping a session ends its cells; dropping the provider ends its hosts. Neither waits.
+//! once what was lost. A wait or terminate never starts a host, and an execute that may have run is
+//! never sent again; one that surely has not, because its host was lost before anything of it had got
+//! there, is sent to a fresh host once. Dropping a session ends its cells; dropping the provider ends its hosts. Neither waits.
 //!
 //! # Threads
 //! Everything runs on the tokio runtime in whose context the futures are polled, which needs its
@@ -43,6 +44,7 @@ mod messages;
 mod place;
 mod process;
 mod provider;
+mod sent;
 mod session;
 #[cfg(test)]
 mod simulation;
@@ -63,4 +65,5 @@ pub use find_host::{HOST_PROGRAM, HOST_VARIABLE, HostNotFound, HostSearch};
 pub use place::MAX_REMEMBERED_SESSION_IDS;
 pub use process::{Resource, ResourceLimits, die_with_parent};
 pub use provider::ProcessSessionProvider;
+pub use sent::SentExecutes;
 pub use session::{DRAINING_PAUSE, MAX_DRAINING_HOSTS};

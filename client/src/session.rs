@@ -16,6 +16,9 @@
 //! A host that is about to end refuses executes. A session that has nothing there but stored values moves: it
 //! takes them along to a fresh host, under a new generation, and nothing is lost and nothing told. One with
 //! cells there stays and hands the refusal on.
+//!
+//! An execute of which surely nothing has run when its host is lost is sent to a fresh host, once, as if the
+//! loss had been known before it was sent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,8 +70,8 @@ struct State {
     generation: u64,
     bound: Option<Bound>,
     binding: Option<Flight<Result<Bound, SessionError>>>,
-    /// Whether the bound generation has held anything that can be lost.
-    used: bool,
+    /// How often something was given to the bound generation that can be lost with it.
+    uses: u64,
     losses: Losses,
     copy: StoreCopy,
     /// The values that the session takes along from a host that it has left.
@@ -95,7 +98,7 @@ impl ProcessSession {
             generation: 0,
             bound: None,
             binding: None,
-            used: false,
+            uses: 0,
             losses: Losses::default(),
             copy: StoreCopy::default(),
             carried: None,
@@ -268,6 +271,7 @@ impl Shared {
     ) -> Result<StartedCell, SessionError> {
         let tools = self.tools.encoded(&request.tools)?;
         let mut asked = 1;
+        let mut may_go_again = true;
         let (bound, handover) = loop {
             let bound = self.bind().await?;
             self.note_use(&bound);
@@ -282,6 +286,14 @@ impl Shared {
             {
                 Ok(handover) => break (bound, handover),
                 Err(CallError::Draining(_)) if asked < MAX_DRAINING_HOSTS => self.leave(bound),
+                Err(CallError::Lost {
+                    side_effects: SideEffects::None,
+                    cause,
+                }) if may_go_again && !self.hosts.is_closed() => {
+                    tracing::debug!(session = %self.id, %cause, "an execute goes to a fresh host");
+                    may_go_again = false;
+                    self.take_back_use(&bound);
+                }
                 Err(error) => return Err(self.error(error, None, SideEffects::None)),
             }
             asked += 1;
@@ -331,7 +343,7 @@ impl Shared {
         state.binding = None;
         let (bound, put_back) = result?;
         state.generation = bound.generation;
-        state.used = put_back.any();
+        state.uses = u64::from(put_back.any());
         match put_back {
             PutBack::Carried { .. } => state.carried = None,
             PutBack::Copy(restored) => {
@@ -369,7 +381,7 @@ impl Shared {
             shared.let_go(&bound);
             {
                 let mut state = shared.lock();
-                let used = std::mem::take(&mut state.used);
+                let used = std::mem::take(&mut state.uses) > 0;
                 match exported {
                     Ok(values) => {
                         if shared.hosts.config.keep_store {
@@ -645,7 +657,7 @@ impl Shared {
             restored: None,
         };
         self.hosts.lost(&bound.connection);
-        let used = std::mem::take(&mut state.used);
+        let used = std::mem::take(&mut state.uses) > 0;
         state.lost_host = Some(bound.connection.exit());
         state.bound = None;
         state.losses.add(loss, used);
@@ -654,7 +666,15 @@ impl Shared {
     fn note_use(&self, bound: &Bound) {
         let mut state = self.lock();
         if state.generation == bound.generation {
-            state.used = true;
+            state.uses += 1;
+        }
+    }
+
+    /// What was noted as a use has not reached the host.
+    fn take_back_use(&self, bound: &Bound) {
+        let mut state = self.lock();
+        if state.generation == bound.generation {
+            state.uses = state.uses.saturating_sub(1);
         }
     }
 

@@ -209,6 +209,22 @@ impl Args {
     }
 }
 
+impl HostConfig {
+    /// What these arguments of `code_mode_host` say about a host, but for where it listens and how it is
+    /// confined, which concerns a process of its own.
+    ///
+    /// # Errors
+    /// When the program would refuse them.
+    pub fn of_arguments(arguments: &[String]) -> Result<Self, UsageError> {
+        let args = Args::parse(arguments.iter().cloned(), None)?;
+        let drain = args.listening.new_drain();
+        Ok(Self {
+            drain: Some(drain),
+            ..args.config
+        })
+    }
+}
+
 /// The name of a time zone or a locale, as far as it can be checked without ICU.
 fn place(argument: &str, name: String) -> Result<String, UsageError> {
     /// Bytes of a name; the longest ones that there are have some thirty.

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
 /// What the command line asks for.
@@ -12,9 +13,9 @@ use tokio::runtime::Runtime;
 pub struct Args {
     /// The program to check.
     pub host: String,
-    /// Its arguments.
-    pub host_arguments: Vec<String>,
+    host_arguments: Vec<String>,
     rule_prefix: String,
+    bare: bool,
 }
 
 /// Checks what the command line asks for and prints what comes of it: success when `check` says that every
@@ -41,6 +42,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Args>, String
     let mut arguments = arguments.peekable();
     let mut host = None;
     let mut rule_prefix = String::new();
+    let mut bare = false;
     while let Some(argument) = arguments.next() {
         let mut value = || {
             arguments
@@ -50,6 +52,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Args>, String
         match argument.as_str() {
             "--host" => host = Some(value()?),
             "--rule" => rule_prefix = value()?,
+            "--bare" => bare = true,
             "--help" | "-h" => return Ok(None),
             "--" => break,
             other => return Err(format!("unknown argument {other:?}")),
@@ -60,10 +63,18 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Args>, String
         host,
         host_arguments: arguments.collect(),
         rule_prefix,
+        bare,
     }))
 }
 
 impl Args {
+    /// What the host is started with for a rule that brings these arguments: those of the command line come
+    /// later, so they count.
+    pub fn host_arguments(&self, of_rule: &[String]) -> Vec<String> {
+        let of_rule = if self.bare { &[] } else { of_rule };
+        [of_rule, &self.host_arguments].concat()
+    }
+
     /// Prints a table with a row of each rule that is asked for, below these heads of its columns. True when
     /// all rules hold. `check` gives whether one does, and its row.
     ///
@@ -95,6 +106,17 @@ impl Args {
         print(&format!("\n{played} rules, {failed} differ\n"))?;
         Ok(failed == 0)
     }
+}
+
+/// Sends SIGTERM to a host with this id that nobody has waited for yet.
+///
+/// # Errors
+/// When it has no id any more, or the signal cannot be sent.
+pub fn terminate(id: Option<u32>) -> Result<(), String> {
+    let id = id.and_then(|id| Pid::from_raw(id.cast_signed()));
+    let id = id.ok_or("the host has ended before it was told to")?;
+    kill_process(id, Signal::TERM)
+        .map_err(|error| format!("Failed to send SIGTERM to the host: {error}"))
 }
 
 /// The verdict on a rule, and what differs.

@@ -23,12 +23,12 @@ use crate::exit::{
     EXIT_FAILURE, EXIT_INTERNAL, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now,
     exit_status,
 };
-use crate::listening::{DEFAULT_DRAIN, Listening, Spoken};
+use crate::listening::{Listening, Spoken};
 use crate::memory::keep_freed_memory;
 use crate::signals::hear_signals;
 use crate::sockets::Sockets;
 use crate::stdio::{Ends, Stdio};
-use crate::{Drain, FailureHook, HostConfig, ServeError, metrics};
+use crate::{FailureHook, HostConfig, ServeError, metrics};
 
 /// Threads for the connections of sockets: encryption and the encoding of large messages for one
 /// client are not to hold up all others. On standard input and output alone one thread is faster.
@@ -114,7 +114,7 @@ async fn run(
     let plan = config
         .drain
         .clone()
-        .unwrap_or_else(|| Drain::new(DEFAULT_DRAIN));
+        .unwrap_or_else(|| listening.new_drain());
     let hook = exit_in_time();
     let drain = CancellationSignal::new();
     let end = CancellationSignal::new();

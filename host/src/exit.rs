@@ -73,3 +73,45 @@ pub(crate) fn exit_now(status: u8) -> ! {
 pub(crate) fn complain(message: &str) {
     logging::line(&format!("code_mode_host: {message}"));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_failure_has_a_status_of_its_own() {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        for (error, status) in [
+            (ServeError::Write(gone()), EXIT_FAILURE),
+            (
+                ServeError::Violation("a second hello".to_owned()),
+                EXIT_VIOLATION,
+            ),
+            (
+                ServeError::Stalled {
+                    deadline: Duration::ZERO,
+                },
+                EXIT_STALLED,
+            ),
+            (
+                ServeError::OutgoingOverflow {
+                    frames: 1,
+                    bytes: 1,
+                },
+                EXIT_OVERFLOW,
+            ),
+            (ServeError::Runtime(gone().into()), EXIT_INTERNAL),
+            (
+                ServeError::CellsRunOn {
+                    deadline: Duration::ZERO,
+                },
+                EXIT_INTERNAL,
+            ),
+        ] {
+            assert_eq!(exit_status(&error), status, "{error}");
+        }
+    }
+}

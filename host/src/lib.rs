@@ -51,3 +51,4 @@ pub use code_mode_frames::{
 };
 pub use config::{EXIT_DEADLINE, HostConfig};
 pub use serve::serve;
+pub use usage::UsageError;

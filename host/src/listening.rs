@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Drain;
 use crate::usage::UsageError;
 
 /// Time that running cells get when the host drains.
@@ -47,6 +48,11 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// A drain that takes as long as was said.
+    pub(crate) fn new_drain(&self) -> Drain {
+        Drain::new(self.drain.unwrap_or(DEFAULT_DRAIN))
+    }
+
     /// Whether there is a value to set under this name.
     pub(crate) fn knows(name: &str) -> bool {
         [

@@ -13,13 +13,12 @@ use crate::exit::{
     EXIT_FAILURE, EXIT_SUCCESS, EXIT_USAGE, complain, exit_in_time, exit_now, exit_status,
 };
 use crate::inherited::Inherited;
-use crate::listening::DEFAULT_DRAIN;
 use crate::memory::keep_freed_memory;
 use crate::serve::serve_directly;
 use crate::signals::hear_signals;
 use crate::sockets::Sockets;
 use crate::stdio::Stdio;
-use crate::{Drain, HostConfig, confinement, doors, logging, version};
+use crate::{HostConfig, confinement, doors, logging, version};
 
 /// Runs the program with the process's arguments and gives its exit status. `version` is what
 /// `--version` and the log say about the program.
@@ -114,7 +113,7 @@ fn serve(args: Args, version: &'static str) -> ExitCode {
     }
     let mut config = args.config;
     config.runtime.cells = cells;
-    config.drain = Some(Drain::new(args.listening.drain.unwrap_or(DEFAULT_DRAIN)));
+    config.drain = Some(args.listening.new_drain());
     if args.listening.is_frames_only() {
         serve_stdio(config)
     } else {

@@ -44,6 +44,8 @@ DEPENDENCIES = {
     "futures-core": _crate("0.3"),
     # Sending and receiving on streams and sinks, in the example of a web socket.
     "futures-util": _crate("0.3", features = ["sink", "std"], default_features = False),
+    # What a broken stream of HTTP/2 says of its request, which hyper hands on and does not name.
+    "h2": _crate("0.4", default_features = False),
     # Names and values of headers. rmcp and hyper have them in their interfaces.
     "http": _crate("1"),
     # The trait of a request's body, to count the bytes that a client makes the host hold.

@@ -3,6 +3,7 @@
 
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 load("//tools/toolchain/cc:libcxx.bzl", "libcxx_flags")
+load("//tools/toolchain/cc:llvm.bzl", "CLANG_RESOURCES", "LLVM_LIBRARIES")
 
 # What the crate's own build script asks of bindgen.
 _OPTIONS = [
@@ -38,7 +39,7 @@ def _v8_bindgen_impl(ctx):
 
     # libc++ before clang's own headers, which it includes in turn.
     arguments.add_all(libcxx_flags(v8))
-    arguments.add("-resource-dir=/usr/lib/llvm-22/lib/clang/22")
+    arguments.add("-resource-dir=" + CLANG_RESOURCES)
     arguments.add_all(headers.defines, before_each = "-D", format_each = "%s")
     arguments.add_all(headers.includes, format_each = "-I%s")
     arguments.add_all(headers.quote_includes, format_each = "-iquote%s")
@@ -46,7 +47,7 @@ def _v8_bindgen_impl(ctx):
     ctx.actions.run(
         executable = "/usr/bin/bindgen",
         arguments = [arguments],
-        env = {"LIBCLANG_PATH": "/usr/lib/llvm-22/lib"},
+        env = {"LIBCLANG_PATH": LLVM_LIBRARIES},
         inputs = depset(
             [ctx.file.header] + ctx.files.compiler_files,
             transitive = [headers.headers],

@@ -4,11 +4,12 @@
 Every file of a package is made by the programs of this folder, which take no time, user or order from where they run.
 """
 
+load("//tools/toolchain/cc:llvm.bzl", "llvm_tool")
 load(":release.bzl", "MAINTAINER", "PRODUCT", "RELEASE_TIME")
 
 # Python of the build root, by its own library alone. Bazel does not see it change; the root's key does.
 _PYTHON = "/usr/bin/python3"
-_LLVM_OBJCOPY = "/usr/bin/llvm-objcopy-22"
+_LLVM_OBJCOPY = llvm_tool("llvm-objcopy")
 
 # Starts a program of tools/dist with its own folder in the path and nothing of the environment or the working folder.
 _START = "; ".join([

@@ -2,6 +2,7 @@
 """Programs that libFuzzer of the build root drives: how they are compiled, and the test of each."""
 
 load("@rules_rust//rust:defs.bzl", "rust_binary")
+load("//tools/toolchain/cc:llvm.bzl", "CLANG_RESOURCES")
 
 # LLVM's pass that counts the edges which an input takes and tells what is compared with what. rustc of any channel takes
 # it. `--config=fuzz` in .bazelrc gives the same flags to all Rust.
@@ -16,10 +17,10 @@ _COVERAGE_FLAGS = [
 # Whatever overflows or breaks an assertion is a finding.
 _CHECK_FLAGS = ["-Cdebug-assertions=on", "-Coverflow-checks=on"]
 
-# libFuzzer of clang 22 has the main function. It is written in C++ over the system's library: the one of the sysroot,
-# which every Debian 12 has. No shipped program is linked with it.
+# libFuzzer of the root's clang has the main function. It is written in C++ over the system's library: the one of the
+# sysroot, which every Debian 12 has. No shipped program is linked with it.
 _LINK_FLAGS = [
-    "-Clink-arg=/usr/lib/llvm-22/lib/clang/22/lib/linux/libclang_rt.fuzzer-x86_64.a",
+    "-Clink-arg=%s/lib/linux/libclang_rt.fuzzer-x86_64.a" % CLANG_RESOURCES,
     "-Clink-arg=/opt/sysroot/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
 ]
 

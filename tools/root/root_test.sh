@@ -120,6 +120,23 @@ forky gone: locked 1, got nothing
 forky zip: locked nothing, got 3.0-1" "$(lock_differences packages.lock unpacked)"
 }
 
+test_the_versions_are_those_of_the_packages() {
+  # shellcheck source=tools/versions.sh
+  . "$scripts/../versions.sh"
+  local llvm
+  llvm=$(version_of LLVM)
+  equal "clang-$llvm libclang-rt-$llvm-dev libclang1-$llvm lld-$llvm llvm-$llvm" \
+    "$(grep -E '^(libclang|clang|lld|llvm)' "$scripts/packages.txt" | LC_ALL=C sort | xargs)"
+  grep -q " libgcc-$(version_of SYSROOT_GCC)-dev " "$scripts/packages.lock" || fail "the sysroot has another gcc"
+}
+
+test_a_version_that_is_not_there_is_named() {
+  # shellcheck source=tools/versions.sh
+  . "$scripts/../versions.sh"
+  version_of NONE 2>said && fail "found one"
+  contains "$(cat said)" "has no NONE"
+}
+
 test_one_package_in_two_suites_is_two_entries() {
   set_up
   printf 'forky libc6 2.43-1 cccc\n' >>unpacked

@@ -3,19 +3,22 @@
 
 use std::time::Duration;
 
-use code_mode_api::{CellId, SideEffects, ToolError};
+use code_mode_api::{CellId, ExecuteRequest, SideEffects, ToolError};
+use code_mode_client::SentExecutes;
 use code_mode_grpc::extensions as ours;
 use code_mode_grpc::tonic::{Code, Response, Status, Streaming};
 use code_mode_grpc::v1;
+use code_mode_grpc::v1::code_mode_host_client::CodeModeHostClient;
 use code_mode_protocol::{
     DelegateRequestId, DelegateValue, OperationRequest, OperationValue, RequestId, WaitOutcome,
 };
 use tokio::sync::mpsc;
 
 use crate::convert;
+use crate::proof::{Mark, Unprocessed, unprocessed};
 use crate::session::{Asked, Asks, Observes, Open, Said, Session, Wish};
 use crate::tell::Tell;
-use crate::wire::{is_lost, why};
+use crate::wire::{Requests, is_lost, why};
 
 /// The metadata that says how long a result had waited for its observer, in nanoseconds.
 const BUFFERED_FOR: &str = "codex-code-mode-result-buffered-for-ns";
@@ -42,17 +45,16 @@ impl Session {
         let session_id = self.id.clone();
         match request {
             OperationRequest::Execute { request, .. } => {
-                let asked = convert::execute(&session_id, id.get().to_string(), request);
+                let execute = Execute {
+                    id,
+                    session_id,
+                    request,
+                    sent: self.opening.sent.clone(),
+                };
                 self.cells.begin(id);
-                let task = self.tasks.spawn(async move {
-                    match host.execute(asked).await {
-                        Ok(events) => follow(id, events.into_inner(), &said).await,
-                        Err(status) => {
-                            let outcome = Err(status);
-                            let _ = said.send(Said::Outcome { id, outcome }).await;
-                        }
-                    }
-                });
+                let task = self
+                    .tasks
+                    .spawn(async move { execute.run(host, &said).await });
                 self.asked.insert(id, Asked::Execute(task));
             }
             OperationRequest::Wait { request, .. } => {
@@ -231,6 +233,67 @@ impl Session {
                 });
                 let ready = self.cells.notified(execute);
                 self.tell_all(ready).await;
+            }
+        }
+    }
+}
+
+/// An execute on its way to the host.
+struct Execute {
+    id: RequestId,
+    session_id: String,
+    request: ExecuteRequest,
+    sent: SentExecutes,
+}
+
+impl Execute {
+    /// Sends it, and hands on what the host says; once more where the host has refused its stream unseen.
+    async fn run(self, mut host: CodeModeHostClient<Requests>, said: &mpsc::Sender<Said>) {
+        let id = self.id;
+        let mut begun = self.begin(&mut host).await;
+        if matches!(&begun, Err((_, Some(Unprocessed::Refused)))) {
+            begun = self.begin(&mut host).await;
+        }
+        let says = match begun {
+            Ok(events) => return follow(id, events, said).await,
+            Err((status, Some(Unprocessed::Refused))) => Said::Refused {
+                id,
+                why: why(&status),
+            },
+            Err((status, _)) => Said::Outcome {
+                id,
+                outcome: Err(status),
+            },
+        };
+        let _ = said.send(says).await;
+    }
+
+    async fn begin(
+        &self,
+        host: &mut CodeModeHostClient<Requests>,
+    ) -> Result<Streaming<v1::ExecuteEvent>, (Status, Option<Unprocessed>)> {
+        let id = self.id.get();
+        let request = self.request.clone();
+        let mut asked = convert::execute(&self.session_id, id.to_string(), request);
+        asked.extensions_mut().insert(Mark {
+            sent: self.sent.clone(),
+            id,
+        });
+        match host.execute(asked).await {
+            Ok(events) => {
+                self.sent.answered(id);
+                Ok(events.into_inner())
+            }
+            Err(status) => {
+                let proof = unprocessed(&status);
+                let is_refusal =
+                    !is_lost(&status) && convert::side_effects(&status) == SideEffects::None;
+                if proof.is_some() || is_refusal {
+                    self.sent.take_back(id);
+                } else {
+                    self.sent.answered(id);
+                }
+                Err((status, proof))
             }
         }
     }

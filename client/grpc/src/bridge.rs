@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::time::Duration;
 
 use code_mode_api::SessionId;
 use code_mode_protocol::{
@@ -12,7 +13,7 @@ use code_mode_protocol::{
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cells::ORDER_DEADLINE;
 use crate::session::{self, Wish};
@@ -22,6 +23,10 @@ use crate::wire::Wire;
 
 /// Messages for the client, and wishes for one session, that may wait before the one that speaks has to.
 const QUEUE: usize = 64;
+
+/// How long a loss waits for what has become of executes that were just sent (50 ms). Where the connection
+/// has ended that is known at once; on one that has not, the host need not say it.
+const PROOF_GRACE: Duration = Duration::from_millis(50);
 
 /// Carries a connection until the client has closed it or it is lost. `name` is the host's, for people.
 pub(crate) async fn run(
@@ -36,6 +41,7 @@ pub(crate) async fn run(
     let (lost, mut losses) = mpsc::channel(1);
     let tell = Tell::new(client, lost);
     let mut ended = wire.ended.clone();
+    let sent = wire.sent.clone();
     // All tasks of the connection end with this, after the client can see why.
     let mut tasks = JoinSet::new();
     let mut serving = pin!(serve(wire, offer, heard, said, messages, tell, &mut tasks));
@@ -52,6 +58,8 @@ pub(crate) async fn run(
         } => why,
     };
     if let Some(why) = why {
+        // The client takes those of which nothing is known by then for executes that may have run.
+        let _ = timeout(PROOF_GRACE, sent.settled()).await;
         ending.set(format!("the connection to {name} was lost: {why}"));
     }
 }
@@ -225,6 +233,7 @@ impl Sessions {
             host: self.wire.host.clone(),
             extensions: self.wire.extensions.clone(),
             tell: self.tell.clone(),
+            sent: self.wire.sent.clone(),
         };
         tasks.spawn(session::run(opening, heard));
         self.open.insert(session_id, OpenSession { number, wishes });

@@ -23,6 +23,12 @@ use serde_json::value::RawValue;
 
 use crate::wire::why;
 
+/// The error code of a refusal that has none of its own.
+const UNNAMED: &str = "host-error";
+
+/// The error code of an execute that the host has refused unseen.
+const STREAM_REFUSED: &str = "stream-refused";
+
 /// What the bridge offers the client in the name of a host that has said what it has. The names of errors
 /// are always had: where the host does not give them, they follow from the kind of its refusal.
 pub(crate) fn offer(named: &[String]) -> HostOffer {
@@ -286,12 +292,41 @@ pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
         Code::Cancelled => Some("cancelled"),
         // Of a session that is to be opened; later on it is a loss.
         Code::Unavailable => Some(HOST_DRAINING),
-        _ => None,
+        // Without a code it could not be told what the call leaves open.
+        _ => Some(UNNAMED),
     });
     let error = WireError::new(why(status));
     match code.and_then(|code| ErrorCode::new(code).ok()) {
         Some(code) => error.with_details(code, side_effects),
         None => error,
+    }
+}
+
+/// What the host's refusal of an execute that has not started a cell leaves open. A host says these before
+/// it does anything; the others may be the words of what stands before it, which does not know.
+pub(crate) fn side_effects(status: &Status) -> SideEffects {
+    match status.code() {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::ResourceExhausted
+        | Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::Unimplemented
+        | Code::Unavailable => SideEffects::None,
+        _ => SideEffects::Possible,
+    }
+}
+
+/// The refusal of an execute's stream, of which the host has seen nothing.
+pub(crate) fn refused(why: &str) -> WireError {
+    let error = WireError::new(format!(
+        "the host refuses executes for now, twice in a row: {why}"
+    ));
+    match ErrorCode::new(STREAM_REFUSED) {
+        Ok(code) => error.with_details(code, SideEffects::None),
+        Err(_) => error,
     }
 }
 
@@ -326,6 +361,24 @@ mod tests {
         let offered = offer(&[globals, "x".to_owned()]).capabilities;
         let expected = Extension::capabilities(&[Extension::Globals, Extension::Errors]);
         assert_eq!(offered, expected);
+    }
+
+    #[test]
+    fn a_status_that_a_host_gives_before_it_begins_leaves_nothing_open_and_any_other_does() {
+        for code in [Code::InvalidArgument, Code::AlreadyExists, Code::NotFound] {
+            let status = Status::new(code, "no");
+            assert_eq!(side_effects(&status), SideEffects::None, "{code:?}");
+        }
+        for code in [
+            Code::DeadlineExceeded,
+            Code::Internal,
+            Code::Unknown,
+            Code::Aborted,
+            Code::Cancelled,
+        ] {
+            let status = Status::new(code, "what stands between has given up");
+            assert_eq!(side_effects(&status), SideEffects::Possible, "{code:?}");
+        }
     }
 
     #[test]

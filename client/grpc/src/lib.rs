@@ -35,6 +35,7 @@ mod bridge;
 mod cells;
 mod config;
 mod convert;
+mod proof;
 mod provider;
 mod session;
 mod streams;

@@ -80,10 +80,12 @@ impl Connector for Dialer {
             let ending = streams::Ending::default();
             let output = streams::Output::new(output, ending.clone());
             let name = address.to_string();
+            let sent = wire.sent.clone();
             Ok(Streams {
                 input: Box::new(streams::Input::new(input, ending.clone())),
                 output: Box::new(output),
                 work: Box::pin(bridge::run(wire, offer, heard, said, ending, name)),
+                sent: Some(sent),
             })
         })
     }

@@ -14,6 +14,7 @@ use std::task::Poll;
 use code_mode_api::{
     CellId, CellResponse, CellStatus, Notification, SessionId, SideEffects, ToolError,
 };
+use code_mode_client::SentExecutes;
 use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
 use code_mode_grpc::tonic::codegen::tokio_stream::Stream;
 use code_mode_grpc::tonic::{Status, Streaming};
@@ -73,6 +74,8 @@ pub(crate) struct Opening {
     pub(crate) host: CodeModeHostClient<Requests>,
     pub(crate) extensions: CodeModeExtensionsClient<Requests>,
     pub(crate) tell: Tell,
+    /// Which executes of the connection may have run.
+    pub(crate) sent: SentExecutes,
 }
 
 /// What a task that makes one call has to say.
@@ -86,6 +89,8 @@ pub(crate) enum Said {
         id: RequestId,
         outcome: Result<Option<v1::ExecutionOutcome>, Status>,
     },
+    /// The host has refused an execute unseen, and its session goes on.
+    Refused { id: RequestId, why: String },
     /// The answer of everything else.
     Answer {
         id: RequestId,
@@ -135,7 +140,10 @@ pub(crate) enum Observes {
 /// Whether a session goes on.
 enum Turn {
     On,
+    /// The client wants nothing more.
     Over,
+    /// Nothing more can be had of the host, which was told.
+    Lost,
 }
 
 pub(crate) struct Session {
@@ -271,8 +279,14 @@ impl Session {
                     Turn::On
                 }
             };
-            if let Turn::Over = turn {
-                return None;
+            match turn {
+                Turn::On => {}
+                Turn::Over => return None,
+                Turn::Lost => {
+                    // It may still come to light of executes that they have not run. The bridge ends this.
+                    while self.tasks.join_next().await.is_some() {}
+                    return None;
+                }
             }
             // What the host has answered before it ended the session is told first.
             if let Some(why) = self.ended_by_host
@@ -312,7 +326,7 @@ impl Session {
             }
             Err(status) => self.lost(why(&status)),
         }
-        Turn::Over
+        Turn::Lost
     }
 
     /// Hands on what the stream of calls says.
@@ -334,7 +348,7 @@ impl Session {
             }
             Err(status) => self.lost(why(&status)),
         }
-        Turn::Over
+        Turn::Lost
     }
 
     /// Hands on what a task has said, after what has come before it.
@@ -347,15 +361,15 @@ impl Session {
         while !self.lease_ended
             && let Some(next) = now(lease).await
         {
-            if let Turn::Over = self.leased(next).await {
-                return Turn::Over;
+            if let Turn::Lost = self.leased(next).await {
+                return Turn::Lost;
             }
         }
         while !self.calls_ended
             && let Some(next) = now(calls).await
         {
-            if let Turn::Over = self.called(next).await {
-                return Turn::Over;
+            if let Turn::Lost = self.called(next).await {
+                return Turn::Lost;
             }
         }
         self.said(said).await;
@@ -542,6 +556,12 @@ impl Session {
                     self.outcome(id, outcome).await;
                 }
             }
+            Said::Refused { id, why } => {
+                if self.asked.remove(&id).is_some() {
+                    self.cells.abandon(id);
+                    self.answer(id, Err(convert::refused(&why))).await;
+                }
+            }
             Said::Answer {
                 id,
                 result: Err(error),
@@ -570,7 +590,7 @@ impl Session {
             (Err(status), _) if is_lost(&status) => return self.lost(why(&status)),
             (Err(status), started) => {
                 let side_effects = match started {
-                    None => SideEffects::None,
+                    None => convert::side_effects(&status),
                     Some(_) => SideEffects::Possible,
                 };
                 let error = convert::error(&status, side_effects);

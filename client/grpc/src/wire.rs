@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use code_mode_client::SentExecutes;
 use code_mode_grpc::ERROR_CODE_METADATA;
 use code_mode_grpc::MAX_MESSAGE_BYTES;
 use code_mode_grpc::extensions::DescribeRequest;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::Address;
 use crate::config::AddressConfig;
+use crate::proof;
 use crate::tls::{self, TlsError};
 
 /// What the host may send on one stream before the client has read it, in bytes.
@@ -69,6 +71,8 @@ pub(crate) struct Requests {
 pub(crate) struct Wire {
     pub(crate) host: CodeModeHostClient<Requests>,
     pub(crate) extensions: CodeModeExtensionsClient<Requests>,
+    /// Which executes that go over it may have run.
+    pub(crate) sent: SentExecutes,
     /// Set once the connection has ended, with why.
     pub(crate) ended: watch::Receiver<Option<String>>,
 }
@@ -135,6 +139,7 @@ impl Wire {
         Ok(Self {
             host,
             extensions,
+            sent: SentExecutes::default(),
             ended,
         })
     }
@@ -252,7 +257,7 @@ impl Service<http::Request<Body>> for Requests {
             let name = http::header::AUTHORIZATION;
             request.headers_mut().insert(name, token.clone());
         }
-        Box::pin(self.send.send_request(request))
+        Box::pin(self.send.send_request(proof::watched(request)))
     }
 }
 

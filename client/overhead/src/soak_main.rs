@@ -12,6 +12,7 @@ use crate::default_host::default_host;
 use crate::soak::{SoakOptions, soak};
 
 const USAGE: &str = "Usage: soak [--host PROGRAM] [--host-arg ARGUMENT]... [--seconds N] [--sample SECONDS] [--workers N]
+       soak --help
 
 Has clients do mixed work on one host for N seconds (600) and prints memory, descriptors, threads and
 processes of the host and the times of short answers as CSV, one line for each sample (10 s).
@@ -21,6 +22,15 @@ Status 1: an answer was wrong, or the host has kept what it should have given ba
 /// Carries out the command line of this process, and gives its exit status.
 pub fn soak_main() -> ExitCode {
     let mut errors = std::io::stderr();
+    if std::env::args_os()
+        .skip(1)
+        .any(|argument| argument == "--help")
+    {
+        return match std::io::stdout().write_all(USAGE.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let options = match parse(std::env::args_os().skip(1)) {
         Ok(options) => options,
         Err(message) => {

@@ -134,6 +134,7 @@ impl Connection {
             input,
             output,
             process,
+            sent,
         } = link;
         let process_id = process.pid;
         let hello = messages::hello().map_err(|error| error.to_string())?;
@@ -153,6 +154,7 @@ impl Connection {
             Arc::clone(&ids),
             now,
         );
+        state.sent = sent;
         state.outbox.push(Frame {
             bytes: hello_frame,
             request: None,

@@ -28,6 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::ProviderConfig;
 use crate::connector::Streams;
+use crate::sent::SentExecutes;
 pub(crate) use output::HostOutput;
 pub use parent::die_with_parent;
 use pipes::HostInput;
@@ -42,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) input: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) output: HostOutput,
     pub(crate) process: HostProcess,
+    /// Which executes have left, where something stands between that knows.
+    pub(crate) sent: Option<SentExecutes>,
 }
 
 /// A host process. Dropping it kills the process; a thread of its own reaps it.
@@ -118,6 +121,7 @@ pub(crate) async fn start(config: &ProviderConfig) -> Result<Link, SpawnError> {
             kill: Kill::Process(started.switch),
             _stderr_reader: Some(AbortOnDropHandle::new(reader)),
         },
+        sent: None,
     })
 }
 
@@ -142,6 +146,7 @@ pub(crate) fn connected(streams: Streams) -> Link {
             kill: Kill::Connection(work.abort_handle()),
             _stderr_reader: None,
         },
+        sent: streams.sent,
     }
 }
 

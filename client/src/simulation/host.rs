@@ -92,6 +92,7 @@ pub(super) fn launch(rng: Rng, fault: Option<Fault>, counters: &Arc<Counters>) -
         input: Box::new(client_input),
         output: HostOutput::of_stream(Box::new(client_output)),
         process,
+        sent: None,
     }
 }
 

@@ -97,6 +97,7 @@ impl Launcher for PuppetLauncher {
             input: Box::new(client_input),
             output: HostOutput::of_stream(Box::new(client_output.chain(endless))),
             process,
+            sent: None,
         };
         Box::pin(async move { Ok(link) })
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Holds any V1 host to the wire contract and prints a table.
 //!
-//! `conformance --host PATH [--rule PREFIX] [-- HOST-ARGUMENT …]`
+//! `conformance --host PATH [--rule PREFIX] [--bare] [-- HOST-ARGUMENT …]`
 
 #![forbid(unsafe_code)]
 
@@ -9,13 +9,15 @@ use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use code_mode_host::checker::{self, Args};
-use code_mode_host::conformance::{End, Mismatch, Tolerance, Transcript, play, rules};
+use code_mode_host::conformance::{End, Host, Mismatch, Tolerance, Transcript, play, rules};
 use tokio::process::{Child, Command};
 
 const USAGE: &str = "\
 Holds any V1 host to the wire contract, one process per rule, and prints a table.
 
-Usage: conformance --host PATH [--rule PREFIX] [-- HOST-ARGUMENT ...]
+Usage: conformance --host PATH [--rule PREFIX] [--bare] [-- HOST-ARGUMENT ...]
+
+Some rules bring arguments for the host; --bare leaves these out, for hosts that do not know them.
 
 Exit status: 0 when every rule holds, 1 when one does not, 2 for a wrong command line.
 ";
@@ -45,7 +47,7 @@ fn run(args: &Args) -> Result<bool, String> {
 
 async fn check(rule: &Transcript, args: &Args) -> Result<Result<(), Mismatch>, String> {
     let mut host = Command::new(&args.host)
-        .args(&args.host_arguments)
+        .args(args.host_arguments(&rule.arguments))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -55,7 +57,14 @@ async fn check(rule: &Transcript, args: &Args) -> Result<Result<(), Mismatch>, S
     let (Some(input), Some(output)) = (host.stdin.take(), host.stdout.take()) else {
         return Err("the host has no pipes".to_owned());
     };
-    Ok(play(rule, output, input, Tolerance::Timings, end_of(&mut host)).await)
+    let id = host.id();
+    let host = Host {
+        reader: output,
+        writer: input,
+        terminate: || checker::terminate(id),
+        end: end_of(&mut host),
+    };
+    Ok(play(rule, host, Tolerance::Timings).await)
 }
 
 async fn end_of(host: &mut Child) -> End {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Holds any host to the gRPC contract and prints a table.
 //!
-//! `conformance_grpc --host PATH [--rule PREFIX] [-- HOST-ARGUMENT …]`
+//! `conformance_grpc --host PATH [--rule PREFIX] [--bare] [-- HOST-ARGUMENT …]`
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,9 @@ const USAGE: &str = "\
 Holds any host to the gRPC contract, one process per rule, over its standard input and output, and
 prints a table.
 
-Usage: conformance_grpc --host PATH [--rule PREFIX] [-- HOST-ARGUMENT ...]
+Usage: conformance_grpc --host PATH [--rule PREFIX] [--bare] [-- HOST-ARGUMENT ...]
+
+Some rules bring arguments for the host; --bare leaves these out, for hosts that do not know them.
 
 Exit status: 0 when every rule holds, 1 when one does not, 2 for a wrong command line.
 ";
@@ -33,8 +35,9 @@ fn run(args: &Args) -> Result<bool, String> {
         |rule| &rule.rule,
         |tokio, rule| {
             let outcome = tokio.block_on(async {
-                let host = GrpcHost::start(&args.host, &args.host_arguments).await?;
-                Ok::<_, String>(play(rule, &host).await)
+                let arguments = args.host_arguments(&rule.arguments);
+                let mut host = GrpcHost::start(&args.host, &arguments).await?;
+                Ok::<_, String>(play(rule, &mut host).await)
             })?;
             let (verdict, difference) = checker::verdict(&outcome);
             let name = format!("`{}`", rule.rule);

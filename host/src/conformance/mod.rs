@@ -11,6 +11,6 @@ mod rules;
 mod transcript;
 
 pub use pattern::Bindings;
-pub use player::{End, Mismatch, Tolerance, play};
+pub use player::{End, Host, Mismatch, Tolerance, play};
 pub use rules::rules;
 pub use transcript::{Step, SyntaxError, Transcript};

@@ -4,13 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::pattern::{Bindings, short};
 use super::{Step, Transcript};
 
-/// How long the host may take over one step.
+/// How long the host may take over one step, and over hearing that it is to end.
 const STEP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The contract's cap of a frame's payload, bytes.
@@ -37,6 +37,19 @@ pub enum Tolerance {
     Timings,
 }
 
+/// A host that a transcript is played against.
+#[derive(Debug)]
+pub struct Host<R, W, T, E> {
+    /// Where its frames come from.
+    pub reader: R,
+    /// Where it takes frames from.
+    pub writer: W,
+    /// Tells it to end, as SIGTERM does.
+    pub terminate: T,
+    /// Resolves when it has ended.
+    pub end: E,
+}
+
 /// Where a host left a transcript.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
@@ -47,30 +60,36 @@ pub struct Mismatch {
     pub message: String,
 }
 
-/// Plays a transcript; `end` resolves when the host has ended.
+/// Plays a transcript.
 ///
 /// A transcript without an `end` step goes on to close the stream to the host, reads what still
 /// comes, and expects a clean end.
 ///
 /// # Errors
 /// For the first step that goes otherwise than the transcript says.
-pub async fn play<R, W, E>(
+pub async fn play<R, W, T, E>(
     transcript: &Transcript,
-    reader: R,
-    writer: W,
+    host: Host<R, W, T, E>,
     tolerance: Tolerance,
-    end: E,
 ) -> Result<(), Mismatch>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
+    T: Fn() -> Result<(), String>,
     E: Future<Output = End>,
 {
+    let Host {
+        reader,
+        writer,
+        terminate,
+        end,
+    } = host;
     let mut player = Player {
         reader,
         writer: Some(writer),
         tolerance,
         bindings: Bindings::default(),
+        ahead: None,
     };
     let mut last_line = 0;
     for (line, step) in &transcript.steps {
@@ -83,6 +102,12 @@ where
             Step::Send(template) => player.send(template).await.map_err(at)?,
             Step::SendBytes(bytes) => player.send_bytes(bytes).await.map_err(at)?,
             Step::Expect(frames) => player.expect(frames).await.map_err(at)?,
+            Step::Overlook(frame) => player.overlook(frame).await.map_err(at)?,
+            Step::Signal => terminate().map_err(at)?,
+            Step::UntilRefused(part) => {
+                let refused = within("the host's refusal", player.until_refused(part));
+                refused.await.flatten().map_err(at)?;
+            }
             Step::Close => player.close().await.map_err(at)?,
             Step::End { clean } => {
                 player.expect_end().await.map_err(at)?;
@@ -115,6 +140,8 @@ struct Player<R, W> {
     writer: Option<W>,
     tolerance: Tolerance,
     bindings: Bindings,
+    /// A frame that was read and belongs to the next step, as it came.
+    ahead: Option<Value>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Player<R, W> {
@@ -183,6 +210,52 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Player<R, W> {
         Ok(())
     }
 
+    /// Reads on as long as frames are like this one.
+    async fn overlook(&mut self, frame: &Value) -> Result<(), String> {
+        while let Some(actual) = self.next_untouched().await? {
+            if self.bindings.matches(frame, &actual).is_err() {
+                self.ahead = Some(actual);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a session after the other, since the host hears of a signal when it does, and shuts each down, so
+    /// that it is not their number which is refused.
+    async fn until_refused(&mut self, part: &str) -> Result<(), String> {
+        for number in 1_i64.. {
+            let (id, session_id) = (-1_000 - 2 * number, format!("refused-{number}"));
+            let open = json!({"method": "session/open", "sessionId": session_id});
+            let answer = self.ask(id, &open).await?;
+            if answer["status"] == "error" {
+                let message = answer["message"].as_str().unwrap_or_default();
+                return if message.contains(part) {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "the host refused with {message:?}, expected {part:?}"
+                    ))
+                };
+            }
+            let shutdown = json!({"method": "session/shutdown", "sessionId": session_id});
+            self.ask(id - 1, &shutdown).await?;
+        }
+        Err("the host never refuses a session".to_owned())
+    }
+
+    /// Asks for something that nothing else comes between, and gives the result.
+    async fn ask(&mut self, id: i64, request: &Value) -> Result<Value, String> {
+        let result = "result of a question";
+        self.send(&json!({"type": "operation/request", "id": id, "request": request}))
+            .await?;
+        let expected = json!({
+            "type": "operation/response", "id": id, "result": format!("$bind:{result}"),
+        });
+        self.expect(&[expected]).await?;
+        self.bindings.fill(&json!(format!("${result}")))
+    }
+
     async fn expect_end(&mut self) -> Result<(), String> {
         match self.next(self.tolerance).await? {
             None => Ok(()),
@@ -195,15 +268,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Player<R, W> {
 
     /// The host's next frame; `None` at the end.
     async fn next(&mut self, tolerance: Tolerance) -> Result<Option<Value>, String> {
-        within("the host's next frame", read_frame(&mut self.reader))
-            .await?
-            .map(|frame| {
-                let mut frame = frame?;
-                if tolerance == Tolerance::Timings {
-                    remove_timings(&mut frame);
-                }
-                Some(frame)
-            })
+        let mut frame = self.next_untouched().await?;
+        if let (Tolerance::Timings, Some(frame)) = (tolerance, &mut frame) {
+            remove_timings(frame);
+        }
+        Ok(frame)
+    }
+
+    /// The same as it came.
+    async fn next_untouched(&mut self) -> Result<Option<Value>, String> {
+        if let Some(frame) = self.ahead.take() {
+            return Ok(Some(frame));
+        }
+        within("the host's next frame", read_frame(&mut self.reader)).await?
     }
 }
 

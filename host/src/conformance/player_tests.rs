@@ -16,11 +16,24 @@ async fn against(frames: &[Value], steps: &str, end: End) -> Result<(), Mismatch
     host.shutdown().await.unwrap();
     let transcript = Transcript::parse(steps).unwrap();
     let (reader, writer) = tokio::io::split(client);
-    let played = play(&transcript, reader, writer, Tolerance::Timings, async {
-        end
-    })
+    let (signals, heard) = std::sync::mpsc::channel();
+    let played = play(
+        &transcript,
+        Host {
+            reader,
+            writer,
+            terminate: || signals.send(()).map_err(|error| error.to_string()),
+            end: async { end },
+        },
+        Tolerance::Timings,
+    )
     .await;
     drop(host);
+    let asked = transcript
+        .steps
+        .iter()
+        .filter(|(_, step)| *step == Step::Signal);
+    assert_eq!(heard.try_iter().count(), asked.count());
     played
 }
 
@@ -79,4 +92,40 @@ async fn timings_are_overlooked_only_where_they_are_tolerated() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn frames_that_are_like_each_other_are_overlooked_however_many_there_are() {
+    for count in [0, 1, 5] {
+        let mut frames = vec![json!({"a": 1}); count];
+        frames.push(json!({"b": 2}));
+        against(
+            &frames,
+            "<* {\"a\":\"$any\"}\n<* {\"c\":1}\n< {\"b\":2}\nend clean",
+            End::Clean,
+        )
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_was_told_to_end_is_asked_until_it_refuses() {
+    let answer =
+        |id: i64, result: Value| json!({"type": "operation/response", "id": id, "result": result});
+    let refusal = json!({"status": "error", "message": "I drain"});
+    let frames = [
+        answer(-1_002, json!({"status": "ok"})),
+        answer(-1_003, json!({"status": "ok"})),
+        answer(-1_004, refusal),
+    ];
+    let steps = "signal\nrefuses drain\nend clean";
+    against(&frames, steps, End::Clean).await.unwrap();
+    let otherwise = against(&frames, "signal\nrefuses full", End::Clean);
+    assert_eq!(
+        otherwise.await.unwrap_err().to_string(),
+        "line 2: the host refused with \"I drain\", expected \"full\""
+    );
+    let gone = against(&frames[..1], steps, End::Clean).await.unwrap_err();
+    assert!(gone.message.contains("the host closed"), "{gone}");
 }

@@ -4,7 +4,7 @@
 use super::{SyntaxError, Transcript};
 
 /// The transcripts by file, in the order of the contract.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     (
         "handshake",
         include_str!("../../conformance/handshake.transcript"),
@@ -34,6 +34,11 @@ const FILES: [(&str, &str); 8] = [
         "helpers",
         include_str!("../../conformance/helpers.transcript"),
     ),
+    (
+        "bounds",
+        include_str!("../../conformance/bounds.transcript"),
+    ),
+    ("drain", include_str!("../../conformance/drain.transcript")),
 ];
 
 /// Every rule of the contract, as a transcript.

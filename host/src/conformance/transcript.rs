@@ -12,6 +12,12 @@ pub enum Step {
     SendBytes(Vec<u8>),
     /// Expects these frames next, in any order; mostly it is one.
     Expect(Vec<Value>),
+    /// Overlooks the frames that come next and are like this, if there are any.
+    Overlook(Value),
+    /// Tells the host to end, as SIGTERM does.
+    Signal,
+    /// Opens sessions, and shuts them down, until the host refuses one with this in its message.
+    UntilRefused(String),
     /// Closes the stream to the host.
     Close,
     /// Expects the host to send nothing more, to close, and to end like this.
@@ -28,6 +34,8 @@ pub struct Transcript {
     pub rule: String,
     /// What the rule says, with its place in the contract.
     pub says: String,
+    /// What the host is started with, such as a bound that is low enough to be reached.
+    pub arguments: Vec<String>,
     /// The steps, each with its line number.
     pub steps: Vec<(usize, Step)>,
 }
@@ -65,6 +73,7 @@ impl Transcript {
                 transcripts.push(Self {
                     rule,
                     says: String::new(),
+                    arguments: Vec::new(),
                     steps: Vec::new(),
                 });
                 continue;
@@ -74,6 +83,11 @@ impl Transcript {
                 .ok_or_else(|| at("a rule line comes first".into()))?;
             if word == "says" {
                 transcript.says = rest.trim().to_owned();
+                continue;
+            }
+            if word == "host" {
+                let arguments = rest.split_whitespace().map(str::to_owned);
+                transcript.arguments.extend(arguments);
                 continue;
             }
             let steps = parse_line(word, rest.trim(), transcript.openings()).map_err(at)?;
@@ -135,6 +149,9 @@ fn parse_line(word: &str, rest: &str, openings: i64) -> Result<Vec<Step>, String
     Ok(match word {
         ">" => vec![Step::Send(parse_json(rest)?)],
         "<" | "<&" => vec![Step::Expect(vec![parse_json(rest)?])],
+        "<*" => vec![Step::Overlook(parse_json(rest)?)],
+        "signal" => vec![Step::Signal],
+        "refuses" => vec![Step::UntilRefused(rest.to_owned())],
         "bytes" => vec![Step::SendBytes(parse_hex(rest)?)],
         "payload" => {
             let length = u32::try_from(rest.len()).map_err(|error| error.to_string())?;
@@ -250,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_file_holds_rules_with_their_steps() {
-        let text = "# comment\nrule a\nsays A says.\n> {\"x\":1}\n< {\"y\":2}\n\nrule b\nclose\nend clean\n";
+        let text = "# comment\nrule a\nsays A says.\n> {\"x\":1}\n< {\"y\":2}\n\nrule b\nhost --limit heap=1\nclose\nend clean\n";
         let transcripts = Transcript::parse_all(text).unwrap();
         assert_eq!(transcripts.len(), 2);
         assert_eq!(transcripts[0].rule, "a");
@@ -264,8 +281,10 @@ mod tests {
         );
         assert_eq!(
             transcripts[1].steps,
-            [(8, Step::Close), (9, Step::End { clean: true })]
+            [(9, Step::Close), (10, Step::End { clean: true })]
         );
+        assert!(transcripts[0].arguments.is_empty());
+        assert_eq!(transcripts[1].arguments, ["--limit", "heap=1"]);
     }
 
     #[test]

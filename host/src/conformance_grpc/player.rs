@@ -4,12 +4,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use code_mode_grpc::tonic::transport::Channel;
+use code_mode_grpc::tonic::{Code, Streaming};
+use code_mode_grpc::v1;
+use code_mode_grpc::v1::code_mode_host_client::CodeModeHostClient;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::calls::{Words, call};
-use super::lines::Said;
+use super::lines::{self, Said};
 use super::process::GrpcHost;
 use super::transcript::{StepKind, Transcript};
 
@@ -44,7 +48,7 @@ impl Drop for Feed {
 ///
 /// # Errors
 /// The first difference.
-pub async fn play(rule: &Transcript, host: &GrpcHost) -> Result<(), Mismatch> {
+pub async fn play(rule: &Transcript, host: &mut GrpcHost) -> Result<(), Mismatch> {
     let mut feeds: HashMap<String, Feed> = HashMap::new();
     for step in &rule.steps {
         let played = play_step(&step.kind, host, &mut feeds).await;
@@ -58,7 +62,7 @@ pub async fn play(rule: &Transcript, host: &GrpcHost) -> Result<(), Mismatch> {
 
 async fn play_step(
     step: &StepKind,
-    host: &GrpcHost,
+    host: &mut GrpcHost,
     feeds: &mut HashMap<String, Feed>,
 ) -> Result<(), String> {
     match step {
@@ -103,6 +107,20 @@ async fn play_step(
             }
             None => Err(format!("there is no {name} to let go of")),
         },
+        StepKind::Signal => host.terminate(),
+        StepKind::UntilRefused(line) => timeout(GUARD, until_refused(line, host.client()))
+            .await
+            .map_err(|_| "the host refuses no session".to_owned())?,
+        StepKind::End { clean } => {
+            let ended = timeout(GUARD, host.ended())
+                .await
+                .map_err(|_| "the host does not end".to_owned())??;
+            if ended.success() == *clean {
+                Ok(())
+            } else {
+                Err(format!("the host ended with {ended}"))
+            }
+        }
         StepKind::Expect { name, line } => {
             let said = next(feeds, name).await?;
             if matches(line, &said) {
@@ -130,6 +148,44 @@ async fn play_step(
             }
             Ok(())
         }
+    }
+}
+
+/// Opens a session after the other, since the host hears of a signal when it does, and closes each, so that it is
+/// not their number which is refused.
+async fn until_refused(line: &str, mut client: CodeModeHostClient<Channel>) -> Result<(), String> {
+    loop {
+        match client.open_session(v1::OpenSessionRequest::default()).await {
+            Ok(lease) => close(&mut client, lease.into_inner()).await?,
+            Err(status) => {
+                let said = lines::status(&status).line;
+                return if matches(line, &said) {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "expected the host to refuse with {line:?}, and it said {said:?}"
+                    ))
+                };
+            }
+        }
+    }
+}
+
+/// Closes a session, or finds that the host has done so.
+async fn close(
+    client: &mut CodeModeHostClient<Channel>,
+    mut lease: Streaming<v1::SessionEvent>,
+) -> Result<(), String> {
+    let opened = lease.message().await.map_err(|status| status.to_string())?;
+    let session_id = opened.and_then(|event| lines::session_event(event).id);
+    let session_id = session_id.ok_or("a session opens without an id")?;
+    match client
+        .close_session(v1::CloseSessionRequest { session_id })
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == Code::NotFound => Ok(()),
+        Err(status) => Err(status.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! A host as a child that speaks gRPC on its standard input and output, as the Codex CLI starts it.
 
 use std::io;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -14,12 +14,14 @@ use hyper_util::rt::TokioIo;
 use tokio::io::Join;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::checker::terminate;
+
 type Pipes = Join<ChildStdout, ChildStdin>;
 
 /// A running host and a client of it. Its drop kills the host.
 pub struct GrpcHost {
     pub(super) channel: Channel,
-    _child: Child,
+    child: Child,
 }
 
 /// Gives the one connection that there is.
@@ -65,10 +67,18 @@ impl GrpcHost {
             .connect_with_connector(once)
             .await
             .map_err(|error| format!("Failed to connect to {program}: {error}"))?;
-        Ok(Self {
-            channel,
-            _child: child,
-        })
+        Ok(Self { channel, child })
+    }
+
+    /// Tells the host to end, as SIGTERM does.
+    pub(super) fn terminate(&self) -> Result<(), String> {
+        terminate(self.child.id())
+    }
+
+    /// Waits until the host has ended by itself.
+    pub(super) async fn ended(&mut self) -> Result<ExitStatus, String> {
+        let ended = self.child.wait().await;
+        ended.map_err(|error| format!("Failed to wait for the host: {error}"))
     }
 
     pub(super) fn client(&self) -> CodeModeHostClient<Channel> {

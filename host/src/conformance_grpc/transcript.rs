@@ -8,6 +8,8 @@ pub struct Transcript {
     pub rule: String,
     /// What it says, in a sentence.
     pub says: String,
+    /// What the host is started with, such as a bound that is low enough to be reached.
+    pub arguments: Vec<String>,
     /// What is done and what must come of it.
     pub(super) steps: Vec<Step>,
 }
@@ -33,6 +35,12 @@ pub(super) enum StepKind {
     },
     /// The client lets go of a call.
     Drop(String),
+    /// The host is told to end, as SIGTERM does.
+    Signal,
+    /// Sessions are opened and let go of until the host refuses one with this line.
+    UntilRefused(String),
+    /// The host ends by itself, without an error or with one.
+    End { clean: bool },
     /// The next line of a call is this one.
     Expect { name: String, line: String },
     /// The next lines of a call are these, in any order.
@@ -48,7 +56,7 @@ pub struct SyntaxError {
     reason: String,
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 6] = [
     (
         "sessions",
         include_str!("../../conformance_grpc/sessions.transcript"),
@@ -64,6 +72,14 @@ const FILES: [(&str, &str); 4] = [
     (
         "refusals",
         include_str!("../../conformance_grpc/refusals.transcript"),
+    ),
+    (
+        "bounds",
+        include_str!("../../conformance_grpc/bounds.transcript"),
+    ),
+    (
+        "drain",
+        include_str!("../../conformance_grpc/drain.transcript"),
     ),
 ];
 
@@ -96,6 +112,7 @@ fn parse(file: &'static str, text: &str) -> Result<Vec<Transcript>, SyntaxError>
             rules.push(Transcript {
                 rule: format!("{file}/{rest}"),
                 says: String::new(),
+                arguments: Vec::new(),
                 steps: Vec::new(),
             });
             continue;
@@ -105,6 +122,22 @@ fn parse(file: &'static str, text: &str) -> Result<Vec<Transcript>, SyntaxError>
             .ok_or_else(|| failed("a step before the first rule"))?;
         if verb == "says" {
             rest.clone_into(&mut rule.says);
+            continue;
+        }
+        if verb == "host" {
+            let arguments = rest.split_whitespace().map(str::to_owned);
+            rule.arguments.extend(arguments);
+            continue;
+        }
+        let of_the_host = match (verb, rest) {
+            ("signal", "") => Some(StepKind::Signal),
+            ("refuses", line) => Some(StepKind::UntilRefused(line.to_owned())),
+            ("end", "clean") => Some(StepKind::End { clean: true }),
+            ("end", "failed") => Some(StepKind::End { clean: false }),
+            _ => None,
+        };
+        if let Some(kind) = of_the_host {
+            rule.steps.push(Step { line: number, kind });
             continue;
         }
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -150,7 +183,18 @@ fn parse(file: &'static str, text: &str) -> Result<Vec<Transcript>, SyntaxError>
 
 #[cfg(test)]
 mod tests {
-    use super::rules;
+    use super::{StepKind, parse, rules};
+
+    #[test]
+    fn what_is_done_with_the_host_itself_names_no_call() {
+        let text = "rule a\nsays A.\nhost --drain 1\nsignal\nrefuses Unavailable *\nend clean\n";
+        let rules = parse("x", text).expect("it is understood");
+        assert_eq!(rules[0].arguments, ["--drain", "1"]);
+        let kinds: Vec<&StepKind> = rules[0].steps.iter().map(|step| &step.kind).collect();
+        let refused = StepKind::UntilRefused("Unavailable *".to_owned());
+        let end = StepKind::End { clean: true };
+        assert_eq!(kinds, [&StepKind::Signal, &refused, &end]);
+    }
 
     #[test]
     fn every_transcript_is_understood_and_has_a_name_of_its_own() {

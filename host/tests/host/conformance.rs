@@ -13,7 +13,8 @@ use crate::support::play_here;
 fn the_host_in_this_process_keeps_every_rule() {
     let mut broken = Vec::new();
     for rule in rules().unwrap() {
-        if let Err(mismatch) = play_here(HostConfig::default(), &rule) {
+        let config = HostConfig::of_arguments(&rule.arguments).unwrap();
+        if let Err(mismatch) = play_here(config, &rule) {
             broken.push(format!("{}: {mismatch}", rule.rule));
         }
     }

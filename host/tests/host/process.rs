@@ -392,6 +392,68 @@ fn the_confinement_of_cells_can_be_checked_and_the_check_can_fail() {
     assert!(text.contains("fork: SUCCEEDED"), "{text}");
 }
 
+/// What comes of a host that finds no Landlock in its kernel.
+fn without_landlock(arguments: &[&str]) -> Output {
+    use std::os::unix::process::CommandExt;
+    // Of the filter's own machine (`linux/bpf_common.h`).
+    const LOAD: u16 = 0x20;
+    const JUMP_UNLESS_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    let call = u32::try_from(libc::SYS_landlock_create_ruleset).unwrap();
+    let unknown = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    // The number of a call is the first thing that a filter can load.
+    let mut filter = [
+        step(LOAD, 0, 0),
+        step(JUMP_UNLESS_EQUAL, 1, call),
+        step(RETURN, 0, unknown),
+        step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let deny = move || {
+        let program = libc::sock_fprog {
+            len: 4,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: the first call takes numbers; the second reads the program, which has as many steps as it
+        // says, and both live until it returns.
+        let denied = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                ) == 0
+        };
+        match denied {
+            true => Ok(()),
+            false => Err(std::io::Error::last_os_error()),
+        }
+    };
+    let mut command = host();
+    // SAFETY: between the fork and the exec the closure makes calls into the kernel alone.
+    unsafe { command.args(arguments).pre_exec(deny) };
+    finish(&mut command)
+}
+
+#[test]
+fn where_the_kernel_lacks_something_a_strict_host_refuses_and_others_say_so_once() {
+    let strict = without_landlock(&["--confine", "strict"]);
+    let told = String::from_utf8(strict.stderr).unwrap();
+    assert_eq!(strict.status.code(), Some(2), "{told}");
+    let reason = "strict confinement needs what this kernel lacks: Landlock";
+    assert!(told.contains(reason), "{told}");
+
+    let serving = without_landlock(&[]);
+    let told = String::from_utf8(serving.stderr).unwrap();
+    assert_eq!(serving.status.code(), Some(0), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("lacking=\"Landlock\""), "{told}");
+
+    let checked = without_landlock(&["--check-confinement"]);
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert!(told.starts_with("lacking: Landlock\n"), "{told}");
+}
+
 #[test]
 fn every_thread_of_a_host_is_confined_unless_it_was_asked_not_to_be() {
     let of = |status: &str, name: &str| {
@@ -649,8 +711,8 @@ fn scripts_run_without_machine_code() {
     assert_eq!(result["content_items"][0]["text"], "bb", "{result}");
 }
 
-/// The processes of a host's cells.
-fn cells_of(host: &Host) -> Vec<i32> {
+/// The processes of a host that have this name.
+fn processes_of(host: &Host, wanted: &str) -> Vec<i32> {
     let pid = host.child.id();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children
@@ -658,9 +720,55 @@ fn cells_of(host: &Host) -> Vec<i32> {
         .map(|pid| pid.parse().unwrap())
         .filter(|pid: &i32| {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|name| name.trim() == "cm-cell")
+                .is_ok_and(|name| name.trim() == wanted)
         })
         .collect()
+}
+
+/// The processes of a host's cells.
+fn cells_of(host: &Host) -> Vec<i32> {
+    processes_of(host, "cm-cell")
+}
+
+#[test]
+fn a_cells_process_has_bounds_one_descriptor_and_nothing_of_the_hosts_environment() {
+    let mut command = host();
+    command
+        .args(["--limit", "ready-isolates=0"])
+        .env_clear()
+        .env("SECRET_OF_THE_HOST", "s3cret")
+        .env("TZ", "Asia/Tokyo");
+    let mut host = Host::from(command);
+    let waits = execute(&["gate"], "text(await tools.gate())");
+    for message in [hello(), open(), request(1, &waits)] {
+        host.send(&message);
+    }
+    while next(&mut host.output).unwrap()["type"] != "delegate/request" {}
+    let [cell] = cells_of(&host)[..] else {
+        panic!("there is one cell: {:?}", cells_of(&host));
+    };
+    let limits = std::fs::read_to_string(format!("/proc/{cell}/limits")).unwrap();
+    for (name, bound) in [
+        ("Max core file size", 0_u64),
+        ("Max file size", 0),
+        ("Max processes", 0),
+        ("Max open files", 1),
+        ("Max data size", 256 << 20),
+    ] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        let columns: Vec<&str> = line.unwrap().split_whitespace().collect();
+        let bound = bound.to_string();
+        assert_eq!(columns[..2], [&*bound, &*bound], "{name}: {limits}");
+    }
+    // Of a process that cannot be dumped these are root's.
+    let descriptors = std::fs::read_dir(format!("/proc/{cell}/fd"));
+    assert!(descriptors.is_err() || descriptors.is_ok_and(|all| all.count() == 1));
+    let environment_of = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/environ"));
+    for pid in ["cm-starter", "cm-zygote"].map(|name| processes_of(&host, name)[0]) {
+        // A cell is a fork of the zygote.
+        assert_eq!(environment_of(pid).unwrap(), "TZ=Asia/Tokyo\0");
+    }
+    assert!(environment_of(cell).is_err() || environment_of(cell).unwrap() == "TZ=Asia/Tokyo\0");
 }
 
 #[test]

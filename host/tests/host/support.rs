@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use code_mode_host::V1Timings;
-use code_mode_host::conformance::{End, Mismatch, Tolerance, Transcript, play};
+use code_mode_host::conformance::{End, Host, Mismatch, Tolerance, Transcript, play};
 use code_mode_host::{HostConfig, ServeError, serve};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -36,8 +36,14 @@ pub fn play_here(config: HostConfig, transcript: &Transcript) -> Result<(), Mism
     run(async {
         let (client, host) = tokio::io::duplex(PIPE_BYTES);
         let (reader, writer) = tokio::io::split(host);
+        let drain = config.drain.clone();
         let served = tokio::spawn(serve(reader, writer, config));
         let (reader, writer) = tokio::io::split(client);
+        let terminate = || -> Result<(), String> {
+            let drain = drain.as_ref().ok_or("this host hears no signals")?;
+            drain.begin();
+            Ok(())
+        };
         let end = async {
             match served.await {
                 Ok(Ok(())) => End::Clean,
@@ -45,7 +51,13 @@ pub fn play_here(config: HostConfig, transcript: &Transcript) -> Result<(), Mism
                 Err(error) => End::Failed(error.to_string()),
             }
         };
-        play(transcript, reader, writer, tolerance, end).await
+        let host = Host {
+            reader,
+            writer,
+            terminate,
+            end,
+        };
+        play(transcript, host, tolerance).await
     })
 }
 

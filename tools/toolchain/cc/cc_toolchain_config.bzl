@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C++ toolchain's configuration: clang 22 and lld, Debian 12 sysroot, V8's own libc++."""
+"""The C++ toolchain's configuration: clang and lld, Debian 12 sysroot, V8's own libc++."""
 
 load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")
 load(
@@ -11,12 +11,12 @@ load(
     "with_feature_set",
 )
 load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
+load("//tools:versions.bzl", "LLVM", "SYSROOT_GCC")
 load(":libcxx.bzl", "libcxx_flags")
+load(":llvm.bzl", "CLANG_RESOURCES", "llvm_tool")
 
-# All tools carry their version in their name: another version in the root is an error, not a surprise.
-_LLVM = "22"
 _SYSROOT = "/opt/sysroot"
-_GCC_INSTALL = _SYSROOT + "/usr/lib/gcc/x86_64-linux-gnu/12"
+_GCC_INSTALL = _SYSROOT + "/usr/lib/gcc/x86_64-linux-gnu/" + SYSROOT_GCC
 
 _CPP = [
     ACTION_NAMES.cpp_compile,
@@ -79,7 +79,7 @@ def _impl(ctx):
         flag_sets = [
             _flags(_LINK, target + [
                 "-fuse-ld=lld",
-                "--ld-path=/usr/bin/ld.lld-" + _LLVM,
+                "--ld-path=" + llvm_tool("ld.lld"),
                 "-no-canonical-prefixes",
                 "-nostdlib++",
                 "-lm",
@@ -96,8 +96,8 @@ def _impl(ctx):
         abi_version = "local",
         compiler = "clang",
         cxx_builtin_include_directories = [
-            "/usr/lib/llvm-%s/lib/clang/%s/include" % (_LLVM, _LLVM),
-            "/usr/lib/clang/%s/include" % _LLVM,
+            CLANG_RESOURCES + "/include",
+            "/usr/lib/clang/%s/include" % LLVM,
             _SYSROOT + "/usr/include",
             # Precompiled headers record their parts under this name, the same in every sandbox.
             "/proc/self/cwd",
@@ -115,7 +115,7 @@ def _impl(ctx):
         target_libc = "glibc",
         target_system_name = "x86_64-unknown-linux-gnu",
         tool_paths = [
-            tool_path(name = name, path = "/usr/bin/" + tool + "-" + _LLVM)
+            tool_path(name = name, path = llvm_tool(tool))
             for name, tool in [
                 ("ar", "llvm-ar"),
                 ("cpp", "clang-cpp"),
@@ -129,7 +129,7 @@ def _impl(ctx):
                 ("strip", "llvm-strip"),
             ]
         ],
-        toolchain_identifier = "clang-%s-bookworm" % _LLVM,
+        toolchain_identifier = "clang-%s-bookworm" % LLVM,
     )
 
 cc_toolchain_config = rule(

@@ -6,6 +6,7 @@
     reason = "every test binary compiles this module and uses part of it"
 )]
 
+pub mod by_hand;
 pub mod relay;
 
 use std::fs;

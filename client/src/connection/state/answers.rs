@@ -31,6 +31,9 @@ impl State {
             ));
         };
         let name = entry.call.name();
+        if let (Call::Execute(_), Some(sent)) = (&entry.call, &self.sent) {
+            sent.forget(id);
+        }
         match (entry.call, result) {
             (Call::Open { session, reply }, result) => {
                 let outcome = match result {

@@ -162,8 +162,14 @@ impl State {
         for (key, _) in self.delegates.cancel_all() {
             self.effects.push_back(Effect::DropDelegate { key });
         }
+        let sent = self.sent.take();
+        if let Some(sent) = &sent {
+            sent.close();
+        }
+        let is_kept = |id| sent.as_ref().is_some_and(|sent| !sent.may_have_run(id));
         for (id, entry) in std::mem::take(&mut self.calls) {
-            entry.call.fail(cause, unsent.contains(&id));
+            let unsent = unsent.contains(&id) || is_kept(id);
+            entry.call.fail(cause, unsent);
         }
         for (_, session) in std::mem::take(&mut self.sessions) {
             for (cell, _) in session.cells.iter().filter(|(_, cell)| !cell.closed) {
@@ -344,7 +350,8 @@ impl State {
 }
 
 impl Call {
-    /// Answers that the connection was lost. `unsent` says that the request never left the client.
+    /// Answers that the connection was lost. `unsent` says of an execute that it never reached the host, or
+    /// that the host has done nothing with it.
     fn fail(self, cause: &str, unsent: bool) {
         let side_effects = |possible: bool| {
             if possible && !unsent {

@@ -23,6 +23,7 @@ use crate::delegate::Delegate;
 use crate::host_message::{Answer, NotifyRequest, ToolRequest};
 use crate::messages;
 use crate::place::Place;
+use crate::sent::SentExecutes;
 
 struct Fixture {
     state: State,
@@ -710,6 +711,39 @@ fn a_failure_tells_what_may_have_happened() {
     let closed = |effect: &Effect| matches!(effect, Effect::CellClosed { .. });
     assert!(fixture.state.effects.iter().all(closed) && fixture.state.effects.len() == 1);
     assert_eq!(fixture.slots.available_permits(), 10_000);
+}
+
+#[test]
+fn of_executes_that_have_not_left_a_connector_nothing_has_run() {
+    let mut fixture = Fixture::new();
+    let sent = SentExecutes::default();
+    fixture.state.sent = Some(sent.clone());
+    let (id, left) = fixture.execute();
+    assert!(sent.send(id));
+    let (id, taken_back) = fixture.execute();
+    assert!(sent.send(id));
+    sent.take_back(id);
+    let (id, kept) = fixture.execute();
+    fixture.state.outbox.clear();
+    fixture.state.fail("it burned");
+    assert!(!sent.send(id), "the caller is told that it has not run");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        for (ticket, side_effects) in [
+            (left, SideEffects::Possible),
+            (taken_back, SideEffects::None),
+            (kept, SideEffects::None),
+        ] {
+            let cause = "it burned".to_owned();
+            let lost = CallError::Lost {
+                cause,
+                side_effects,
+            };
+            assert_eq!(ticket.await.err(), Some(lost));
+        }
+    });
 }
 
 #[test]

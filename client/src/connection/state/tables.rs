@@ -25,6 +25,7 @@ use crate::host_message::RequestId;
 use crate::messages;
 use crate::place::Place;
 use crate::process::Exit;
+use crate::sent::SentExecutes;
 
 /// Bytes of the driver's own frames that may wait to be written (8 MiB). Most of these refuse a tool
 /// call or a notification; a host that asks for more and reads none of the answers is not heard until it
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(super) again: Again,
     /// What the driver's own frames hold until they are written.
     pub(super) own: ByteCount,
+    /// Which executes have left, where something stands between that knows.
+    pub(crate) sent: Option<SentExecutes>,
     /// Frames that the writer has not been given yet.
     pub(crate) outbox: Vec<Frame>,
     /// What the driver has to do.
@@ -226,6 +229,7 @@ impl State {
             parked: Parked::default(),
             again: Again::default(),
             own: ByteCount::default(),
+            sent: None,
             outbox: Vec::new(),
             effects: VecDeque::new(),
         }

@@ -34,6 +34,7 @@ pub(crate) fn report(options: &Options, report: &Report) -> Value {
                 "per_second": row.per_second(measured),
                 "memory_growth_kib": measured.growth_kib(),
                 "kib_per_cell": row.kib_per_cell(measured),
+                "machine_kib_per_cell": row.machine_kib_per_cell(measured),
                 "note": measured.note(),
                 "failure": measured.failure(),
             }));
@@ -59,6 +60,7 @@ impl Round {
         json!({
             "samples_ns": self.samples.iter().map(nanos).collect::<Vec<_>>(),
             "growth_kib": self.growth_kib,
+            "machine_growth_kib": self.machine_growth_kib,
             "note": self.note,
             "failure": self.failure,
         })
@@ -75,6 +77,7 @@ impl Round {
                 .map(|nanos| nanos.as_u64().map(Duration::from_nanos))
                 .collect::<Option<_>>()?,
             growth_kib: value["growth_kib"].as_i64(),
+            machine_growth_kib: value["machine_growth_kib"].as_i64(),
             note: text("note"),
             failure: text("failure"),
         })
@@ -90,6 +93,7 @@ mod tests {
         let full = Round {
             samples: [1, 2_000_000_007].map(Duration::from_nanos).to_vec(),
             growth_kib: Some(-12),
+            machine_growth_kib: Some(345),
             note: Some("stopped".to_owned()),
             failure: Some("a \"failure\"\nof two lines".to_owned()),
         };

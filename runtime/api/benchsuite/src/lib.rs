@@ -44,6 +44,6 @@ pub use figures::Figures;
 pub use instance::{Instance, Subject};
 pub use options::{HostCommand, Options, Parsed, Program, Transport, UsageError};
 pub use program::run;
-pub use scenario::{CALLS, LONG_SCRIPT_BYTES, Scenario};
+pub use scenario::{CALLS, LONG_SCRIPT_BYTES, Load, Scenario};
 pub use script::PATIENCE;
 pub use task::{Failure, Round, Task};

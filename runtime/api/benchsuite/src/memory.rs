@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Resident memory of a process, read when the process has come to rest.
+//! Resident memory of a process, read when the process has come to rest, and what the machine has left.
 
 use std::time::Duration;
 
@@ -32,8 +32,21 @@ fn read(process_id: u32) -> Option<i64> {
     parse(&rollup)
 }
 
+/// What the kernel estimates that new programs can have without swapping, KiB; `None` when it does not say.
+pub(crate) fn available_kib() -> Option<i64> {
+    kib(
+        &std::fs::read_to_string("/proc/meminfo").ok()?,
+        "MemAvailable:",
+    )
+}
+
 fn parse(rollup: &str) -> Option<i64> {
-    let size = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    kib(rollup, "Rss:")
+}
+
+/// The size in the line that begins with this.
+fn kib(text: &str, name: &str) -> Option<i64> {
+    let size = text.lines().find_map(|line| line.strip_prefix(name))?;
     size.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -48,6 +61,13 @@ mod tests {
         assert_eq!(parse(rollup), Some(1808));
         assert_eq!(parse("Pss: 427 kB\n"), None);
         assert_eq!(parse("Rss: many kB\n"), None);
+    }
+
+    #[test]
+    fn what_the_machine_has_left_is_read() {
+        let text = "MemTotal:       24604020 kB\nMemAvailable:   22121348 kB\n";
+        assert_eq!(kib(text, "MemAvailable:"), Some(22_121_348));
+        assert!(available_kib().is_some_and(|kib| kib > 0));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Load, Scenario};
 use crate::task::Task;
 
 /// Which program's options these are.
@@ -371,6 +371,7 @@ impl Options {
         all.extend([1, 8, 64].map(|in_flight| Scenario::Throughput { in_flight }));
         all.extend([10, 100, 1000].map(|cells| Scenario::Parked { cells }));
         all.extend([Scenario::Terminate, Scenario::Wait]);
+        all.extend([Load::HotLoop, Load::Collector].map(|load| Scenario::Computing { load }));
         all
     }
 

@@ -38,7 +38,7 @@ fn without_options_the_defaults_hold_and_the_environment_names_the_host() {
     assert_eq!(options.tool_counts, [0, 32, 128]);
     assert_eq!(options.pause, Duration::from_millis(5));
     assert!(!options.json);
-    assert_eq!(options.scenarios().len(), 23);
+    assert_eq!(options.scenarios().len(), 25);
 }
 
 #[test]

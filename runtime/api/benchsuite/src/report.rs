@@ -72,14 +72,25 @@ impl Row {
         }
     }
 
-    /// Memory of one parked cell, KiB, where that is what the scenario is about.
+    /// Memory that the subject's first process has for one parked cell, KiB, where that is what the
+    /// scenario is about.
     pub(crate) fn kib_per_cell(&self, measured: &Measured) -> Option<f64> {
+        self.per_cell(measured, |round| round.growth_kib)
+    }
+
+    /// Memory that one parked cell takes of the machine, KiB, where that is what the scenario is about.
+    pub(crate) fn machine_kib_per_cell(&self, measured: &Measured) -> Option<f64> {
+        self.per_cell(measured, |round| round.machine_growth_kib)
+    }
+
+    /// The largest of the rounds.
+    fn per_cell(&self, measured: &Measured, growth: fn(&Round) -> Option<i64>) -> Option<f64> {
         if !matches!(self.scenario, Scenario::Parked { .. }) {
             return None;
         }
         let of_round = |round: &Round| {
             let cells = round.samples.len();
-            (cells > 0).then_some(round.growth_kib? as f64 / cells as f64)
+            (cells > 0).then_some(growth(round)? as f64 / cells as f64)
         };
         measured.rounds.iter().filter_map(of_round).reduce(f64::max)
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fake::FakeSubject;
 use crate::options::{Parsed, Program};
-use crate::table::table;
+use crate::table::{remarks, table};
 
 fn options(line: &str) -> Options {
     let program = Program::Hosts {
@@ -103,6 +103,7 @@ fn the_json_has_an_object_for_each_scenario_and_subject() {
             "per_second": 500.0,
             "memory_growth_kib": null,
             "kib_per_cell": null,
+            "machine_kib_per_cell": null,
             "note": null,
             "failure": null,
         })
@@ -132,6 +133,10 @@ fn memory_is_that_of_the_worst_round() {
     };
     assert_eq!(parked.growth_kib(), Some(900));
     assert_eq!(row.kib_per_cell(&parked), Some(90.0));
+    assert_eq!(row.machine_kib_per_cell(&parked), None);
+    parked.rounds[0].machine_growth_kib = Some(2_500);
+    assert_eq!(row.machine_kib_per_cell(&parked), Some(250.0));
+    assert!(remarks(&row, &parked).contains("90 KiB per cell, 250 of the machine"));
 }
 
 #[test]

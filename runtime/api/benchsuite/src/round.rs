@@ -2,7 +2,7 @@
 //! One round of one scenario in one process.
 
 use crate::instance::Instance;
-use crate::memory::resident_kib;
+use crate::memory::{available_kib, resident_kib};
 use crate::sampling::{Bench, exec};
 use crate::scenario::Scenario;
 use crate::script::{SHORT, request};
@@ -11,27 +11,22 @@ use crate::task::{Failure, Round, Task};
 impl Task {
     /// Carries the task out on an instance, and ends the instance.
     pub async fn run(&self, instance: Instance) -> Round {
-        let mut round = Round::default();
         let mut bench = Bench::new(self, instance.session, instance.calls, instance.startup);
         let process_id = instance.process_id;
-        match self.measure(&mut bench, process_id).await {
-            Ok((note, growth_kib)) => {
-                round.note = note;
-                round.growth_kib = growth_kib;
-            }
-            Err(failure) => round.failure = Some(failure.to_string()),
-        }
+        let round = self.measure(&mut bench, process_id).await;
         instance.shutdown.await;
-        round.samples = bench.samples;
-        round
+        Round {
+            samples: bench.samples,
+            ..round.unwrap_or_else(Round::failed)
+        }
     }
 
-    /// Takes the samples; gives the note about them and the growth of memory.
+    /// Takes the samples, which stay in `bench`; gives everything else about the round.
     async fn measure(
         &self,
         bench: &mut Bench<'_>,
         process_id: Option<u32>,
-    ) -> Result<(Option<String>, Option<i64>), Failure> {
+    ) -> Result<Round, Failure> {
         let is_start = self.scenario.is_start();
         if !is_start {
             let short = request(SHORT, 0);
@@ -49,10 +44,18 @@ impl Task {
             bench.samples.clear();
             warmed?;
         }
+        let available_before = available_kib();
         let note = bench.sample(self.samples).await?;
         let after = resident_kib(process_id).await;
-        let growth = after.zip(before).map(|(after, before)| after - before);
-        Ok((note, growth))
+        let available = available_kib();
+        Ok(Round {
+            note,
+            growth_kib: after.zip(before).map(|(after, before)| after - before),
+            machine_growth_kib: available_before
+                .zip(available)
+                .map(|(before, after)| before - after),
+            ..Round::default()
+        })
     }
 }
 

@@ -9,8 +9,10 @@ use code_mode_api::{CellStatus, CodeModeSession, ExecuteRequest, SessionError, W
 use tokio::task::JoinSet;
 
 use crate::delegate::{ParkedCall, ParkedCalls};
-use crate::scenario::{CALLS, LONG_SCRIPT_BYTES, Scenario};
-use crate::script::{PATIENCE, SHORT, long_script, request, script_with_types};
+use crate::scenario::{CALLS, LONG_SCRIPT_BYTES, Load, Scenario};
+use crate::script::{
+    COLLECTOR_LOAD, HOT_LOOP, PATIENCE, SHORT, long_script, request, script_with_types,
+};
 use crate::task::{Failure, Task, cap};
 
 /// Execs in one sample of a rate, at the least.
@@ -60,6 +62,13 @@ impl<'a> Bench<'a> {
             }
             Scenario::Types { bytes, typed } => {
                 let source = script_with_types(bytes, typed);
+                self.paused_execs(request(source, 0), 1, count).await?;
+            }
+            Scenario::Computing { load } => {
+                let source = match load {
+                    Load::HotLoop => HOT_LOOP,
+                    Load::Collector => COLLECTOR_LOAD,
+                };
                 self.paused_execs(request(source, 0), 1, count).await?;
             }
             Scenario::Output { bytes } => {

@@ -7,6 +7,15 @@ pub const CALLS: u32 = 100;
 /// Length of the long script, bytes.
 pub const LONG_SCRIPT_BYTES: usize = 20 << 10;
 
+/// What a script that computes spends its time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// One loop over integers, which the engine's best compiler takes over: it allocates nothing.
+    HotLoop,
+    /// Short-lived and long-lived objects in turn, so that the collector works all the time.
+    Collector,
+}
+
 /// One thing to measure. [`name`](Self::name) says what a sample of it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
@@ -31,6 +40,11 @@ pub enum Scenario {
         bytes: usize,
         /// Whether the types stand in it.
         typed: bool,
+    },
+    /// An exec that computes for about a second.
+    Computing {
+        /// What it spends the second on.
+        load: Load,
     },
     /// An exec that gives one text of so much.
     Output {
@@ -76,6 +90,12 @@ impl Scenario {
                 format!("warm exec, {} TypeScript", size(bytes))
             }
             Self::Types { bytes, .. } => format!("warm exec, {} without types", size(bytes)),
+            Self::Computing {
+                load: Load::HotLoop,
+            } => "computing, a hot loop".to_owned(),
+            Self::Computing {
+                load: Load::Collector,
+            } => "computing, a collector's load".to_owned(),
             Self::Output { bytes } => format!("warm exec, output of {}", size(bytes)),
             Self::SequentialCalls => "tool call, sequential".to_owned(),
             Self::ParallelCalls => format!("tool call, {CALLS} in parallel"),
@@ -102,7 +122,7 @@ impl Scenario {
             | Self::ParallelCalls
             | Self::Echo { .. }
             | Self::Terminate => samples.div_ceil(10),
-            Self::Throughput { .. } => samples.div_ceil(20),
+            Self::Throughput { .. } | Self::Computing { .. } => samples.div_ceil(20),
             Self::Parked { cells } => cells,
         }
     }
@@ -169,6 +189,18 @@ mod tests {
                 "exec per second, 8 in flight",
             ),
             (Scenario::Parked { cells: 1000 }, "1000 parked cells"),
+            (
+                Scenario::Computing {
+                    load: Load::HotLoop,
+                },
+                "computing, a hot loop",
+            ),
+            (
+                Scenario::Computing {
+                    load: Load::Collector,
+                },
+                "computing, a collector's load",
+            ),
         ] {
             assert_eq!(scenario.name(), name);
         }

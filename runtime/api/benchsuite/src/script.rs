@@ -44,6 +44,18 @@ fn tool(number: usize) -> ToolDefinition {
     }
 }
 
+/// A loop of about a second on a processor of today, which gives its sum so that nobody leaves it out.
+pub(crate) const HOT_LOOP: &str =
+    "let sum = 0; for (let n = 0; n < 120_000_000; n++) sum = (sum * 31 + n) | 0; text(sum)";
+
+/// About a second of objects that are kept for a while: each is found by the young generation's collector, some grow old.
+pub(crate) const COLLECTOR_LOAD: &str = "const kept = [];
+for (let n = 0; n < 3_000_000; n++) {
+  const before = kept[(n * 7919) % 50_000];
+  kept[n % 50_000] = { n, name: 'object ' + n, before: before && { n: before.n } };
+}
+text(kept.length)";
+
 /// A script of at least `bytes` bytes: functions that are compiled lazily, if at all, and one text.
 pub(crate) fn long_script(bytes: usize) -> String {
     let mut source = String::new();

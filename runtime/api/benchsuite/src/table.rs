@@ -90,13 +90,16 @@ fn line(row: &Row, number: usize, measured: &Measured) -> [String; HEADINGS.len(
     ]
 }
 
-fn remarks(row: &Row, measured: &Measured) -> String {
+pub(crate) fn remarks(row: &Row, measured: &Measured) -> String {
     let mut remarks = Vec::new();
     if let Some(rate) = row.per_second(measured) {
         remarks.push(format!("{rate:.0} exec/s"));
     }
     if let Some(kib) = row.kib_per_cell(measured) {
         remarks.push(format!("{kib:.0} KiB per cell"));
+    }
+    if let Some(kib) = row.machine_kib_per_cell(measured) {
+        remarks.push(format!("{kib:.0} of the machine"));
     }
     remarks.extend(measured.note().map(str::to_owned));
     remarks.extend(measured.failure().map(|failure| {

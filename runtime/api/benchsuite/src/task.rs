@@ -34,6 +34,9 @@ pub struct Round {
     /// Growth of the subject's resident memory from the warm-up to the end, KiB; of a start, all
     /// of its memory. `None` when it could not be read, or when something failed.
     pub growth_kib: Option<i64>,
+    /// How much less memory the machine had for programs at the end than after the warm-up, KiB:
+    /// what the subject's other processes take counts, and so does what the rest of the machine does.
+    pub machine_growth_kib: Option<i64>,
     /// What kept the round short of what was asked, though nothing failed.
     pub note: Option<String>,
     /// What failed; the samples are those before it.

@@ -43,6 +43,9 @@ pub(crate) trait CellOwner: Send + Sync {
     /// Takes the result of a cell back unread, to be handed out again. False when the session is closed
     /// for it.
     fn result_returned(&self, cell: &Arc<Cell>) -> bool;
+
+    /// Takes note that the thread or the process of a cell is gone: there is room for the next.
+    fn body_gone(&self);
 }
 
 /// What a cell has from its session.

@@ -461,11 +461,14 @@ impl CellOwner for SessionCore {
         state.keep(cell, self.shares.results.hold(1));
         true
     }
+
+    fn body_gone(&self) {
+        self.runtime.backend.refill();
+    }
 }
 
 impl KeptOpen for SessionCore {
     fn cell_gone(&self) {
-        self.runtime.backend.refill();
         self.lock().present -= 1;
         self.close_if_idle();
     }

@@ -240,7 +240,8 @@ impl Cell {
             Event::Observed(observer, result) => observer(result),
             Event::Stopping => self.delegate.cell_stopping(&self.id),
             Event::Closed => self.delegate.cell_closed(&self.session_id, &self.id),
-            Event::Gone(presence) => self.let_go(presence),
+            // The last event of a cell: only now may its session count as closed.
+            Event::Gone(presence) => drop(presence),
             Event::Failed(failure) => self.runtime.fail(failure),
         }
         true

@@ -2,7 +2,8 @@
 //! The life of a cell: its steps, its end, and what follows from both.
 //!
 //! What a cell holds is given back here and nowhere else: its slot once it has ended, its presence in the
-//! session once what ran it is gone. Here alone it is decided, too, when a cell is closed.
+//! session once what ran it is gone and nothing of it is left to tell. Here alone it is decided, too, when a
+//! cell is closed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::state::{Ending, Event, State};
 use crate::figures::CellEnd;
 use crate::observation::Observer;
 use crate::phase::{Phase, Step};
-use crate::slots::{Presence, Seat};
+use crate::slots::Seat;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
 
@@ -100,7 +101,10 @@ impl State {
             self.closed = true;
             self.events.push_back(Event::Closed);
         }
+        // A result that nobody has had holds a presence, so that a session which ends hands it out, and says
+        // that its cell is closed, before it counts as closed itself.
         if self.body_gone
+            && self.phase != Phase::Ended
             && let Some(presence) = self.presence.take()
         {
             self.events.push_back(Event::Gone(presence));
@@ -162,6 +166,8 @@ impl Cell {
 
     /// What ran the cell is gone, or was never there. A cell that has no outcome by now gets one.
     fn body_gone(self: &Arc<Self>, leaves: Leaving) {
+        // Its presence has kept the session until now.
+        let session = self.session.upgrade();
         let mut state = self.lock();
         // Its body sets how it is reached as the first thing, and its script's end ends that.
         let has_begun = state.reach.take().is_some() || state.phase != Phase::Running;
@@ -201,6 +207,10 @@ impl Cell {
             }
         }
         self.deliver(state);
+        watchdog::forget(self.uid);
+        if let Some(session) = session {
+            session.body_gone();
+        }
     }
 
     /// The failure of the runtime that there is in how a cell was left, while it `runs` or when it does not.
@@ -228,12 +238,6 @@ impl Cell {
             }),
             Leaving::InOrder | Leaving::NeverBorn(_) | Leaving::Lost => None,
         }
-    }
-
-    /// The last event of a cell: only now may its session count as closed.
-    pub(super) fn let_go(&self, presence: Presence) {
-        watchdog::forget(self.uid);
-        drop(presence);
     }
 }
 

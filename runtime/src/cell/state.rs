@@ -44,7 +44,7 @@ pub(super) enum Event {
     /// The cell was told to stop: its thread is not to wait for the embedder any more.
     Stopping,
     Closed,
-    /// What ran the cell is gone; the session lets go of the cell.
+    /// What ran the cell is gone and nothing more is told of it; the session lets go of the cell.
     Gone(Presence),
     Failed(RuntimeFailure),
 }

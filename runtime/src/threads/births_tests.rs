@@ -182,6 +182,42 @@ async fn a_session_that_is_dropped_gives_all_places_back_once_its_cells_had_thei
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_has_ended_only_when_the_last_word_about_its_cells_was_said() {
+    let mut held = Held::new(None);
+    let (_, all) = held.places();
+    let (cell, first) = held.start("yield_control(); text('kept')");
+    drop(held.turns.pop());
+    assert_eq!(response(&first), (CellStatus::Yielded, Vec::new()));
+    let begun = Instant::now();
+    // Its thread is gone, and its result still there.
+    while held.places() != (0, all) {
+        assert!(begun.elapsed() < GUARD, "the cell does not end");
+        std::thread::yield_now();
+    }
+    let (entered, has_entered) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let session = held.session.clone();
+    let observing = std::thread::spawn(move || {
+        let observer: Observer = Box::new(move |response| {
+            entered.send(response.is_ok()).expect("the test waits");
+            may_go_on.recv().expect("the test goes on");
+        });
+        session
+            .observe(&cell, None, observer)
+            .expect("it has a result");
+    });
+    assert_eq!(has_entered.recv_timeout(GUARD), Ok(true));
+    let (done, is_done) = mpsc::channel();
+    held.session.begin_shutdown(Box::new(move || {
+        done.send(()).expect("the test waits");
+    }));
+    assert!(is_done.try_recv().is_err(), "an observer is just told");
+    go_on.send(()).expect("it waits");
+    is_done.recv_timeout(GUARD).expect("nothing is left to say");
+    observing.join().expect("it does not panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cell_that_is_terminated_while_it_waits_never_runs() {
     let mut held = Held::new(None);
     let (cell, first) = held.start("text('it runs'); for (;;);");

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What only cells in processes of their own can promise.
 
+mod processes;
 mod support;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use code_mode_api::{CellStatus, ExecuteRequest, SessionError, StartedCell};
 use code_mode_fork::ABNORMAL_DEATHS_OF_A_ZYGOTE;
@@ -14,23 +15,10 @@ use code_mode_runtime::{
 };
 use code_mode_testsuite::{Call, Fixture, NoTools, json, texts_of, tool, within};
 use pretty_assertions::assert_eq;
+use processes::{alone, cell_processes, children, is_dead, kill, name_of, until, zygote};
 use support::{forked, runtime};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 const FORKED: bool = true;
-
-/// These tests look at the processes of their own process, so one runs at a time.
-static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
-
-/// Waits until no other test has processes that live.
-///
-/// A test gives way before its Tokio runtime is gone, which takes its processes along. What a killed zygote
-/// could not tell of stays, dead; once all are dead, nobody is born any more.
-async fn alone() -> SemaphorePermit<'static> {
-    let permit = ONE_AT_A_TIME.acquire().await;
-    until(|| children().into_iter().all(is_dead).then_some(())).await;
-    permit.expect("it is never closed")
-}
 
 async fn fixture(config: RuntimeConfig) -> Fixture {
     Fixture::on(Arc::new(runtime(config, None))).await
@@ -45,67 +33,6 @@ async fn failed(fixture: &Fixture, source: &str) -> (String, Vec<String>) {
             error_text: Some(error),
         } => (error, texts),
         other => panic!("{source} gave {other:?}"),
-    }
-}
-
-/// The processes that run cells of this process, by their name in procfs. Dead ones that a killed zygote
-/// could not tell of are not among them.
-fn cell_processes() -> Vec<i32> {
-    children()
-        .into_iter()
-        .filter(|pid| name_of(*pid).as_deref() == Some("cm-cell") && !is_dead(*pid))
-        .collect()
-}
-
-/// The zygote. A cell that was just born has its name for a moment, and a higher number.
-fn zygote() -> Option<i32> {
-    children()
-        .into_iter()
-        .filter(|pid| name_of(*pid).as_deref() == Some("cm-zygote"))
-        .min()
-}
-
-fn children() -> Vec<i32> {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
-    tasks
-        .filter_map(Result::ok)
-        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|pids| {
-            pids.split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<i32>>()
-        })
-        .collect()
-}
-
-fn name_of(pid: i32) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim().to_owned())
-}
-
-/// Whether a process of this one has ended, and waits to be reaped or is gone by now.
-fn is_dead(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Behind the name, which stands in parentheses.
-    stat.rsplit_once(") ")
-        .is_none_or(|(_, fields)| fields.starts_with('Z'))
-}
-
-fn kill(pid: i32) {
-    // SAFETY: the call takes two numbers; the process is a child of this one.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-}
-
-/// Looks again and again until there is something to see.
-async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    const GUARD: Duration = Duration::from_secs(60);
-    let begun = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begun.elapsed() < GUARD, "what was waited for never came");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -477,7 +404,7 @@ async fn the_kernel_takes_a_cell_before_a_zygote_and_that_before_the_host() {
     let response = within(cell.first_response).await.expect("it goes on");
     assert_eq!(response.status, CellStatus::Completed { error_text: None });
     assert_eq!(fixture.texts("text('next')").await, ["next"]);
-    assert_eq!(until(self::zygote).await, zygote);
+    assert_eq!(until(processes::zygote).await, zygote);
     fixture.end().await;
 }
 

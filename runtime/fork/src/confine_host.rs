@@ -323,6 +323,10 @@ fn with_conditions() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Bac
         (libc::SYS_prlimit64, only(vec![null])?),
         // A script that has computed for long goes behind others.
         (
+            libc::SYS_getpriority,
+            one_of(0, &[libc::PRIO_PROCESS.cast_signed()])?,
+        ),
+        (
             libc::SYS_setpriority,
             one_of(0, &[libc::PRIO_PROCESS.cast_signed()])?,
         ),

@@ -116,6 +116,12 @@ impl State {
             .map_or(limit, |reach| limit.saturating_sub(reach.cpu_time()))
     }
 
+    /// Whether the script is to let others go first once it has computed for long. One that has not begun may
+    /// be.
+    pub(super) fn may_become_nice(&self) -> bool {
+        !self.is_nice && self.reach.as_ref().is_none_or(Reach::has_priority)
+    }
+
     pub(super) fn cancel_calls(&mut self, signal: &CancellationSignal) {
         cancel(&mut self.events, std::mem::take(&mut self.calls), signal);
     }

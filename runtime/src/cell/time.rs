@@ -82,7 +82,12 @@ impl Cell {
         let bound = match (&state.stop, state.phase) {
             (_, Phase::Finishing) if !state.hurried => Some(self.wall_deadline()),
             (None, Phase::Running) => {
-                let cpu = now + state.cpu_time_left(self.limits.cpu_time).max(WATCHDOG_TICK);
+                // Nobody computes for so long any sooner.
+                let cpu_time = match state.may_become_nice() {
+                    true => self.limits.cpu_time.min(NICE_AFTER),
+                    false => self.limits.cpu_time,
+                };
+                let cpu = now + state.cpu_time_left(cpu_time).max(WATCHDOG_TICK);
                 Some(cpu.min(self.wall_deadline()))
             }
             (Some(_), Phase::Running | Phase::Stopping) if !state.body_gone => {

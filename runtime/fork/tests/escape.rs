@@ -17,8 +17,8 @@ use code_mode_engine::limits::{DEFAULT_HEAP_BYTES, EffectiveLimits};
 use code_mode_engine::platform::Jit;
 use code_mode_fork::attempts::{ATTEMPTS, Attempt, MAKE_CODE, Proof, SECRET, Surroundings};
 use code_mode_fork::{
-    CellMemory, Confinement, DeathNote, Exit, FromCell, KernelCall, Link, LinkReader, Nursery,
-    NurseryConfig, Program, Run, Starter, ToCell,
+    CellMemory, Confinement, DeathNote, Exit, FromCell, KernelCall, Lifespan, Link, LinkReader,
+    Nursery, NurseryConfig, Program, Run, Starter, ToCell,
 };
 use tempfile::TempDir;
 
@@ -47,6 +47,7 @@ impl Cells {
             ready: 2,
             confinement,
             jit,
+            lifespan: Lifespan::default(),
         };
         let handle = tokio::runtime::Handle::current();
         Self {

@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 
 use code_mode_api::{CellId, KeptText};
 
-use crate::bounded::MAX_RESPONSE_TEXT_BYTES;
-
 /// Cut output that one session keeps, bytes of UTF-8. What was kept longest goes first when there
 /// is more; of a single cell with more than this, the end is not kept.
 ///
@@ -45,7 +43,7 @@ impl Kept {
 }
 
 /// The most that is read at one time, bytes of UTF-8: as much as one response holds.
-pub const MAX_READ_BYTES: usize = MAX_RESPONSE_TEXT_BYTES;
+pub const MAX_READ_BYTES: usize = 1 << 20;
 
 impl KeptOutput {
     /// Nothing yet, and this bound in bytes of UTF-8.

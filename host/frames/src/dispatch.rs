@@ -199,6 +199,7 @@ impl Dispatcher {
         };
         let options = SessionOptions {
             session_id: Some(session_id.clone()),
+            ..SessionOptions::default()
         };
         let engine = self.engine.open(options, Arc::new(bell))?;
         // It was made a moment ago and has none.

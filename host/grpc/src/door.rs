@@ -172,6 +172,7 @@ impl CodeModeHost for Door {
         };
         let engine_options = SessionOptions {
             session_id: SessionId::new(&id),
+            ..SessionOptions::default()
         };
         let engine = self
             .inner

@@ -29,18 +29,21 @@ const UNNAMED: &str = "host-error";
 /// The error code of an execute that the host has refused unseen.
 const STREAM_REFUSED: &str = "stream-refused";
 
-/// What the bridge offers the client in the name of a host that has said what it has. The names of errors
-/// are always had: where the host does not give them, they follow from the kind of its refusal.
+/// What the bridge offers the client in the name of a host that has said what it has, and what the contract
+/// has anyway. The names of errors are always had: where the host does not give them, they follow from the kind
+/// of its refusal.
 pub(crate) fn offer(named: &[String]) -> HostOffer {
     let mut extensions = vec![
         Extension::Limits,
         Extension::Store,
         Extension::Globals,
         Extension::ExactIntegers,
+        Extension::Output,
         Extension::Cells,
     ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
-    extensions.push(Extension::Errors);
+    // That a host cuts output is part of the contract.
+    extensions.extend([Extension::Errors, Extension::BoundedOutput]);
     HostOffer {
         versions: SupportedVersions::v1(),
         capabilities: Extension::capabilities(&extensions),
@@ -356,10 +359,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_host_has_not_named_is_not_offered_but_for_the_names_of_errors() {
+    fn what_a_host_has_not_named_is_not_offered_but_for_the_contract_and_the_names_of_errors() {
         let globals = Extension::Globals.name().to_owned();
         let offered = offer(&[globals, "x".to_owned()]).capabilities;
-        let expected = Extension::capabilities(&[Extension::Globals, Extension::Errors]);
+        let expected = Extension::capabilities(&[
+            Extension::Globals,
+            Extension::Errors,
+            Extension::BoundedOutput,
+        ]);
         assert_eq!(offered, expected);
     }
 

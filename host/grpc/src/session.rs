@@ -10,6 +10,7 @@ use code_mode_api::{CellId, CellResponse, CellStatus, Notification, SessionError
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use code_mode_grpc::v1::session_event::Event as LeaseEvent;
+use code_mode_service::SessionOutput;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -32,15 +33,8 @@ pub(crate) struct Options {
     pub(crate) max_heap_bytes: Option<u64>,
     /// Tool calls that may be unanswered at one time.
     pub(crate) max_pending_calls: usize,
-    /// Whether the host keeps the output within the tokens that a request allows.
-    pub(crate) truncates: bool,
-}
-
-impl Options {
-    /// The tokens for the answer to a request that allows so many.
-    fn tokens(&self, most: Option<u64>) -> convert::Tokens {
-        self.truncates.then_some(convert::MaxTokens(most))
-    }
+    /// What is done to the output of its cells on its way.
+    pub(crate) output: SessionOutput,
 }
 
 /// Where open sessions are kept.
@@ -378,14 +372,15 @@ impl DoorSession {
             return;
         };
         let outcome = |received: Instant, max_output_tokens: Option<u64>| {
-            let tokens = self.options.tokens(max_output_tokens);
+            let mut response = response;
+            self.options.output.cut(&mut response, max_output_tokens);
             let ended = !matches!(response.status, CellStatus::Yielded);
             Outcome {
                 buffered_for: response
                     .timings
                     .result_buffered_for
                     .filter(|time| ended && !time.is_zero()),
-                message: convert::outcome(response, tokens, received.elapsed()),
+                message: convert::outcome(response, received.elapsed()),
                 credit: Some(credit),
             }
         };
@@ -435,8 +430,8 @@ impl DoorSession {
         let seen = |cell_id: &CellId, received: Instant, most: Option<u64>| match &error {
             SessionError::MissingCell { .. } | SessionError::CellFinished { .. } => {
                 let reason = error.to_string();
-                let tokens = self.options.tokens(most);
-                let outcome = convert::missing(cell_id, reason, tokens, received.elapsed());
+                let items = self.options.output.of_missing(&reason, most);
+                let outcome = convert::missing(cell_id, reason, items, received.elapsed());
                 Ok(Seen::Missing(outcome))
             }
             SessionError::Cancelled { .. } => Err(status::wait_cancelled()),

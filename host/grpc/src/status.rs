@@ -5,6 +5,7 @@ use code_mode_api::SessionError;
 use code_mode_grpc::ERROR_CODE_METADATA;
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::tonic::metadata::MetadataValue;
+use code_mode_service::{OUTPUT_NOT_KEPT, OutputNotKept};
 
 /// The code of a refusal by a host that is about to end.
 const HOST_DRAINING: &str = "host-draining";
@@ -39,6 +40,14 @@ pub(crate) fn draining() -> Status {
     let message = "code-mode host is shutting down and begins nothing new; ask another one";
     let mut status = Status::unavailable(message);
     let code = MetadataValue::from_static(HOST_DRAINING);
+    status.metadata_mut().insert(ERROR_CODE_METADATA, code);
+    status
+}
+
+/// The status for output that is not there to be read again.
+pub(crate) fn output_not_kept(error: &OutputNotKept) -> Status {
+    let mut status = Status::not_found(error.to_string());
+    let code = MetadataValue::from_static(OUTPUT_NOT_KEPT);
     status.metadata_mut().insert(ERROR_CODE_METADATA, code);
     status
 }

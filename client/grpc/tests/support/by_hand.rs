@@ -202,6 +202,13 @@ impl Connection {
         self.stream.shutdown().await.expect("the client is there");
     }
 
+    /// Hears the client until it has closed its side.
+    pub async fn hears_the_end(&mut self) {
+        let mut heard = Vec::new();
+        // One that is broken off is closed as well.
+        let _ = self.stream.read_to_end(&mut heard).await;
+    }
+
     async fn says(&mut self, event: v1::session_event::Event) {
         let event = v1::SessionEvent { event: Some(event) };
         self.message(LEASE, &event).await;

@@ -15,8 +15,6 @@ host=$(realpath -- "$1")
 load=$(realpath -- "$2")
 clients=${3:-200}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=tools/versions.sh
-. tools/versions.sh
 haproxy=${HAPROXY:-haproxy}
 scratch=$(mktemp -d)
 pids=()
@@ -84,8 +82,6 @@ wait "$load_pid" || loaded=$?
 cat "$scratch/load"
 echo "lost when a host was killed: $lost_before; lost when a host drained: $((lost_after - lost_before)), its exit status $drained"
 
-python3 -m venv "$scratch/venv"
-"$scratch/venv/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$(version_of KUBERNETES_VALIDATE)"
 manifests=0
-"$scratch/venv/bin/kubernetes-validate" --strict host/fleet/kubernetes.yaml || manifests=$?
+ci/manifests.sh || manifests=$?
 [ "$loaded" = 0 ] && [ "$drained" = 0 ] && [ "$((lost_after - lost_before))" = 0 ] && [ "$manifests" = 0 ]

@@ -37,6 +37,7 @@ mod convert;
 mod door;
 mod extensions;
 mod gate;
+mod health;
 mod mailbox;
 mod metrics;
 mod peer;

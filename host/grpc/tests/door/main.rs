@@ -5,6 +5,7 @@ mod bounds;
 mod calls;
 mod cells;
 mod extensions;
+mod health;
 mod hostile;
 mod raw;
 mod sessions;

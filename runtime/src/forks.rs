@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use code_mode_api::SideEffects;
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
     Child, DeathNote, Exit, FromCell, KernelCall, Link, LinkError, LinkReader, Nursery,
@@ -215,23 +216,24 @@ enum End {
 }
 
 impl End {
-    /// The error text that the end gives, and whether it is one that should not be.
+    /// The error text that the end gives, and whether it is one that should not be. Where the process was lost
+    /// amid its work, the text says as well that the script may have acted, as errors of operations do: this is
+    /// a result, which has no field for it.
     fn tell(self, exit: Option<&std::io::Result<Exit>>) -> (Option<String>, bool) {
-        let failed = |what: String| {
-            (
-                Some(format!("ProcessError: {what}; the cell was ended")),
-                true,
-            )
+        let lost = |what: String| {
+            let side_effects = SideEffects::Possible;
+            Some(format!(
+                "{what}; the cell was ended (side effects: {side_effects})"
+            ))
         };
+        let failed = |what: String| (lost(format!("ProcessError: {what}")), true);
         match self {
             Self::Script(error_text) => (error_text, false),
             Self::Bound((limit, maximum)) => (Some(limit_text(limit, maximum)), false),
-            Self::Note(DeathNote::OutOfMemory(place)) => (
-                Some(format!(
-                    "LimitError: the cell's process has no memory left ({place}); the cell was ended"
-                )),
-                false,
-            ),
+            Self::Note(DeathNote::OutOfMemory(place)) => {
+                let what = format!("LimitError: the cell's process has no memory left ({place})");
+                (lost(what), false)
+            }
             Self::Note(DeathNote::Broken(message)) => failed(format!("V8 gave up: {message}")),
             Self::Note(DeathNote::Panicked(message)) => failed(format!("it panicked: {message}")),
             Self::Note(DeathNote::Forbidden(number)) => failed(format!(

@@ -26,7 +26,7 @@ const QUEUE: usize = 64;
 
 /// How long a loss waits for what has become of executes that were just sent (50 ms). Where the connection
 /// has ended that is known at once; on one that has not, the host need not say it.
-const PROOF_GRACE: Duration = Duration::from_millis(50);
+pub const PROOF_GRACE: Duration = Duration::from_millis(50);
 
 /// Carries a connection until the client has closed it or it is lost. `name` is the host's, for people.
 pub(crate) async fn run(

@@ -14,9 +14,9 @@ use code_mode_api::{CodeModeSession, SessionError, SideEffects};
 use code_mode_client::DEFAULT_CALL_DEADLINE;
 use code_mode_client_grpc::{
     Address, AddressConfig, AddressSessionProvider, DEFAULT_CONNECT_DEADLINE,
-    DEFAULT_PING_DEADLINE, DEFAULT_PING_INTERVAL,
+    DEFAULT_PING_DEADLINE, DEFAULT_PING_INTERVAL, PROOF_GRACE,
 };
-use support::by_hand::{ByHand, Connection};
+use support::by_hand::{ByHand, Connection, INTERNAL_ERROR, LEASE};
 use support::{StoppedClock, in_time, run, session};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
@@ -93,6 +93,32 @@ async fn a_connection_that_falls_silent_is_noticed_by_its_pings() {
     assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
     assert_eq!(error.side_effects(), SideEffects::Possible);
     assert_reached(begun, DEFAULT_PING_INTERVAL + DEFAULT_PING_DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_waits_for_what_has_become_of_an_execute_no_longer_than_its_bound() {
+    let clock = StoppedClock::new();
+    let host = ByHand::new().await;
+    let provider = AddressSessionProvider::new(AddressConfig::new(host.address.clone()));
+    let session = session(&provider).await;
+    let begun = Instant::now();
+    let (outcome, _connection) = tokio::join!(run(&session, "text(1)"), async {
+        let mut connection = host.opens().await;
+        connection.execute().await;
+        // The connection goes on, and of the execute's stream nothing is ever said.
+        connection.resets(LEASE, INTERNAL_ERROR).await;
+        connection.is_heard().await;
+        drop(clock);
+        connection
+    });
+    let error = outcome.expect_err("it is lost");
+    assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
+    assert_eq!(error.side_effects(), SideEffects::Possible);
+    let elapsed = begun.elapsed();
+    assert!(
+        (PROOF_GRACE..2 * PROOF_GRACE).contains(&elapsed),
+        "{elapsed:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use code_mode_grpc::tonic::{Code, Request};
 use code_mode_grpc::v1;
 use code_mode_grpc::{
     CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA,
+    SIDE_EFFECTS_METADATA,
 };
 
 use crate::support::{Fixture, completed, outcome, refusal, started};
@@ -255,6 +256,8 @@ async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_
             code.and_then(|code| code.to_str().ok()),
             Some("limit/active-cells")
         );
+        let leaves = status.metadata().get(SIDE_EFFECTS_METADATA);
+        assert_eq!(leaves.map(|word| word.as_bytes()), Some(&b"none"[..]));
     }
     let mut request = Request::new(lease.execute("nonsense"));
     let value = MetadataValue::from_bytes(&[0xff]);

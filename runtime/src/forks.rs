@@ -13,6 +13,7 @@ use code_mode_fork::{
     OfferedTool, Run, ToCell,
 };
 use serde_json::value::RawValue;
+use tracing::Instrument;
 
 use crate::cell::Cell;
 use crate::job::Job;
@@ -60,12 +61,14 @@ impl Forks {
                 }
             });
         let forks = Arc::clone(self);
-        self.handle.spawn(async move {
+        let within = job.within.clone();
+        let running = async move {
             match begun {
                 Some(conversation) => forks.finish(conversation, job).await,
                 None => forks.run_at_need(job).await,
             }
-        });
+        };
+        self.handle.spawn(running.instrument(within));
     }
 
     /// Has children born until as many are ready as there should be.

@@ -131,6 +131,7 @@ impl Session {
                 cell: Arc::clone(&cell),
                 source: request.source,
                 tools,
+                within: tracing::Span::none(),
                 queued: tracing::Span::none(),
             }),
             cell,
@@ -296,6 +297,7 @@ impl AdmittedCell {
             state.closing
         };
         if let Some(mut job) = self.job.take() {
+            job.within = tracing::Span::current();
             job.queued = timing::queue(&self.cell);
             core.runtime.backend.run(job);
         }

@@ -10,6 +10,7 @@ use code_mode_api::waist::{Answer, AskId};
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::convert::Outcome;
 use crate::gate::Pass;
@@ -55,6 +56,8 @@ pub(crate) enum Asker {
 pub(crate) struct Execute {
     pub(crate) execution_id: String,
     pub(crate) traceparent: Option<String>,
+    /// Its cell's, once there is one.
+    pub(crate) span: Span,
     pub(crate) received: Instant,
     pub(crate) max_output_tokens: Option<u64>,
     /// Told once whether the script was started.

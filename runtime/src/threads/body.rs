@@ -87,9 +87,11 @@ fn run(mut isolate: ReadyIsolate, job: Job) {
         cell,
         source,
         tools,
+        within,
         queued,
     } = job;
     drop(queued);
+    let _within = within.entered();
     name_thread(&cell);
     cell.begins(Reach::thread(isolate.stopper()));
     let has_fault = |fault| cell.runtime.config.has_fault(fault);

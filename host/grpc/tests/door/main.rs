@@ -10,3 +10,4 @@ mod hostile;
 mod raw;
 mod sessions;
 mod support;
+mod trace;

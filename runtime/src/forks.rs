@@ -14,6 +14,7 @@ use code_mode_fork::{
     OfferedTool, Run, ToCell,
 };
 use serde_json::value::RawValue;
+use tracing::Instrument;
 
 use crate::cell::Cell;
 use crate::job::Job;
@@ -66,12 +67,14 @@ impl Forks {
             None => Err(job),
         };
         let forks = Arc::clone(self);
-        self.handle.spawn(async move {
+        let within = job.within.clone();
+        let running = async move {
             match begun {
                 Ok(running) => forks.finish(running).await,
                 Err(job) => forks.run_at_need(job).await,
             }
-        });
+        };
+        self.handle.spawn(running.instrument(within));
     }
 
     /// Has children born until as many are ready as there should be.

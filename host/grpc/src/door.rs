@@ -27,6 +27,7 @@ use crate::peer::Owner;
 use crate::registry::Registry;
 use crate::session::{DoorSession, Effect, Home, Options};
 use crate::status;
+use crate::trace;
 use crate::word::Word;
 
 /// The header that says how long a result had waited for its observer, in nanoseconds.
@@ -288,9 +289,11 @@ impl CodeModeHost for Door {
         session.options.apply(&mut asked);
         let (admitted, admission) = oneshot::channel();
         let mailbox = Mailbox::new();
+        let span = trace::execute(&session.id, &execution_id, traceparent.as_deref());
         let execute = Execute {
             execution_id,
             traceparent,
+            span: span.clone(),
             received,
             max_output_tokens,
             admitted: Some(admitted),
@@ -301,7 +304,7 @@ impl CodeModeHost for Door {
         };
         let taken = session.change(|state, effects| {
             let ask = state.execute(&session.id, execute)?;
-            effects.push(Effect::ask(ask, Ask::Execute(asked)));
+            effects.push(Effect::Execute(ask, Box::new(asked), span));
             Ok::<_, Status>(ask)
         });
         let ask = taken.inspect_err(|_| session.metrics.executions_refused.add_one())?;

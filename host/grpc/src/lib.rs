@@ -46,6 +46,7 @@ mod remembered;
 mod session;
 mod status;
 mod tokens;
+mod trace;
 mod watched;
 mod word;
 

@@ -9,4 +9,6 @@ mod health;
 mod hostile;
 mod raw;
 mod sessions;
+mod strangers;
 mod support;
+mod trace;

@@ -91,6 +91,7 @@ impl Sessions for Played {
 
 impl Session for DoorSide {
     fn ask(&self, id: AskId, ask: Ask) {
+        tracing::warn!("a session is asked");
         let _ = self.0.send(Done::Asked(id, ask));
     }
 

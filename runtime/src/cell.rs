@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One cell as its callers and its V8 thread share it: state, output, observers, events.
+//! One cell as its callers and its V8 thread share it: state, output, observers, callbacks.
 
-mod events;
+mod delivery;
 mod held;
 mod life;
+mod responses;
 mod state;
 mod time;
 
@@ -31,7 +32,7 @@ use crate::slots::{Presence, Slot};
 use crate::store::Store;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
-use state::{Ending, Event, State, later, size_of};
+use state::{Callback, Ending, State, later, size_of};
 
 pub(crate) use life::SeatedCell;
 
@@ -137,7 +138,7 @@ impl Cell {
                 hurried: false,
                 calls: BTreeMap::new(),
                 notifications: BTreeMap::new(),
-                events: VecDeque::new(),
+                callbacks: VecDeque::new(),
                 delivering: false,
             }),
         }
@@ -207,8 +208,8 @@ impl Cell {
                 side_effects: SideEffects::Possible,
             };
             state
-                .events
-                .push_back(Event::Observed(observing.observer, Err(cancelled)));
+                .callbacks
+                .push_back(Callback::Observed(observing.observer, Err(cancelled)));
         }
         self.deliver(state);
     }
@@ -263,7 +264,7 @@ impl Cell {
         if state.stop.is_none() {
             state.stop = Some(cause);
             state.stopped_at = Some(Instant::now());
-            state.events.push_back(Event::Stopping);
+            state.callbacks.push_back(Callback::Stopping);
         }
         if let Some(reach) = &state.reach {
             reach.stop();
@@ -346,8 +347,8 @@ impl Cell {
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));
         state
-            .events
-            .push_back(Event::Invoke(delegate_call, invocation));
+            .callbacks
+            .push_back(Callback::Invoke(delegate_call, invocation));
         self.deliver(state);
     }
 
@@ -358,9 +359,11 @@ impl Cell {
             return;
         };
         if let Some(signal) = call.own_signal() {
-            state.events.push_back(Event::FireCancel(signal.clone()));
+            state
+                .callbacks
+                .push_back(Callback::FireCancel(signal.clone()));
         }
-        state.events.push_back(Event::Cancel(call));
+        state.callbacks.push_back(Callback::Cancel(call));
         self.deliver(state);
     }
 
@@ -380,8 +383,8 @@ impl Cell {
         }
         state.notifications.insert(call, Arc::clone(&delegate_call));
         state
-            .events
-            .push_back(Event::Notify(delegate_call, notification));
+            .callbacks
+            .push_back(Callback::Notify(delegate_call, notification));
         self.deliver(state);
         Ok(())
     }
@@ -506,7 +509,7 @@ impl CallOwner for Cell {
         });
     }
 
-    fn resume_events(self: Arc<Self>) {
+    fn resume_callbacks(self: Arc<Self>) {
         let mut state = self.lock();
         state.delivering = false;
         self.deliver(state);

@@ -38,7 +38,7 @@ pub struct HostNeeds {
 }
 
 /// Refused calls that are told of, so that nobody can fill a log with them.
-const REFUSALS_TOLD: usize = 16;
+pub const REFUSALS_TOLD: usize = 16;
 
 /// What the standard library reads to know how many processors there are.
 const ALWAYS_READ: [&str; 2] = ["/proc/self/cgroup", "/sys/fs/cgroup"];

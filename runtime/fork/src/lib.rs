@@ -51,7 +51,7 @@ mod zygote;
 
 pub use calls::KernelCall;
 pub use check::{Checked, Outcome, check_confinement};
-pub use confine_host::{HostNeeds, confine_host};
+pub use confine_host::{HostNeeds, REFUSALS_TOLD, confine_host};
 pub use control::Confinement;
 pub use entry::{entry, entry_with_probe};
 pub use life::{Exit, Process};

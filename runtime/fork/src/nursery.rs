@@ -432,10 +432,15 @@ async fn keep_a_zygote(shared: Arc<Shared>) {
             Err(error) => {
                 shared.trouble(format!("Failed to start a zygote: {error}"));
                 tokio::time::sleep(pause).await;
-                pause = (2 * pause).min(LONGEST_PAUSE);
+                pause = longer(pause);
             }
         }
     }
+}
+
+/// The pause after one attempt more that has failed.
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(LONGEST_PAUSE)
 }
 
 /// Resolves when another zygote is needed.

@@ -102,3 +102,10 @@ async fn a_zygote_that_is_never_ready_is_given_up_and_said_to_be() {
     let error = nursery.birth().await.expect_err("nobody is born");
     assert!(error.to_string().ends_with(expected), "{error}");
 }
+
+#[test]
+fn the_pauses_between_attempts_grow_up_to_a_bound() {
+    let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(longer(*pause)));
+    let millis: Vec<u128> = pauses.take(8).map(|pause| pause.as_millis()).collect();
+    assert_eq!(millis, [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
+}

@@ -12,7 +12,7 @@ use code_mode_api::SessionError;
 use code_mode_engine::StopCause;
 
 use super::Cell;
-use super::state::{Ending, Event, State};
+use super::state::{Callback, Ending, State};
 use crate::figures::CellEnd;
 use crate::observation::Observer;
 use crate::phase::{Phase, Step};
@@ -99,7 +99,7 @@ impl State {
         }
         if self.phase == Phase::Delivered && !self.closed {
             self.closed = true;
-            self.events.push_back(Event::Closed);
+            self.callbacks.push_back(Callback::Closed);
         }
         // A result that nobody has had holds a presence, so that a session which ends hands it out, and says
         // that its cell is closed, before it counts as closed itself.
@@ -107,7 +107,7 @@ impl State {
             && self.phase != Phase::Ended
             && let Some(presence) = self.presence.take()
         {
-            self.events.push_back(Event::Gone(presence));
+            self.callbacks.push_back(Callback::Gone(presence));
         }
     }
 }
@@ -116,13 +116,15 @@ impl Cell {
     pub(super) fn step(&self, state: &mut State, step: Step) {
         match state.phase.after(step) {
             Some(phase) => state.phase = phase,
-            None => state
-                .events
-                .push_back(Event::Failed(RuntimeFailure::ImpossibleTransition {
-                    session_id: self.session_id.clone(),
-                    cell_id: self.id.clone(),
-                    step: format!("{step:?} in {:?}", state.phase),
-                })),
+            None => {
+                state
+                    .callbacks
+                    .push_back(Callback::Failed(RuntimeFailure::ImpossibleTransition {
+                        session_id: self.session_id.clone(),
+                        cell_id: self.id.clone(),
+                        step: format!("{step:?} in {:?}", state.phase),
+                    }))
+            }
         }
     }
 
@@ -142,8 +144,8 @@ impl Cell {
             let response = self.final_response(state, Duration::ZERO);
             for observer in waiting {
                 state
-                    .events
-                    .push_back(Event::Observed(observer, response.clone()));
+                    .callbacks
+                    .push_back(Callback::Observed(observer, response.clone()));
             }
             self.delivered();
         }
@@ -154,7 +156,9 @@ impl Cell {
         self.step(state, Step::Deliver);
         let buffered = state.ended_at.map_or(Duration::ZERO, |at| at.elapsed());
         let response = self.final_response(state, buffered);
-        state.events.push_back(Event::Observed(observer, response));
+        state
+            .callbacks
+            .push_back(Callback::Observed(observer, response));
         self.delivered();
     }
 
@@ -182,7 +186,7 @@ impl Cell {
             (None, _) => "what ran the cell was dropped".to_owned(),
         };
         let failed = failure.is_some();
-        state.events.extend(failure.map(Event::Failed));
+        state.callbacks.extend(failure.map(Callback::Failed));
         if state.phase == Phase::Stopping && !failed {
             self.end(&mut state, Step::ThreadStopped, Ending::Terminated);
         } else if runs || state.phase == Phase::Stopping {
@@ -202,8 +206,8 @@ impl Cell {
                     cell_id: self.id.clone(),
                 };
                 state
-                    .events
-                    .push_back(Event::Observed(observer, Err(finished)));
+                    .callbacks
+                    .push_back(Callback::Observed(observer, Err(finished)));
             }
         }
         self.deliver(state);

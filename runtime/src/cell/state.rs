@@ -34,8 +34,8 @@ pub(super) struct Observing {
     pub(super) yield_at: Instant,
 }
 
-/// Something that happened to the cell and that the embedder is to be told, in order.
-pub(super) enum Event {
+/// A call of the embedder, or of what stands for it: something has happened to the cell that it is to be told.
+pub(super) enum Callback {
     Invoke(Arc<DelegateCall>, ToolInvocation),
     Notify(Arc<DelegateCall>, Notification),
     FireCancel(CancellationSignal),
@@ -88,8 +88,8 @@ pub(super) struct State {
     pub(super) hurried: bool,
     pub(super) calls: BTreeMap<u64, Arc<DelegateCall>>,
     pub(super) notifications: BTreeMap<u64, Arc<DelegateCall>>,
-    pub(super) events: VecDeque<Event>,
-    /// Somebody calls the embedder with the cell's events; everybody else only adds to them.
+    pub(super) callbacks: VecDeque<Callback>,
+    /// Somebody runs the callbacks; everybody else only adds to them.
     pub(super) delivering: bool,
 }
 
@@ -123,12 +123,12 @@ impl State {
     }
 
     pub(super) fn cancel_calls(&mut self, signal: &CancellationSignal) {
-        cancel(&mut self.events, std::mem::take(&mut self.calls), signal);
+        cancel(&mut self.callbacks, std::mem::take(&mut self.calls), signal);
     }
 
     pub(super) fn cancel_notifications(&mut self, signal: &CancellationSignal) {
         cancel(
-            &mut self.events,
+            &mut self.callbacks,
             std::mem::take(&mut self.notifications),
             signal,
         );
@@ -136,15 +136,15 @@ impl State {
 }
 
 fn cancel(
-    events: &mut VecDeque<Event>,
+    callbacks: &mut VecDeque<Callback>,
     calls: BTreeMap<u64, Arc<DelegateCall>>,
     signal: &CancellationSignal,
 ) {
     if calls.is_empty() {
         return;
     }
-    events.push_back(Event::FireCancel(signal.clone()));
-    events.extend(calls.into_values().map(Event::Cancel));
+    callbacks.push_back(Callback::FireCancel(signal.clone()));
+    callbacks.extend(calls.into_values().map(Callback::Cancel));
 }
 
 /// What an item counts for.

@@ -8,7 +8,7 @@ use code_mode_api::LimitName;
 use code_mode_engine::StopCause;
 
 use super::Cell;
-use super::state::{Event, State, later, millis};
+use super::state::{Callback, State, later, millis};
 use crate::limits::{NICE_AFTER, STOP_GRACE, WATCHDOG_TICK};
 use crate::phase::Phase;
 use crate::supervisor::RuntimeFailure;
@@ -64,8 +64,8 @@ impl Watched for Cell {
         if overdue && may_run_on && !state.reported_unstoppable {
             state.reported_unstoppable = true;
             state
-                .events
-                .push_back(Event::Failed(RuntimeFailure::Unstoppable {
+                .callbacks
+                .push_back(Callback::Failed(RuntimeFailure::Unstoppable {
                     session_id: self.session_id.clone(),
                     cell_id: self.id.clone(),
                 }));

@@ -60,7 +60,7 @@ const RUST: [Reserved; 7] = [
         advice: "only a cell's own thread, or the task of its process, waits for a door",
     },
     Reserved {
-        needles: &["Event::Closed)"],
+        needles: &["Callback::Closed)"],
         allowed: &["runtime/src/cell/life.rs"],
         scope: &["runtime/src/"],
         advice: "when a cell is closed is decided in one place, `State::conclude`",
@@ -245,10 +245,13 @@ mod tests {
         let waits = "let _ = outbox.wait_for_room(bytes);";
         assert_eq!(rust("runtime/src/waist.rs", waits), 0);
         assert_eq!(rust("host/frames/src/word.rs", waits), 1);
-        let closes = "state.events.push_back(Event::Closed);";
+        let closes = "state.callbacks.push_back(Callback::Closed);";
         assert_eq!(rust("runtime/src/cell/life.rs", closes), 0);
-        assert_eq!(rust("runtime/src/cell/events.rs", closes), 1);
-        assert_eq!(rust("runtime/src/cell/events.rs", "Event::Closed => {}"), 0);
+        assert_eq!(rust("runtime/src/cell/delivery.rs", closes), 1);
+        assert_eq!(
+            rust("runtime/src/cell/delivery.rs", "Callback::Closed => {}"),
+            0
+        );
         let pair = "let (ours, theirs) = UnixStream::pair()?;";
         assert_eq!(rust("runtime/src/forks.rs", pair), 1);
         assert_eq!(rust("runtime/fork/src/check.rs", pair), 0);

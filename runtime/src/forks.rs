@@ -62,12 +62,12 @@ impl Forks {
                         None
                     }
                 });
+        let within = job.within.clone();
         let begun = match begun {
             Some(conversation) => Ok(Running { conversation, job }),
             None => Err(job),
         };
         let forks = Arc::clone(self);
-        let within = job.within.clone();
         let running = async move {
             match begun {
                 Ok(running) => forks.finish(running).await,

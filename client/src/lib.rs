@@ -40,6 +40,7 @@ mod flight;
 mod generation;
 mod hosts;
 mod messages;
+mod opening;
 mod place;
 mod process;
 mod provider;

@@ -84,11 +84,10 @@ impl SessionProvider for ProcessSessionProvider {
         delegate: Arc<dyn SessionDelegate>,
     ) -> BoxFuture<'_, Result<Arc<dyn CodeModeSession>, SessionError>> {
         Box::pin(async move {
-            let place = Registry::enter(&self.registry, options.session_id)?;
+            let place = Registry::enter(&self.registry, options.session_id.clone())?;
             let delegate = Delegate::new(delegate);
             let hosts = Arc::clone(&self.hosts);
-            let keeps_store = options.keep_store.unwrap_or(hosts.config.keep_store);
-            let session = ProcessSession::new(Arc::new(place), hosts, delegate, keeps_store);
+            let session = ProcessSession::new(Arc::new(place), hosts, delegate, &options);
             Ok(Arc::new(session) as Arc<dyn CodeModeSession>)
         })
     }

@@ -2,7 +2,7 @@
 //! Sessions that outlive their hosts.
 //!
 //! # States
-//! | state | `execute`, `import_store` | `wait`, `terminate` | `export_store` | `list_cells` |
+//! | state | `execute`, `import_store` | `wait`, `terminate`, `read_output` | `export_store` | `list_cells` |
 //! |---|---|---|---|---|
 //! | unbound, never used | binds, then runs | no such cell | an empty store | no cells |
 //! | binding | waits for it, then runs | as before the binding | waits for it | waits for it |
@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
-    HostExit, RawJson, SessionError, SessionId, SideEffects, StartedCell, StateLost, WaitRequest,
+    HostExit, KeptText, RawJson, ReadOutputRequest, SessionError, SessionId, SessionOptions,
+    SideEffects, StartedCell, StateLost, WaitRequest,
 };
 use tokio::sync::watch;
 
@@ -41,9 +42,10 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::messages::session_error;
+use crate::opening::{OpenError, PutBack};
 use crate::place::Place;
 use crate::process::Exit;
-use crate::store_copy::{PutBack, StoreCopy};
+use crate::store_copy::StoreCopy;
 use crate::tools::LastTools;
 
 /// Hosts that are asked for a session, one after the other, while each says that it is about to end.
@@ -60,6 +62,8 @@ struct Shared {
     id: SessionId,
     hosts: Arc<Hosts>,
     delegate: Delegate,
+    /// Whether each host is to cut the output of the session's cells.
+    cuts_output: bool,
     tools: LastTools,
     state: Mutex<State>,
 }
@@ -93,14 +97,15 @@ struct Bound {
 }
 
 impl ProcessSession {
-    /// `keeps_store` says whether a copy of the stored values is kept.
+    /// A session that no host knows yet. Its id is that of `place`, not the one in `options`.
     pub(crate) fn new(
         place: Arc<Place>,
         hosts: Arc<Hosts>,
         delegate: Delegate,
-        keeps_store: bool,
+        options: &SessionOptions,
     ) -> Self {
         let id = place.id.clone();
+        let keeps_store = options.keep_store.unwrap_or(hosts.config.keep_store);
         let state = State {
             place: Some(place),
             generation: 0,
@@ -118,6 +123,7 @@ impl ProcessSession {
             id,
             hosts,
             delegate,
+            cuts_output: options.cuts_output,
             tools: LastTools::default(),
             state: Mutex::new(state),
         }))
@@ -196,6 +202,29 @@ impl CodeModeSession for ProcessSession {
                     Err(error) => return Err(self.0.error(error, None, SideEffects::None)),
                 }
             }
+        })
+    }
+
+    fn read_output(
+        &self,
+        request: ReadOutputRequest,
+    ) -> BoxFuture<'_, Result<KeptText, SessionError>> {
+        Box::pin(async move {
+            let cell_id = request.cell_id.clone();
+            if !self.0.cuts_output {
+                return Err(SessionError::InvalidRequest {
+                    message: format!(
+                        "nothing of exec cell {cell_id} was cut: its session does not"
+                    ),
+                });
+            }
+            let (bound, host_id) = self.0.bound_of(&cell_id)?;
+            let request = ReadOutputRequest {
+                cell_id: CellId::new(host_id),
+                ..request
+            };
+            let kept = bound.connection.read_output(&bound.wire_id, request).await;
+            kept.map_err(|error| self.0.error(error, Some(&cell_id), SideEffects::None))
         })
     }
 
@@ -428,6 +457,7 @@ impl Shared {
             id: self.id.clone(),
             generation,
             delegate: self.delegate.clone(),
+            cuts_output: self.cuts_output,
             place,
         };
         connection.open(session).await?;
@@ -623,23 +653,6 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why a session is not open on a host.
-enum OpenError {
-    /// The host is about to end.
-    Draining(SessionError),
-    /// There is none, or it is gone.
-    NoHost(SessionError),
-    Refused(SessionError),
-}
-
-impl OpenError {
-    fn into_inner(self) -> SessionError {
-        match self {
-            Self::Draining(error) | Self::NoHost(error) | Self::Refused(error) => error,
-        }
     }
 }
 

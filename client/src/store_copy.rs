@@ -80,28 +80,6 @@ impl StoreCopy {
     }
 }
 
-/// What a fresh host was given.
-pub(crate) enum PutBack {
-    Nothing,
-    /// What the session had stored on the host that it has left.
-    Carried {
-        any: bool,
-    },
-    /// The values of the client's copy.
-    Copy(RestoredStore),
-}
-
-impl PutBack {
-    /// Whether it was any value.
-    pub(crate) fn any(&self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Carried { any } => *any,
-            Self::Copy(restored) => restored.values > 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::value::RawValue;

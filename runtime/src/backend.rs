@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use code_mode_engine::limits::EffectiveLimits;
-use code_mode_fork::{CellMemory, Nursery, NurseryConfig};
+use code_mode_fork::{CellMemory, Lifespan, Nursery, NurseryConfig};
 use tokio::runtime::Handle;
 
 use crate::config::{Cells, RuntimeConfig};
@@ -50,6 +50,7 @@ impl Backend {
                     ready: config.ready_isolates,
                     confinement: forked.confinement,
                     jit: forked.jit,
+                    lifespan: Lifespan::default(),
                 };
                 let nursery = Nursery::new(Arc::clone(&forked.starter), nursery, handle);
                 Ok(Self::Forks(Forks::new(nursery, handle.clone())))

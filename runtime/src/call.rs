@@ -39,8 +39,8 @@ pub(crate) trait CallOwner: Send + Sync {
     /// Says that code of the embedder panicked.
     fn callback_panicked(&self, message: String);
 
-    /// Goes on with the events after whoever polled a cancelled call has dropped its future.
-    fn resume_events(self: Arc<Self>);
+    /// Goes on with the callbacks after whoever polled a cancelled call has dropped its future.
+    fn resume_callbacks(self: Arc<Self>);
 }
 
 /// One open call of the delegate.
@@ -68,7 +68,7 @@ enum CallState {
     Polling,
     /// As [`Self::Polling`], and the future has woken its waker: whoever polls sees to the next poll.
     PollingWoken,
-    /// As [`Self::Polling`], and whoever polls drops the future and goes on with the cell's events.
+    /// As [`Self::Polling`], and whoever polls drops the future and goes on with the cell's callbacks.
     PollingCancelled,
     /// The future is gone.
     Done,
@@ -118,7 +118,7 @@ impl DelegateCall {
     }
 
     /// Drops the future. False when it is being polled: then the one who polls drops it and calls
-    /// [`CallOwner::resume_events`].
+    /// [`CallOwner::resume_callbacks`].
     pub(crate) fn cancel(&self) -> bool {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, CallState::Done) {
@@ -198,7 +198,7 @@ impl DelegateCall {
             }
         }
         if cancelled {
-            Arc::clone(&self.owner).resume_events();
+            Arc::clone(&self.owner).resume_callbacks();
         }
         Poll::Ready(())
     }

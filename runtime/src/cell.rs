@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One cell as its callers and its V8 thread share it: state, output, observers, events.
+//! One cell as its callers and its V8 thread share it: state, output, observers, callbacks.
 
-mod events;
+mod delivery;
 mod held;
+mod life;
+mod responses;
 mod state;
 mod time;
 
@@ -10,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use code_mode_api::waist::{Budget, Held};
+use code_mode_api::waist::Budget;
 use code_mode_api::{
     BoxFuture, CancellationSignal, CellId, CellState, CellSummary, ContentItem, Globals, LimitName,
     Notification, SessionDelegate, SessionError, SessionId, SideEffects, ToolDefinition, ToolError,
@@ -26,10 +28,13 @@ use crate::phase::{Phase, Step};
 use crate::reach::{Mailbox, Reach};
 use crate::shared::Shared;
 use crate::shield;
+use crate::slots::{Presence, Slot};
 use crate::store::Store;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
-use state::{Ending, Event, State, later, size_of};
+use state::{Callback, Ending, State, later, size_of};
+
+pub(crate) use life::SeatedCell;
 
 /// The session that a cell belongs to, as the cell sees it.
 pub(crate) trait CellOwner: Send + Sync {
@@ -40,8 +45,8 @@ pub(crate) trait CellOwner: Send + Sync {
     /// for it.
     fn result_returned(&self, cell: &Arc<Cell>) -> bool;
 
-    /// Takes note that the V8 thread or the process of a cell has ended.
-    fn cell_gone(&self);
+    /// Takes note that the thread or the process of a cell is gone: there is room for the next.
+    fn body_gone(&self);
 }
 
 /// What a cell has from its session.
@@ -49,8 +54,8 @@ pub(crate) struct Origin {
     pub(crate) session_id: SessionId,
     pub(crate) store: Arc<Store>,
     pub(crate) runtime: Arc<Shared>,
-    /// The place of the cell among those that may run.
-    pub(crate) slot: Held,
+    pub(crate) slot: Slot,
+    pub(crate) presence: Presence,
     /// Of tools' answers that the script has not had.
     pub(crate) answers: Arc<Budget>,
     /// Of output that nobody has read.
@@ -110,6 +115,7 @@ impl Cell {
             state: Mutex::new(State {
                 phase: Phase::Admitted,
                 slot: Some(origin.slot),
+                presence: Some(origin.presence),
                 unread: None,
                 items: Vec::new(),
                 output_bytes: 0,
@@ -127,11 +133,12 @@ impl Cell {
                 reported_unstoppable: false,
                 reach: None,
                 is_nice: false,
-                thread_gone: false,
+                body_gone: false,
+                closed: false,
                 hurried: false,
                 calls: BTreeMap::new(),
                 notifications: BTreeMap::new(),
-                events: VecDeque::new(),
+                callbacks: VecDeque::new(),
                 delivering: false,
             }),
         }
@@ -201,8 +208,8 @@ impl Cell {
                 side_effects: SideEffects::Possible,
             };
             state
-                .events
-                .push_back(Event::Observed(observing.observer, Err(cancelled)));
+                .callbacks
+                .push_back(Callback::Observed(observing.observer, Err(cancelled)));
         }
         self.deliver(state);
     }
@@ -226,7 +233,7 @@ impl Cell {
                     cell_id: self.id.clone(),
                 });
             }
-            Phase::Ended if state.thread_gone => {
+            Phase::Ended if state.body_gone => {
                 self.hand_out(&mut state, observer);
                 self.deliver(state);
                 return Ok(());
@@ -257,7 +264,7 @@ impl Cell {
         if state.stop.is_none() {
             state.stop = Some(cause);
             state.stopped_at = Some(Instant::now());
-            state.events.push_back(Event::Stopping);
+            state.callbacks.push_back(Callback::Stopping);
         }
         if let Some(reach) = &state.reach {
             reach.stop();
@@ -340,8 +347,8 @@ impl Cell {
         let mut state = self.lock();
         state.calls.insert(call, Arc::clone(&delegate_call));
         state
-            .events
-            .push_back(Event::Invoke(delegate_call, invocation));
+            .callbacks
+            .push_back(Callback::Invoke(delegate_call, invocation));
         self.deliver(state);
     }
 
@@ -352,9 +359,11 @@ impl Cell {
             return;
         };
         if let Some(signal) = call.own_signal() {
-            state.events.push_back(Event::FireCancel(signal.clone()));
+            state
+                .callbacks
+                .push_back(Callback::FireCancel(signal.clone()));
         }
-        state.events.push_back(Event::Cancel(call));
+        state.callbacks.push_back(Callback::Cancel(call));
         self.deliver(state);
     }
 
@@ -374,8 +383,8 @@ impl Cell {
         }
         state.notifications.insert(call, Arc::clone(&delegate_call));
         state
-            .events
-            .push_back(Event::Notify(delegate_call, notification));
+            .callbacks
+            .push_back(Callback::Notify(delegate_call, notification));
         self.deliver(state);
         Ok(())
     }
@@ -462,103 +471,6 @@ impl Cell {
         self.step(&mut state, Step::Start);
         self.deliver(state);
     }
-
-    // ---- The keeper of threads ----
-
-    /// Says that the V8 thread has really ended: `panic` is its panic, if it had one.
-    pub(crate) fn thread_ended(self: &Arc<Self>, panic: Option<String>) {
-        let mut state = self.lock();
-        let (session_id, cell_id) = (self.session_id.clone(), self.id.clone());
-        let failure = match panic {
-            Some(message) => Some(RuntimeFailure::ThreadPanicked {
-                session_id,
-                cell_id,
-                message,
-            }),
-            None if matches!(state.phase, Phase::Running | Phase::Finishing) => {
-                Some(RuntimeFailure::ThreadVanished {
-                    session_id,
-                    cell_id,
-                })
-            }
-            None => None,
-        };
-        self.thread_gone(&mut state, failure);
-        self.deliver(state);
-    }
-
-    /// Says that the cell gets no V8 thread.
-    pub(crate) fn thread_missing(self: &Arc<Self>, message: String) {
-        let mut state = self.lock();
-        let (session_id, cell_id) = (self.session_id.clone(), self.id.clone());
-        let failure = RuntimeFailure::NoThread {
-            session_id,
-            cell_id,
-            message,
-        };
-        self.thread_gone(&mut state, Some(failure));
-        self.deliver(state);
-    }
-
-    /// Says that the cell's process has ended and was reaped.
-    pub(crate) fn body_ended(self: &Arc<Self>) {
-        let mut state = self.lock();
-        self.thread_gone(&mut state, None);
-        self.deliver(state);
-    }
-
-    /// Says that the cell gets no process: it ends with this cause, and nothing of it has run.
-    pub(crate) fn never_ran(self: &Arc<Self>, cause: String) {
-        let mut state = self.lock();
-        if state.phase != Phase::Stopping {
-            self.end(&mut state, Step::Lose, Ending::NeverRan { cause });
-        }
-        self.thread_gone(&mut state, None);
-        self.deliver(state);
-    }
-
-    fn thread_gone(&self, state: &mut State, failure: Option<RuntimeFailure>) {
-        state.thread_gone = true;
-        state.reach = None;
-        state.cancel_calls(&self.call_cancel);
-        state.cancel_notifications(&self.notification_cancel);
-        if let Some(failure) = failure {
-            let cause = failure.to_string();
-            state.events.push_back(Event::Failed(failure));
-            if matches!(
-                state.phase,
-                Phase::Running | Phase::Finishing | Phase::Stopping
-            ) {
-                self.end(state, Step::Lose, Ending::Lost { cause });
-            }
-        } else if state.phase == Phase::Stopping {
-            self.end(state, Step::ThreadStopped, Ending::Terminated);
-        }
-        // What is left asked for the termination of a cell that had ended by itself: the first one
-        // gets the result.
-        for observer in std::mem::take(&mut state.terminators) {
-            if state.phase == Phase::Ended {
-                self.hand_out(state, observer);
-            } else {
-                let finished = SessionError::CellFinished {
-                    cell_id: self.id.clone(),
-                };
-                state
-                    .events
-                    .push_back(Event::Observed(observer, Err(finished)));
-            }
-        }
-        state.events.push_back(Event::Gone);
-    }
-
-    /// The last event of a cell: only now may its session count as closed.
-    fn let_go(&self) {
-        watchdog::forget(self.uid);
-        self.runtime.thread_ended();
-        if let Some(session) = self.session.upgrade() {
-            session.cell_gone();
-        }
-    }
 }
 
 impl CallOwner for Cell {
@@ -597,7 +509,7 @@ impl CallOwner for Cell {
         });
     }
 
-    fn resume_events(self: Arc<Self>) {
+    fn resume_callbacks(self: Arc<Self>) {
         let mut state = self.lock();
         state.delivering = false;
         self.deliver(state);

@@ -60,7 +60,7 @@ fn is_expected(fault: Fault, failure: &RuntimeFailure) -> bool {
         Fault::PanicInThread | Fault::PanicInHelper => {
             matches!(failure, RuntimeFailure::ThreadPanicked { message, .. } if message == "a test wants it so")
         }
-        Fault::VanishingThread => matches!(failure, RuntimeFailure::ThreadVanished { .. }),
+        Fault::VanishingThread => matches!(failure, RuntimeFailure::Vanished { .. }),
         Fault::NoThread => matches!(failure, RuntimeFailure::NoThread { .. }),
         Fault::DeafThread => matches!(failure, RuntimeFailure::Unstoppable { .. }),
         Fault::ImpossibleStep => matches!(failure, RuntimeFailure::ImpossibleTransition { .. }),

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use code_mode_api::SideEffects;
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
     Child, DeathNote, Exit, FromCell, KernelCall, Link, LinkError, LinkReader, Nursery,
     OfferedTool, Run, ToCell,
 };
 use serde_json::value::RawValue;
+use tracing::Instrument;
 
 use crate::cell::Cell;
 use crate::job::Job;
@@ -43,29 +45,36 @@ impl Forks {
     }
 
     /// Runs a job in a process of its own: one that is ready gets it here and now.
-    pub(crate) fn run(self: &Arc<Self>, job: Job) {
+    pub(crate) fn run(self: &Arc<Self>, mut job: Job) {
         let _tokio = self.handle.enter();
-        let begun = self
-            .nursery
-            .take()
-            .and_then(|child| match Conversation::begin(child, &job) {
-                Ok(conversation) => Some(conversation),
-                Err(error) => {
-                    tracing::warn!(
-                        session = %job.cell.session_id, cell = %job.cell.id,
-                        exec_call = job.cell.exec_call_id, %error,
-                        "a process that was ready cannot be used"
-                    );
-                    None
-                }
-            });
+        let begun =
+            self.nursery
+                .take()
+                .and_then(|child| match Conversation::begin(child, &mut job) {
+                    Ok(conversation) => Some(conversation),
+                    Err(error) => {
+                        let cell = job.cell.cell();
+                        tracing::warn!(
+                            session = %cell.session_id, cell = %cell.id,
+                            exec_call = cell.exec_call_id, %error,
+                            "a process that was ready cannot be used"
+                        );
+                        None
+                    }
+                });
+        let within = job.within.clone();
+        let begun = match begun {
+            Some(conversation) => Ok(Running { conversation, job }),
+            None => Err(job),
+        };
         let forks = Arc::clone(self);
-        self.handle.spawn(async move {
+        let running = async move {
             match begun {
-                Some(conversation) => forks.finish(conversation, job).await,
-                None => forks.run_at_need(job).await,
+                Ok(running) => forks.finish(running).await,
+                Err(job) => forks.run_at_need(job).await,
             }
-        });
+        };
+        self.handle.spawn(running.instrument(within));
     }
 
     /// Has children born until as many are ready as there should be.
@@ -74,36 +83,37 @@ impl Forks {
     }
 
     /// Runs a job in a process that is born for it.
-    async fn run_at_need(&self, job: Job) {
+    async fn run_at_need(&self, mut job: Job) {
         let born = tokio::select! {
             born = self.nursery.birth() => born.map_err(|error| error.to_string()),
-            () = stopped(&job.cell) => Err("it was stopped before it had a process".to_owned()),
+            () = stopped(job.cell.cell()) => Err("it was stopped before it had a process".to_owned()),
         };
         let begun = born.and_then(|child| {
-            Conversation::begin(child, &job)
+            Conversation::begin(child, &mut job)
                 .map_err(|error| format!("Failed to reach its process: {error}"))
         });
         match begun {
-            Ok(conversation) => self.finish(conversation, job).await,
+            Ok(conversation) => self.finish(Running { conversation, job }).await,
             Err(cause) => {
-                let cell = &job.cell;
+                let cell = job.cell.cell();
                 if cell.stop_cause().is_none() {
                     tracing::warn!(
                         session = %cell.session_id, cell = %cell.id,
                         exec_call = cell.exec_call_id, cause, "a cell has never run"
                     );
                 }
-                cell.never_ran(cause);
+                job.cell.never_born(cause);
             }
         }
     }
 
     /// Goes on with a cell until its process is reaped.
-    async fn finish(&self, mut conversation: Conversation, job: Job) {
-        drop(job.queued);
-        let Job { cell, tools, .. } = job;
+    async fn finish(&self, mut running: Running) {
+        let Running { conversation, job } = &mut running;
+        drop(std::mem::replace(&mut job.queued, tracing::Span::none()));
+        let cell = Arc::clone(job.cell.cell());
         let _span = timing::cell(&cell);
-        let end = conversation.listen(&cell, &tools).await;
+        let end = conversation.listen(&cell, &job.tools).await;
         let linger = match &end {
             End::Script(_) if cell.stop_cause().is_none() => LINGER,
             _ => Duration::ZERO,
@@ -152,8 +162,17 @@ impl Forks {
                 %error, "the process of a cell was not reaped"
             );
         }
-        cell.body_ended();
+        let Running { conversation, job } = running;
+        drop(conversation);
+        job.cell.reaped();
     }
+}
+
+/// A cell and its process. Wherever this is dropped, the process is gone before the cell's seat is given back.
+struct Running {
+    // What stands first is dropped first.
+    conversation: Conversation,
+    job: Job,
 }
 
 /// Ends a process after a while, and reaps it. Nothing that it might still do is wanted.
@@ -200,23 +219,24 @@ enum End {
 }
 
 impl End {
-    /// The error text that the end gives, and whether it is one that should not be.
+    /// The error text that the end gives, and whether it is one that should not be. Where the process was lost
+    /// amid its work, the text says as well that the script may have acted, as errors of operations do: this is
+    /// a result, which has no field for it.
     fn tell(self, exit: Option<&std::io::Result<Exit>>) -> (Option<String>, bool) {
-        let failed = |what: String| {
-            (
-                Some(format!("ProcessError: {what}; the cell was ended")),
-                true,
-            )
+        let lost = |what: String| {
+            let side_effects = SideEffects::Possible;
+            Some(format!(
+                "{what}; the cell was ended (side effects: {side_effects})"
+            ))
         };
+        let failed = |what: String| (lost(format!("ProcessError: {what}")), true);
         match self {
             Self::Script(error_text) => (error_text, false),
             Self::Bound((limit, maximum)) => (Some(limit_text(limit, maximum)), false),
-            Self::Note(DeathNote::OutOfMemory(place)) => (
-                Some(format!(
-                    "LimitError: the cell's process has no memory left ({place}); the cell was ended"
-                )),
-                false,
-            ),
+            Self::Note(DeathNote::OutOfMemory(place)) => {
+                let what = format!("LimitError: the cell's process has no memory left ({place})");
+                (lost(what), false)
+            }
             Self::Note(DeathNote::Broken(message)) => failed(format!("V8 gave up: {message}")),
             Self::Note(DeathNote::Panicked(message)) => failed(format!("it panicked: {message}")),
             Self::Note(DeathNote::Forbidden(number)) => failed(format!(
@@ -260,10 +280,16 @@ struct Conversation {
     tool_calls: u64,
 }
 
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.link.process().end();
+    }
+}
+
 impl Conversation {
-    /// Gives a child its script.
-    fn begin(child: Child, job: &Job) -> std::io::Result<Self> {
-        let cell = &job.cell;
+    /// Gives a child its script, which it takes from the job.
+    fn begin(child: Child, job: &mut Job) -> std::io::Result<Self> {
+        let cell = job.cell.cell();
         let (link, mut reader) = child.link()?;
         let link = Arc::new(link);
         let limits = &cell.limits;
@@ -279,7 +305,7 @@ impl Conversation {
         cell.begins(Reach::process(Arc::clone(&link)));
         let tools = job.tools.tools().iter();
         link.send(&ToCell::Run(Box::new(Run {
-            source: job.source.clone(),
+            source: std::mem::take(&mut job.source),
             limits: limits.clone(),
             answer_spin: cell.runtime.config.answer_spin,
             options: cell.options,

@@ -41,6 +41,7 @@ mod session;
 mod shared;
 mod shares;
 mod shield;
+mod slots;
 mod start_error;
 mod store;
 mod supervisor;

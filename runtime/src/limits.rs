@@ -120,9 +120,9 @@ pub const DEFAULT_NOTIFICATION_GRACE: Duration = Duration::from_secs(30);
 /// 0 lets it sleep at once, which saves processor time where that is dearer than latency.
 pub const DEFAULT_ANSWER_SPIN: Duration = Duration::from_micros(100);
 
-/// Events of a cell that a thread which has put one tells the embedder in one go, at most; a task tells the
+/// Callbacks of a cell that a thread which has put one runs in one go, at most; a task runs the
 /// others, as many between two looks at other tasks. So a cell that says much holds nobody up.
-pub const EVENTS_AT_ONCE: usize = 32;
+pub const CALLBACKS_AT_ONCE: usize = 32;
 
 /// How long a script that was told to stop may go on before the supervisor is told. The time in which its
 /// thread waits for its embedder to have room does not count.

@@ -79,6 +79,11 @@ impl Reach {
         now.saturating_sub(self.cpu_time_before)
     }
 
+    /// Whether the script has a priority of its own, which can be lowered.
+    pub(crate) fn has_priority(&self) -> bool {
+        matches!(self.body, Body::Process(_))
+    }
+
     /// Has a script that has computed for long let others go first, where that can be done.
     pub(crate) fn make_nice(&self) {
         if let Body::Process(link) = &self.body {

@@ -59,13 +59,9 @@ impl Runtime {
         id: Option<SessionId>,
         delegate: Arc<dyn SessionDelegate>,
     ) -> Result<Session, SessionError> {
-        let id = self.core.take_session_id(id);
-        let id = self.core.shared.count_refusal(id)?;
-        Ok(Session::new(SessionCore::new(
-            id,
-            delegate,
-            Arc::clone(&self.core),
-        )))
+        let place = self.core.take_place(id);
+        let place = self.core.shared.count_refusal(place)?;
+        Ok(Session::new(SessionCore::new(place, delegate)))
     }
 
     /// What the runtime has counted since it was made.

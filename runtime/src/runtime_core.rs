@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use code_mode_api::{LimitName, SessionError, SessionId};
 
@@ -18,6 +18,31 @@ pub(crate) struct RuntimeCore {
     next_session: AtomicU64,
 }
 
+/// The place of a session among those of its runtime, and its id, which nobody else has until this is
+/// dropped.
+pub(crate) struct SessionPlace {
+    id: SessionId,
+    runtime: Arc<RuntimeCore>,
+}
+
+impl SessionPlace {
+    /// The session's id.
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Whose place it is.
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeCore> {
+        &self.runtime
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        self.runtime.sessions().remove(&self.id);
+    }
+}
+
 impl RuntimeCore {
     pub(crate) fn new(shared: Arc<Shared>, backend: Backend) -> Arc<Self> {
         Arc::new(Self {
@@ -29,8 +54,11 @@ impl RuntimeCore {
     }
 
     /// Takes a place for a session: the id that is asked for, or one of the runtime's own.
-    pub(crate) fn take_session_id(&self, id: Option<SessionId>) -> Result<SessionId, SessionError> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn take_place(
+        self: &Arc<Self>,
+        id: Option<SessionId>,
+    ) -> Result<SessionPlace, SessionError> {
+        let mut sessions = self.sessions();
         if let Some(session_id) = id.as_ref().filter(|id| sessions.contains(*id)) {
             return Err(SessionError::DuplicateSession {
                 session_id: session_id.clone(),
@@ -49,7 +77,11 @@ impl RuntimeCore {
             None => self.fresh_session_id(&sessions)?,
         };
         sessions.insert(id.clone());
-        Ok(id)
+        drop(sessions);
+        Ok(SessionPlace {
+            id,
+            runtime: Arc::clone(self),
+        })
     }
 
     fn fresh_session_id(&self, taken: &HashSet<SessionId>) -> Result<SessionId, SessionError> {
@@ -67,10 +99,8 @@ impl RuntimeCore {
         }
     }
 
-    pub(crate) fn session_closed(&self, id: &SessionId) {
-        self.sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+    fn sessions(&self) -> MutexGuard<'_, HashSet<SessionId>> {
+        // Nothing panics while the lock is held except a failed allocation, after which the set is whole.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,11 +13,12 @@ use code_mode_api::{
 use code_mode_engine::{ScriptOptions, ToolTable};
 use serde_json::value::RawValue;
 
-use crate::cell::{Cell, CellOwner, Origin};
+use crate::cell::{Cell, CellOwner, Origin, SeatedCell};
 use crate::job::Job;
 use crate::observation::{ObservationId, Observer};
-use crate::runtime_core::RuntimeCore;
+use crate::runtime_core::{RuntimeCore, SessionPlace};
 use crate::shares::Shares;
+use crate::slots::{KeptOpen, Presence, Seat, Slot};
 use crate::store::{Store, StoreBounds, StoreFull};
 use crate::timing;
 
@@ -46,23 +47,37 @@ pub(crate) struct SessionCore {
 #[derive(Default)]
 struct SessionState {
     /// Cells that run, and ended ones whose result nobody has had.
-    cells: HashMap<CellId, Arc<Cell>>,
+    cells: HashMap<CellId, Kept>,
     last_cell: u64,
-    /// Cells admitted whose V8 thread has not ended.
-    live: usize,
-    /// Cells admitted and not yet started.
-    admitted: usize,
+    /// The [`Presence`]s that its cells hold.
+    present: usize,
     closing: bool,
-    closed: bool,
+    /// Held until the session is closed.
+    place: Option<SessionPlace>,
     on_closed: Vec<Box<dyn FnOnce() + Send>>,
 }
 
-/// A cell that has its id and its slot and does not run yet. Dropping it gives the slot back.
+/// A cell that may leave a result, or has left one.
+struct Kept {
+    cell: Arc<Cell>,
+    _result: Held,
+}
+
+/// All that one cell takes of its session and its runtime.
+struct Places {
+    slot: Slot,
+    seat: Seat,
+    presence: Presence,
+    /// The place of its result.
+    result: Held,
+}
+
+/// A cell that has its id and its slot and does not run yet. Dropping it gives all back that it has taken.
 pub struct AdmittedCell {
     cell: Arc<Cell>,
+    job: Job,
+    result: Held,
     session: Arc<SessionHandle>,
-    /// `None` once started.
-    job: Option<Job>,
     yield_time: Duration,
 }
 
@@ -105,7 +120,7 @@ impl Session {
             });
         }
         let tools = ToolTable::new(request.tools, config.max_tools, config.max_tool_bytes)?;
-        let (id, slot) = core.take_cell_id()?;
+        let (id, places) = core.take_cell_id()?;
         let shared = &core.runtime.shared;
         let limits = shared.operator_limits.lowered_by(&request.limits);
         let mailbox = core.runtime.backend.mailbox();
@@ -118,22 +133,25 @@ impl Session {
             session_id: core.id.clone(),
             store: Arc::clone(&core.store),
             runtime: Arc::clone(shared),
-            slot,
+            slot: places.slot,
+            presence: places.presence,
             answers: Arc::clone(&core.shares.answers),
             unread: Arc::clone(&core.shares.unread),
             session: Arc::downgrade(core) as Weak<dyn CellOwner>,
             delegate: Arc::clone(&core.delegate),
         };
         let cell = Cell::new(id, request.exec_call_id, limits, options, mailbox, origin);
-        let cell = Arc::new(cell);
+        let cell = SeatedCell::new(cell, places.seat);
         Ok(AdmittedCell {
-            job: Some(Job {
-                cell: Arc::clone(&cell),
+            cell: Arc::clone(cell.cell()),
+            job: Job {
+                cell,
                 source: request.source,
                 tools,
+                within: tracing::Span::none(),
                 queued: tracing::Span::none(),
-            }),
-            cell,
+            },
+            result: places.result,
             session: Arc::clone(&self.handle),
             yield_time: request.yield_time.unwrap_or(config.default_yield_time),
         })
@@ -204,7 +222,7 @@ impl Session {
     pub fn list_cells(&self) -> Result<Vec<CellSummary>, SessionError> {
         self.core().check_open()?;
         // A cell takes the session's lock while it holds its own, so none is asked under it.
-        let cells: Vec<Arc<Cell>> = self.core().lock().cells.values().cloned().collect();
+        let cells = self.core().lock().all_cells();
         let mut listed: Vec<CellSummary> = cells.iter().filter_map(|cell| cell.summary()).collect();
         // The ids are numbers.
         listed.sort_by_cached_key(|cell| (cell.cell_id.as_str().len(), cell.cell_id.clone()));
@@ -266,10 +284,8 @@ impl Session {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        // Its cells know the session only for as long as it lives, and the last of them gives its id
-        // and its place back.
-        let core = Arc::clone(&self.core);
-        self.core.close(Some(Box::new(move || drop(core))));
+        // What its cells have keeps the core until the last of them is gone.
+        self.core.close(None);
     }
 }
 
@@ -284,46 +300,34 @@ impl AdmittedCell {
     }
 
     /// Starts the cell; `first` gets its first response.
-    pub fn start(mut self, first: Observer) -> ObservationId {
-        let observation = self.cell.start(self.yield_time, first);
-        let core = &self.session.core;
+    pub fn start(self, first: Observer) -> ObservationId {
+        let Self {
+            cell,
+            mut job,
+            result,
+            session,
+            yield_time,
+        } = self;
+        let observation = cell.start(yield_time, first);
+        let core = &session.core;
         let closing = {
             let mut state = core.lock();
-            state.admitted -= 1;
-            state
-                .cells
-                .insert(self.cell.id.clone(), Arc::clone(&self.cell));
+            state.keep(&cell, result);
             state.closing
         };
-        if let Some(mut job) = self.job.take() {
-            job.queued = timing::queue(&self.cell);
-            core.runtime.backend.run(job);
-        }
+        job.within = tracing::Span::current();
+        job.queued = timing::queue(&cell);
+        core.runtime.backend.run(job);
         if closing {
-            terminate_unheard(&self.cell);
+            terminate_unheard(&cell);
         }
         observation
     }
 }
 
-impl Drop for AdmittedCell {
-    fn drop(&mut self) {
-        if self.job.is_some() {
-            let core = &self.session.core;
-            core.lock().admitted -= 1;
-            self.cell.give_slot_back();
-            core.runtime.shared.thread_ended();
-            core.cell_gone();
-        }
-    }
-}
-
 impl SessionCore {
-    pub(crate) fn new(
-        id: SessionId,
-        delegate: Arc<dyn SessionDelegate>,
-        runtime: Arc<RuntimeCore>,
-    ) -> Self {
+    pub(crate) fn new(place: SessionPlace, delegate: Arc<dyn SessionDelegate>) -> Self {
+        let runtime = Arc::clone(place.runtime());
         let config = &runtime.shared.config;
         let store = Arc::new(Store::new(StoreBounds {
             value_bytes: config.max_stored_value_bytes,
@@ -332,17 +336,20 @@ impl SessionCore {
         }));
         let shares = Shares::new(&runtime.shared.pools, config);
         Self {
-            id,
+            id: place.id().clone(),
             delegate,
             shares,
             runtime,
             store,
-            state: Mutex::default(),
+            state: Mutex::new(SessionState {
+                place: Some(place),
+                ..SessionState::default()
+            }),
         }
     }
 
-    /// An id for a cell, and its slot.
-    fn take_cell_id(&self) -> Result<(CellId, Held), SessionError> {
+    /// An id for a cell, and its places.
+    fn take_cell_id(self: &Arc<Self>) -> Result<(CellId, Places), SessionError> {
         let config = &self.runtime.shared.config;
         let mut state = self.lock();
         if state.closing {
@@ -350,13 +357,12 @@ impl SessionCore {
                 session_id: self.id.clone(),
             });
         }
-        if state.cells.len() + state.admitted >= config.max_stored_results {
-            return Err(SessionError::Limit {
-                limit: LimitName::StoredResults,
-                maximum: config.max_stored_results as u64,
-                detail: format!("wait for or terminate cells {}", state.oldest_cells()),
-            });
-        }
+        let result = self.shares.results.try_hold(1);
+        let result = result.map_err(|full| SessionError::Limit {
+            limit: LimitName::StoredResults,
+            maximum: full.maximum() as u64,
+            detail: format!("wait for or terminate cells {}", state.oldest_cells()),
+        })?;
         if state.last_cell >= config.max_cells_per_session {
             return Err(SessionError::Limit {
                 limit: LimitName::CellIds,
@@ -365,17 +371,24 @@ impl SessionCore {
             });
         }
         let slot = self.shares.slot()?;
-        self.runtime.shared.take_thread()?;
+        let seat = self.runtime.shared.seats.take()?;
         state.last_cell += 1;
-        state.live += 1;
-        state.admitted += 1;
-        Ok((CellId::new(state.last_cell.to_string()), slot))
+        let id = CellId::new(state.last_cell.to_string());
+        state.present += 1;
+        let presence = Presence::new(Arc::clone(self) as Arc<dyn KeptOpen>);
+        let places = Places {
+            slot,
+            seat,
+            presence,
+            result,
+        };
+        Ok((id, places))
     }
 
     fn find(&self, id: &CellId) -> Result<Arc<Cell>, SessionError> {
         let state = self.lock();
-        if let Some(cell) = state.cells.get(id) {
-            return Ok(Arc::clone(cell));
+        if let Some(kept) = state.cells.get(id) {
+            return Ok(Arc::clone(&kept.cell));
         }
         // Ids are given out in order, so one up to the last that is no longer here has finished.
         let known = id
@@ -403,11 +416,12 @@ impl SessionCore {
     }
 
     fn close(&self, done: Option<Box<dyn FnOnce() + Send>>) {
-        let cells: Vec<Arc<Cell>> = {
+        // Each hands its result out, to nobody, unless it has done so already.
+        let cells = {
             let mut state = self.lock();
             state.closing = true;
             state.on_closed.extend(done);
-            state.cells.values().cloned().collect()
+            state.all_cells()
         };
         for cell in cells {
             terminate_unheard(&cell);
@@ -417,16 +431,13 @@ impl SessionCore {
 
     fn close_if_idle(&self) {
         let mut state = self.lock();
-        if !state.closing || state.live > 0 {
+        if !state.closing || state.present > 0 {
             return;
         }
-        state.cells.clear();
-        let first = !std::mem::replace(&mut state.closed, true);
+        let place = state.place.take();
         let on_closed = std::mem::take(&mut state.on_closed);
         drop(state);
-        if first {
-            self.runtime.session_closed(&self.id);
-        }
+        drop(place);
         for done in on_closed {
             done();
         }
@@ -449,18 +460,36 @@ impl CellOwner for SessionCore {
         if state.closing {
             return false;
         }
-        state.cells.insert(cell.id.clone(), Arc::clone(cell));
+        state.keep(cell, self.shares.results.hold(1));
         true
     }
 
-    fn cell_gone(&self) {
+    fn body_gone(&self) {
         self.runtime.backend.refill();
-        self.lock().live -= 1;
+    }
+}
+
+impl KeptOpen for SessionCore {
+    fn cell_gone(&self) {
+        self.lock().present -= 1;
         self.close_if_idle();
     }
 }
 
 impl SessionState {
+    fn keep(&mut self, cell: &Arc<Cell>, result: Held) {
+        let kept = Kept {
+            cell: Arc::clone(cell),
+            _result: result,
+        };
+        self.cells.insert(cell.id.clone(), kept);
+    }
+
+    fn all_cells(&self) -> Vec<Arc<Cell>> {
+        let kept = self.cells.values();
+        kept.map(|kept| Arc::clone(&kept.cell)).collect()
+    }
+
     /// The ids of the oldest cells, for an error that says what to do about them.
     fn oldest_cells(&self) -> String {
         const NAMED: usize = 5;

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use code_mode_api::waist::{Budget, Full, Held, Pool};
+use code_mode_api::waist::{Budget, Full, Pool};
 use code_mode_api::{LimitName, SessionError};
 
 use crate::config::RuntimeConfig;
+use crate::slots::Slot;
 
 /// What all sessions share.
 pub(crate) struct Pools {
@@ -24,6 +25,8 @@ pub(crate) struct Pools {
 pub(crate) struct Shares {
     /// Slots of its cells.
     pub(crate) cells: Arc<Budget>,
+    /// Results that wait for an observer, and cells that may leave one.
+    pub(crate) results: Arc<Budget>,
     /// Bytes of tools' answers that its cells have not had.
     pub(crate) answers: Arc<Budget>,
     /// Bytes of output that nobody has read.
@@ -46,15 +49,17 @@ impl Shares {
     pub(crate) fn new(pools: &Pools, config: &RuntimeConfig) -> Self {
         Self {
             cells: Budget::within(&pools.cells, config.max_active_cells),
+            results: Budget::new(config.max_stored_results),
             answers: Budget::within(&pools.answers, config.max_session_answer_bytes),
             unread: Budget::within(&pools.unread, config.max_session_unread_bytes),
         }
     }
 
     /// Takes the slot of a cell, which is free again when the value is dropped.
-    pub(crate) fn slot(&self) -> Result<Held, SessionError> {
+    pub(crate) fn slot(&self) -> Result<Slot, SessionError> {
         self.cells
             .try_hold(1)
+            .map(Slot::new)
             .map_err(|full: Full| SessionError::Limit {
                 limit: LimitName::ActiveCells,
                 maximum: full.maximum() as u64,

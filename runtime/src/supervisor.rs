@@ -17,9 +17,9 @@ pub enum RuntimeFailure {
         /// The panic's message.
         message: String,
     },
-    /// The cell's V8 thread ended without giving the cell an outcome.
-    #[error("the V8 thread of cell {cell_id} of session {session_id} vanished without an outcome")]
-    ThreadVanished {
+    /// What ran the cell, a V8 thread or the task of a process, ended without giving the cell an outcome.
+    #[error("what ran cell {cell_id} of session {session_id} vanished without an outcome")]
+    Vanished {
         /// The cell's session.
         session_id: SessionId,
         /// The cell.

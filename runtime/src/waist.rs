@@ -8,8 +8,8 @@
 //! other threads of the runtime tell, the watchdog or the keeper for example, they put as helpers.
 //!
 //! # Order
-//! `Started` is put before a cell is started, so nothing about it can come before. `CellClosed` waits
-//! until the result has been handed out, or the session ends.
+//! `Started` is put before a cell is started, so nothing about it can come before. When a cell is closed is
+//! the cell's own decision, in `cell/life.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +18,8 @@ use code_mode_api::waist::{
     Answer, Ask, AskId, Bell, Budget, CallId, Event, Outbox, OutboxOwner, Ringer, Sessions,
 };
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, Notification, RawJson,
-    SessionDelegate, SessionError, SessionId, SessionOptions, ToolError, ToolInvocation,
+    BoxFuture, CancellationSignal, CellId, Notification, RawJson, SessionDelegate, SessionError,
+    SessionId, SessionOptions, ToolError, ToolInvocation,
 };
 use tokio::sync::oneshot;
 
@@ -73,24 +73,11 @@ struct Link {
 /// Bounded by the runtime: its cells, their open calls and notifications, and one observation each.
 #[derive(Default)]
 struct State {
-    cells: HashMap<CellId, Arc<CellLink>>,
+    /// The outbox of each cell until its door was told that it is closed.
+    cells: HashMap<CellId, Arc<Outbox>>,
     observations: HashMap<AskId, Observation>,
     calls: HashMap<CallId, oneshot::Sender<Result<RawJson, ToolError>>>,
     last_call: u64,
-}
-
-/// A cell until its door was told that it is closed.
-struct CellLink {
-    id: CellId,
-    outbox: Arc<Outbox>,
-    end: Mutex<End>,
-}
-
-/// What must have come before a cell counts as closed.
-#[derive(Default)]
-struct End {
-    result_given: bool,
-    closed: bool,
 }
 
 /// An execute or wait that has no response yet.
@@ -164,11 +151,10 @@ impl WaistSession {
     ) -> Result<(), SessionError> {
         let admitted = self.session.admit(request)?;
         let cell_id = admitted.id().clone();
-        let cell = self.link.add_cell(cell_id.clone());
+        let outbox = self.link.add_cell(cell_id.clone());
         self.link.expect(ask, cell_id.clone());
-        cell.outbox
-            .put(Event::Started { ask, cell_id }, Ringer::Helper);
-        let observation = admitted.start(Link::observer(&self.link, &cell, ask));
+        outbox.put(Event::Started { ask, cell_id }, Ringer::Helper);
+        let observation = admitted.start(Link::observer(&self.link, &outbox, ask));
         self.made(ask, observation);
         Ok(())
     }
@@ -190,9 +176,8 @@ impl WaistSession {
 
     /// An observer for a cell that may be there. For one that is not, the session knows the reason.
     fn observer_of(&self, ask: AskId, cell_id: &CellId) -> Result<Observer, SessionError> {
-        let cell = self.link.lock().cells.get(cell_id).cloned();
-        match cell {
-            Some(cell) => Ok(Link::observer(&self.link, &cell, ask)),
+        match self.link.cell(cell_id) {
+            Some(outbox) => Ok(Link::observer(&self.link, &outbox, ask)),
             None => Err(self.session.why_not(cell_id)),
         }
     }
@@ -200,13 +185,8 @@ impl WaistSession {
     fn shut_down(&self, ask: AskId) {
         self.link.stop_all();
         let link = Arc::clone(&self.link);
-        self.session.begin_shutdown(Box::new(move || {
-            let left: Vec<Arc<CellLink>> = link.lock().cells.values().cloned().collect();
-            for cell in left {
-                link.tell_closed(&cell);
-            }
-            link.answered(ask, Ok(Answer::Done));
-        }));
+        let done = move || link.answered(ask, Ok(Answer::Done));
+        self.session.begin_shutdown(Box::new(done));
     }
 
     /// An observation is made; does what was asked of it meanwhile.
@@ -245,19 +225,15 @@ impl Drop for WaistSession {
 }
 
 impl Link {
-    fn add_cell(&self, id: CellId) -> Arc<CellLink> {
-        let cell = Arc::new(CellLink {
-            outbox: Outbox::new(
-                OutboxOwner::Cell(id.clone()),
-                CELL_OUTBOX_BYTES,
-                Arc::clone(&self.bell),
-                Arc::clone(&self.budget),
-            ),
-            id: id.clone(),
-            end: Mutex::default(),
-        });
-        self.lock().cells.insert(id, Arc::clone(&cell));
-        cell
+    fn add_cell(&self, id: CellId) -> Arc<Outbox> {
+        let outbox = Outbox::new(
+            OutboxOwner::Cell(id.clone()),
+            CELL_OUTBOX_BYTES,
+            Arc::clone(&self.bell),
+            Arc::clone(&self.budget),
+        );
+        self.lock().cells.insert(id, Arc::clone(&outbox));
+        outbox
     }
 
     fn expect(&self, ask: AskId, cell_id: CellId) {
@@ -270,52 +246,15 @@ impl Link {
         self.lock().observations.insert(ask, observation);
     }
 
-    fn observer(link: &Arc<Self>, cell: &Arc<CellLink>, ask: AskId) -> Observer {
-        let (link, cell) = (Arc::clone(link), Arc::clone(cell));
-        Box::new(move |result| link.observed(&cell, ask, result))
-    }
-
-    fn observed(
-        &self,
-        cell: &Arc<CellLink>,
-        ask: AskId,
-        result: Result<CellResponse, SessionError>,
-    ) {
-        self.lock().observations.remove(&ask);
-        let over = match result {
-            Ok(response) => {
-                let over = !matches!(response.status, CellStatus::Yielded);
-                cell.outbox.put(Event::Observed { ask, response }, ringer());
-                over
+    fn observer(link: &Arc<Self>, outbox: &Arc<Outbox>, ask: AskId) -> Observer {
+        let (link, outbox) = (Arc::clone(link), Arc::clone(outbox));
+        Box::new(move |result| {
+            link.lock().observations.remove(&ask);
+            match result {
+                Ok(response) => outbox.put(Event::Observed { ask, response }, ringer()),
+                Err(error) => link.answered(ask, Err(error)),
             }
-            Err(error) => {
-                let over = matches!(error, SessionError::RuntimeLost { .. });
-                self.answered(ask, Err(error));
-                over
-            }
-        };
-        if over {
-            self.ended(cell, |end| end.result_given = true);
-        }
-    }
-
-    fn ended(&self, cell: &Arc<CellLink>, change: impl FnOnce(&mut End)) {
-        let both = {
-            let mut end = cell.end.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut end);
-            end.result_given && end.closed
-        };
-        if both {
-            self.tell_closed(cell);
-        }
-    }
-
-    /// Tells that a cell is closed, once.
-    fn tell_closed(&self, cell: &Arc<CellLink>) {
-        if self.lock().cells.remove(&cell.id).is_some() {
-            let cell_id = cell.id.clone();
-            cell.outbox.put(Event::CellClosed { cell_id }, ringer());
-        }
+        })
     }
 
     fn answered(&self, ask: AskId, result: Result<Answer, SessionError>) {
@@ -324,13 +263,14 @@ impl Link {
 
     /// Lets no thread of the session wait for room any more.
     fn stop_all(&self) {
-        let cells: Vec<Arc<CellLink>> = self.lock().cells.values().cloned().collect();
-        for cell in cells {
-            cell.outbox.stop();
+        let outboxes: Vec<Arc<Outbox>> = self.lock().cells.values().cloned().collect();
+        for outbox in outboxes {
+            outbox.stop();
         }
     }
 
-    fn cell(&self, id: &CellId) -> Option<Arc<CellLink>> {
+    /// The outbox of a cell that is not closed.
+    fn cell(&self, id: &CellId) -> Option<Arc<Outbox>> {
         self.lock().cells.get(id).cloned()
     }
 
@@ -345,14 +285,14 @@ struct Delegate(Arc<Link>);
 
 impl SessionDelegate for Delegate {
     fn make_room(&self, cell_id: &CellId, bytes: usize) {
-        if let Some(cell) = self.0.cell(cell_id) {
+        if let Some(outbox) = self.0.cell(cell_id) {
             // A cell that was stopped is not heard any more, for as long as it still runs.
-            let _ = cell.outbox.wait_for_room(bytes);
+            let _ = outbox.wait_for_room(bytes);
         }
     }
 
     fn room(&self, cell_id: &CellId) -> Option<BoxFuture<'static, ()>> {
-        let outbox = Arc::clone(&self.0.cell(cell_id)?.outbox);
+        let outbox = self.0.cell(cell_id)?;
         if outbox.has_room_for(0) || outbox.is_stopped() {
             return None;
         }
@@ -363,8 +303,8 @@ impl SessionDelegate for Delegate {
     }
 
     fn cell_stopping(&self, cell_id: &CellId) {
-        if let Some(cell) = self.0.cell(cell_id) {
-            cell.outbox.stop();
+        if let Some(outbox) = self.0.cell(cell_id) {
+            outbox.stop();
         }
     }
 
@@ -388,8 +328,10 @@ impl SessionDelegate for Delegate {
     }
 
     fn cell_closed(&self, _: &SessionId, cell_id: &CellId) {
-        if let Some(cell) = self.0.cell(cell_id) {
-            self.0.ended(&cell, |end| end.closed = true);
+        let outbox = self.0.lock().cells.remove(cell_id);
+        if let Some(outbox) = outbox {
+            let cell_id = cell_id.clone();
+            outbox.put(Event::CellClosed { cell_id }, ringer());
         }
     }
 }
@@ -401,11 +343,11 @@ impl Delegate {
         cell_id: &CellId,
         event: impl FnOnce(CallId) -> Event,
     ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
-        let Some(cell) = self.0.cell(cell_id) else {
+        let Some(outbox) = self.0.cell(cell_id) else {
             let error = ToolError::new("the cell is closed");
             return Box::pin(std::future::ready(Err(error)));
         };
-        if cell.outbox.is_stopped() {
+        if outbox.is_stopped() {
             // It did not wait for room, and V8 may take a moment to stop it.
             let error = ToolError::new("the cell was told to stop");
             return Box::pin(std::future::ready(Err(error)));
@@ -420,10 +362,10 @@ impl Delegate {
         };
         let open = OpenCall {
             link: Arc::clone(&self.0),
-            outbox: Arc::clone(&cell.outbox),
+            outbox: Arc::clone(&outbox),
             call,
         };
-        cell.outbox.put(event(call), ringer());
+        outbox.put(event(call), ringer());
         Box::pin(async move {
             let _open = open;
             answered

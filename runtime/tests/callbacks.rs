@@ -16,7 +16,7 @@ use code_mode_api::{
     ToolInvocation,
 };
 use code_mode_runtime::RuntimeConfig;
-use code_mode_runtime::limits::EVENTS_AT_ONCE;
+use code_mode_runtime::limits::CALLBACKS_AT_ONCE;
 use code_mode_testsuite::{Fixture, within};
 use tokio::sync::Notify;
 
@@ -30,7 +30,7 @@ struct Flooded {
 }
 
 /// Calls of the script.
-const FLOOD: usize = 4 * EVENTS_AT_ONCE;
+const FLOOD: usize = 4 * CALLBACKS_AT_ONCE;
 
 impl SessionDelegate for Flooded {
     fn make_room(&self, _cell_id: &CellId, _bytes: usize) {
@@ -106,6 +106,6 @@ async fn a_flood_of_calls_holds_up_no_thread_that_happens_to_deliver() {
         .clone();
     let here = std::thread::current().id();
     let called_here = called_on.iter().filter(|on| **on == here).count();
-    assert!(called_here <= EVENTS_AT_ONCE, "{called_here}");
+    assert!(called_here <= CALLBACKS_AT_ONCE, "{called_here}");
     within(session.shutdown()).await;
 }

@@ -37,10 +37,10 @@ async fn cells_are_refused_while_too_many_that_ended_are_being_disposed_of() {
     assert_eq!(limits::max_cell_threads(2), 2 + limits::MIN_DISPOSED_CELLS);
     assert_eq!(limits::max_cell_threads(128), 256);
     // While the keeper is held up it makes no isolates, so all that are needed have to be ready.
-    let threads = limits::max_cell_threads(1);
+    let seats = limits::max_cell_threads(1);
     let config = RuntimeConfig {
         max_active_cells: 1,
-        ready_isolates: threads,
+        ready_isolates: seats + 1,
         ..RuntimeConfig::default()
     };
     let ready_isolates = config.ready_isolates;
@@ -64,7 +64,8 @@ async fn cells_are_refused_while_too_many_that_ended_are_being_disposed_of() {
         .expect("it can be terminated");
     has_entered.recv_timeout(GUARD).expect("it is terminated");
 
-    for _ in 1..threads {
+    // The thread of that cell was joined before the observer was told, so its seat is free.
+    for _ in 0..seats {
         let (answer, answered) = mpsc::channel();
         let ended = admit(&session, "text(1)").expect("an ended cell makes room for another");
         ended.start(Box::new(move |response| {

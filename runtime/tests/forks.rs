@@ -1,36 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What only cells in processes of their own can promise.
 
+mod processes;
 mod support;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use code_mode_api::{CellStatus, ExecuteRequest, SessionError, StartedCell};
 use code_mode_fork::ABNORMAL_DEATHS_OF_A_ZYGOTE;
 use code_mode_runtime::{
     Cells, Confinement, Forked, Jit, Program, Runtime, RuntimeConfig, Starter,
 };
-use code_mode_testsuite::{Call, Fixture, json, texts_of, tool, within};
+use code_mode_testsuite::{Call, Fixture, NoTools, json, texts_of, tool, within};
 use pretty_assertions::assert_eq;
-use support::runtime;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use processes::{alone, cell_processes, children, is_dead, kill, name_of, until, zygote};
+use support::{forked, runtime};
 
 const FORKED: bool = true;
-
-/// These tests look at the processes of their own process, so one runs at a time.
-static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
-
-/// Waits until no other test has processes that live.
-///
-/// A test gives way before its Tokio runtime is gone, which takes its processes along. What a killed zygote
-/// could not tell of stays, dead; once all are dead, nobody is born any more.
-async fn alone() -> SemaphorePermit<'static> {
-    let permit = ONE_AT_A_TIME.acquire().await;
-    until(|| children().into_iter().all(is_dead).then_some(())).await;
-    permit.expect("it is never closed")
-}
 
 async fn fixture(config: RuntimeConfig) -> Fixture {
     Fixture::on(Arc::new(runtime(config, None))).await
@@ -45,67 +33,6 @@ async fn failed(fixture: &Fixture, source: &str) -> (String, Vec<String>) {
             error_text: Some(error),
         } => (error, texts),
         other => panic!("{source} gave {other:?}"),
-    }
-}
-
-/// The processes that run cells of this process, by their name in procfs. Dead ones that a killed zygote
-/// could not tell of are not among them.
-fn cell_processes() -> Vec<i32> {
-    children()
-        .into_iter()
-        .filter(|pid| name_of(*pid).as_deref() == Some("cm-cell") && !is_dead(*pid))
-        .collect()
-}
-
-/// The zygote. A cell that was just born has its name for a moment, and a higher number.
-fn zygote() -> Option<i32> {
-    children()
-        .into_iter()
-        .filter(|pid| name_of(*pid).as_deref() == Some("cm-zygote"))
-        .min()
-}
-
-fn children() -> Vec<i32> {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
-    tasks
-        .filter_map(Result::ok)
-        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|pids| {
-            pids.split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<i32>>()
-        })
-        .collect()
-}
-
-fn name_of(pid: i32) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim().to_owned())
-}
-
-/// Whether a process of this one has ended, and waits to be reaped or is gone by now.
-fn is_dead(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Behind the name, which stands in parentheses.
-    stat.rsplit_once(") ")
-        .is_none_or(|(_, fields)| fields.starts_with('Z'))
-}
-
-fn kill(pid: i32) {
-    // SAFETY: the call takes two numbers; the process is a child of this one.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-}
-
-/// Looks again and again until there is something to see.
-async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    const GUARD: Duration = Duration::from_secs(60);
-    let begun = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begun.elapsed() < GUARD, "what was waited for never came");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -183,7 +110,7 @@ async fn a_cell_whose_process_is_killed_says_so_and_keeps_what_it_said() {
     assert_eq!(
         error,
         "ProcessError: it was killed (SIGKILL), perhaps because the machine has no memory left; \
-         the cell was ended"
+         the cell was ended (side effects: possible)"
     );
     assert_eq!(fixture.texts("text(load('k'))").await, ["[1]"]);
     until(|| cell_processes().is_empty().then_some(())).await;
@@ -440,6 +367,181 @@ async fn nothing_is_left_when_the_runtime_is_gone() {
     fixture.end().await;
     let left = || children().into_iter().any(|pid| !before.contains(&pid));
     until(|| (!left()).then_some(())).await;
+}
+
+/// How soon the kernel ends a process for its memory.
+fn oom_score(pid: i32) -> i32 {
+    let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("procfs");
+    score.trim().parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_takes_a_cell_before_a_zygote_and_that_before_the_host() {
+    let _alone = alone().await;
+    let fixture = fixture(RuntimeConfig {
+        ready_isolates: 0,
+        ..RuntimeConfig::default()
+    })
+    .await;
+    let cell = fixture.start("text(await tools.gate())").await;
+    let is_call = |call: &Call| matches!(call, Call::Tool { .. });
+    fixture.recorder.wait_for(is_call).await;
+    let [pid] = cell_processes()[..] else {
+        panic!("there is one cell");
+    };
+    let zygote = until(zygote).await;
+    let host = i32::try_from(std::process::id()).expect("a process");
+    assert!(oom_score(host) < oom_score(zygote));
+    assert!(oom_score(zygote) < oom_score(pid));
+    // What a terminal sends to all that belong to it ends none of them either.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for pid in [zygote, pid] {
+            // SAFETY: the call takes two numbers; the process is a child of this one.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+    fixture.recorder.open_gate();
+    let response = within(cell.first_response).await.expect("it goes on");
+    assert_eq!(response.status, CellStatus::Completed { error_text: None });
+    assert_eq!(fixture.texts("text('next')").await, ["next"]);
+    assert_eq!(until(processes::zygote).await, zygote);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_goes_on_when_the_thread_that_has_started_it_ends() {
+    let _alone = alone().await;
+    let runtime = runtime(
+        RuntimeConfig {
+            ready_isolates: 0,
+            ..RuntimeConfig::default()
+        },
+        None,
+    );
+    let session = runtime.open(None, Arc::new(NoTools)).expect("it opens");
+    let (sender, mut answer) = tokio::sync::mpsc::unbounded_channel();
+    let starter = session.clone();
+    std::thread::spawn(move || {
+        let source = "await new Promise(end => setTimeout(end, 20)); text('on')";
+        let cell = starter.admit(Fixture::request(source)).expect("admitted");
+        cell.start(Box::new(move |response| {
+            sender.send(response).expect("the test waits");
+        }));
+    })
+    .join()
+    .expect("it does not panic");
+    let response = within(answer.recv()).await.expect("it answers");
+    assert_eq!(texts_of(&response.expect("it goes on")), ["on"]);
+    within(session.shutdown()).await;
+}
+
+/// A host that runs a cell, has others ready, and is killed. It says in a file which processes it has.
+fn be_a_host(path: &std::ffi::OsStr) -> ! {
+    // The processes live as long as this thread.
+    let cells = forked(Confinement::BestEffort);
+    let tasks = tokio::runtime::Runtime::new().expect("there are threads");
+    tasks.block_on(async {
+        let config = RuntimeConfig {
+            cells,
+            ..RuntimeConfig::default()
+        };
+        let handle = tokio::runtime::Handle::current();
+        let runtime = Runtime::new(config, handle, None).expect("it starts");
+        let fixture = Fixture::on(Arc::new(runtime)).await;
+        let cell = fixture.start("yield_control(); for (;;);").await;
+        within(cell.first_response).await.expect("it yields");
+        // The spinning one, and some that wait for the next.
+        until(|| (cell_processes().len() > 2).then_some(())).await;
+        let pids: Vec<String> = children().iter().map(i32::to_string).collect();
+        let whole = format!("{} end", pids.join(" "));
+        std::fs::write(path, whole).expect("written");
+        std::future::pending::<()>().await;
+    });
+    unreachable!("nothing ends this but a kill");
+}
+
+#[test]
+fn no_process_outlives_a_host_that_is_killed() {
+    const ROLE: &str = "CODE_MODE_TEST_HOST";
+    const NAME: &str = "no_process_outlives_a_host_that_is_killed";
+    if let Some(path) = std::env::var_os(ROLE) {
+        be_a_host(&path);
+    }
+    let wait = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _alone = wait.block_on(alone());
+    let path = std::env::temp_dir().join(format!("code_mode_forks_{}", std::process::id()));
+    let mut host = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", NAME])
+        .env(ROLE, &path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("this test starts itself");
+    let pids: Vec<i32> = wait.block_on(until(|| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let pids = text.strip_suffix(" end")?;
+        pids.split(' ').map(|pid| pid.parse().ok()).collect()
+    }));
+    assert!(pids.len() > 4, "a starter, a zygote and cells: {pids:?}");
+    host.kill().expect("killed");
+    host.wait().expect("reaped");
+    wait.block_on(until(|| pids.iter().copied().all(is_dead).then_some(())));
+    std::fs::remove_file(&path).expect("it was there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_whose_task_is_dropped_loses_its_process_and_ends() {
+    let _alone = alone().await;
+    let before = children();
+    let config = RuntimeConfig {
+        cells: forked(Confinement::BestEffort),
+        ..RuntimeConfig::default()
+    };
+    let (sender, mut answer) = tokio::sync::mpsc::unbounded_channel();
+    let (runtime, session) = within(off_the_tasks(move || {
+        let tasks = tokio::runtime::Runtime::new().expect("there are threads");
+        let runtime = Runtime::new(config, tasks.handle().clone(), None).expect("it starts");
+        let session = runtime.open(None, Arc::new(NoTools)).expect("it opens");
+        let source = "text('kept'); yield_control(); await new Promise(() => {})";
+        let cell = session
+            .admit(Fixture::request(source))
+            .expect("it is admitted");
+        let id = cell.id().clone();
+        let (yielded, has_yielded) = std::sync::mpsc::channel();
+        cell.start(Box::new(move |response| {
+            yielded.send(response).expect("the test waits");
+        }));
+        let first = has_yielded.recv().expect("it is told");
+        assert_eq!(texts_of(&first.expect("it runs")), ["kept"]);
+        let observer = move |response| sender.send(response).expect("the test waits");
+        session
+            .observe(&id, None, Box::new(observer))
+            .expect("it runs");
+        drop(tasks);
+        (runtime, session)
+    }))
+    .await;
+    let answer = within(answer.recv()).await.expect("it is told");
+    let error = answer.expect_err("nothing runs it any more");
+    assert!(
+        matches!(&error, SessionError::RuntimeLost { cause, .. } if cause.contains("dropped")),
+        "{error}"
+    );
+    assert_eq!(error.side_effects(), code_mode_api::SideEffects::Possible);
+    assert_eq!(runtime.figures().active_cells, 0);
+    within(session.shutdown()).await;
+    drop((runtime, session));
+    let left = || children().into_iter().any(|pid| !before.contains(&pid));
+    until(|| (!left()).then_some(())).await;
+}
+
+/// Runs what waits, on a thread that no task needs.
+async fn off_the_tasks<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run)
+        .await
+        .expect("it does not panic")
 }
 
 #[tokio::test(flavor = "multi_thread")]

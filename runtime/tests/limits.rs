@@ -3,6 +3,8 @@
 
 #[path = "cases/limits.rs"]
 mod cases;
+#[path = "cases/session_limits.rs"]
+mod session_cases;
 mod support;
 
 const FORKED: bool = false;

@@ -126,6 +126,8 @@ impl SessionBuilder {
         let options = SessionOptions {
             session_id: self.id,
             keep_store: Some(self.keeps_store),
+            // Whoever embeds gets all output, and cuts it where a model is to read it.
+            cuts_output: false,
         };
         let delegate = Arc::new(Delegate(Arc::clone(&answers)));
         let session = self.provider.open_session(options, delegate).await?;

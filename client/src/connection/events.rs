@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, CellSummary, Notification, RawJson, SessionId,
-    ToolInvocation,
+    CancellationSignal, CellId, CellResponse, CellSummary, KeptText, Notification, RawJson,
+    SessionId, ToolInvocation,
 };
 use code_mode_protocol::{
     AgreedCapabilities, DelegateRequestId, EncodedFrame, HostMessage, OperationValue, RequestId,
@@ -54,6 +54,10 @@ impl TakesBack<()> for Events {
 
 impl TakesBack<Vec<CellSummary>> for Events {
     fn take_back(&self, _: Vec<CellSummary>) {}
+}
+
+impl TakesBack<KeptText> for Events {
+    fn take_back(&self, _: KeptText) {}
 }
 
 impl TakesBack<BTreeMap<String, RawJson>> for Events {
@@ -162,6 +166,7 @@ pub(crate) enum Operation {
 /// What is asked of a session, has one answer, and changes nothing in the state of its connection.
 pub(crate) enum SessionAsk {
     ListCells(Reply<Vec<CellSummary>>),
+    ReadOutput(Reply<KeptText>),
     ExportStore(Reply<BTreeMap<String, RawJson>>),
     ImportStore(Reply<()>),
 }
@@ -171,6 +176,7 @@ impl SessionAsk {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::ListCells(_) => "session/listCells",
+            Self::ReadOutput(_) => "session/wait",
             Self::ExportStore(_) => "session/exportStore",
             Self::ImportStore(_) => "session/importStore",
         }
@@ -182,6 +188,21 @@ impl SessionAsk {
             (Self::ListCells(reply), Ok(OperationValue::CellsListed { cells })) => {
                 drop(reply.send(Ok(cells)));
             }
+            (
+                Self::ReadOutput(reply),
+                Ok(OperationValue::OutputRead {
+                    offset,
+                    total_bytes,
+                    text,
+                    ..
+                }),
+            ) => {
+                drop(reply.send(Ok(KeptText {
+                    text,
+                    offset,
+                    total_bytes,
+                })));
+            }
             (Self::ExportStore(reply), Ok(OperationValue::StoreExported { values })) => {
                 drop(reply.send(Ok(values)));
             }
@@ -189,6 +210,7 @@ impl SessionAsk {
                 drop(reply.send(Ok(())));
             }
             (Self::ListCells(reply), Err(error)) => drop(reply.send(Err(error))),
+            (Self::ReadOutput(reply), Err(error)) => drop(reply.send(Err(error))),
             (Self::ExportStore(reply), Err(error)) => drop(reply.send(Err(error))),
             (Self::ImportStore(reply), Err(error)) => drop(reply.send(Err(error))),
             (_, Ok(_)) => return false,
@@ -205,6 +227,8 @@ pub(crate) struct OpenSession {
     pub(crate) id: SessionId,
     pub(crate) generation: u64,
     pub(crate) delegate: Delegate,
+    /// Whether the host is to cut its output.
+    pub(crate) cuts_output: bool,
     /// Given up when the host has closed the session.
     pub(crate) place: Arc<Place>,
 }

@@ -31,7 +31,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects,
+    CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, KeptText, RawJson, ReadOutputRequest,
+    SessionError, SideEffects,
 };
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools, Extension, RequestId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -245,7 +246,8 @@ impl Connection {
     /// Opens a session.
     pub(crate) async fn open(&self, session: OpenSession) -> Result<(), CallError> {
         let wire_id = Arc::clone(&session.wire_id);
-        let encode = |id| self.requests(&wire_id).open(id);
+        let cuts_output = session.cuts_output;
+        let encode = |id| self.requests(&wire_id).open(id, cuts_output);
         self.call(&self.0.slots, encode, |reply| Operation::Open {
             session,
             reply,
@@ -330,6 +332,17 @@ impl Connection {
     ) -> Result<Vec<CellSummary>, CallError> {
         let encode = |id| self.requests(session).list_cells(id);
         let ask = |reply| Operation::OfSession(SessionAsk::ListCells(reply));
+        self.call(&self.0.slots, encode, ask).await?.await
+    }
+
+    /// A part of what was cut out of a cell's responses; the cell is named by the host's own id.
+    pub(crate) async fn read_output(
+        &self,
+        session: &Arc<str>,
+        request: ReadOutputRequest,
+    ) -> Result<KeptText, CallError> {
+        let encode = |id| self.requests(session).read_output(id, request);
+        let ask = |reply| Operation::OfSession(SessionAsk::ReadOutput(reply));
         self.call(&self.0.slots, encode, ask).await?.await
     }
 

@@ -8,7 +8,8 @@ use code_mode_api::{RawJson, SessionError, SideEffects};
 
 use super::{Bound, Shared, stayed_behind};
 use crate::error::CallError;
-use crate::store_copy::{PutBack, StoreCopy};
+use crate::opening::PutBack;
+use crate::store_copy::StoreCopy;
 
 impl Shared {
     /// The values in the host, or those that the session takes along; those of the copy when there is no host

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of a host that was told to end: nothing new is begun, and what runs gets its time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::CancellationSignal;
@@ -60,8 +61,13 @@ impl Drain {
 
 /// The executes of a connection that may still become a cell and the cells that its client has not been told
 /// are closed, and whether it may have more.
-#[derive(Debug, Default)]
-pub(crate) struct OpenCells(watch::Sender<Taken>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OpenCells(Arc<watch::Sender<Taken>>);
+
+/// An execute that was taken, and then its cell. When it is dropped, the client was told that the cell is
+/// closed, or that the execute has become none.
+#[derive(Debug)]
+pub(crate) struct OpenCell(OpenCells);
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -72,17 +78,12 @@ struct Taken {
 impl OpenCells {
     /// Takes an execute, or not. That it is taken and that it is counted is one step: whoever sees nothing
     /// open once there is to be no more may end the sessions.
-    pub(crate) fn admit(&self) -> bool {
-        self.0.send_if_modified(|taken| {
+    pub(crate) fn admit(&self) -> Option<OpenCell> {
+        let admitted = self.0.send_if_modified(|taken| {
             taken.open += usize::from(!taken.no_more);
             !taken.no_more
-        })
-    }
-
-    /// The client is told that a cell is closed, or that an execute has become none.
-    pub(crate) fn closed(&self) {
-        self.0
-            .send_modify(|taken| taken.open = taken.open.saturating_sub(1));
+        });
+        admitted.then(|| OpenCell(self.clone()))
     }
 
     /// Whether cells and sessions are refused.
@@ -108,6 +109,13 @@ impl OpenCells {
     }
 }
 
+impl Drop for OpenCell {
+    fn drop(&mut self) {
+        let Self(OpenCells(taken)) = self;
+        taken.send_modify(|taken| taken.open = taken.open.saturating_sub(1));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +126,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drain_waits_for_cells_for_its_time_and_can_be_hurried() {
         let cells = OpenCells::default();
-        assert!(cells.admit() && cells.admit());
+        let open = [cells.admit(), cells.admit()];
+        assert!(open.iter().all(Option::is_some));
         let drain = Drain::new(LONG);
         tokio::select! {
             biased;
@@ -130,8 +139,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let closing = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            cells.closed();
-            cells.closed();
+            drop(open);
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -141,9 +149,9 @@ mod tests {
         assert!(cells.no_more());
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
 
-        assert!(!cells.admit(), "there is to be no more");
+        assert!(cells.admit().is_none(), "there is to be no more");
         let cells = OpenCells::default();
-        assert!(cells.admit());
+        let _open = cells.admit();
         let begun = tokio::time::Instant::now();
         cells.drained(Some(&drain)).await;
         assert_eq!(begun.elapsed(), LONG);

@@ -16,13 +16,15 @@ use code_mode_protocol::{
     DelegateRequest, DelegateRequestId, DelegateValue, EncodeError, HostMessage, OperationValue,
     RequestId, WaitOutcome,
 };
+use code_mode_service::SessionOutput;
 use serde_json::value::RawValue;
 
 use crate::ServeError;
+use crate::bounds::SessionBounds;
 use crate::calls::{CallKind, Calling, OpenCall};
 use crate::config::V1Timings;
 use crate::connection::Connection;
-use crate::output::{SessionBounds, SessionOutput};
+use crate::draining::OpenCell;
 use crate::refusal::Refusal;
 use crate::requests::{Asked, InFlight, Observing};
 use crate::word::Carrying;
@@ -56,8 +58,8 @@ struct State {
     askers: HashMap<AskId, Asker>,
     /// Calls that the client has been asked for, by their name here.
     calls: HashMap<CallId, i64>,
-    /// Executes that may still become a cell, and cells that the client has not been told are closed.
-    living: usize,
+    /// Cells that the client has not been told are closed.
+    cells: HashMap<CellId, OpenCell>,
     /// A shutdown was asked for.
     closing: bool,
     /// The session has answered its shutdown.
@@ -68,7 +70,8 @@ struct State {
 impl State {
     /// What is to be done now that the session has ended and its last cell was told.
     fn take_end(&mut self) -> Vec<WhenOver> {
-        if self.ended && self.living == 0 {
+        let may_begin = |asker: &Asker| matches!(asker, Asker::Execute { open: Some(_), .. });
+        if self.ended && self.cells.is_empty() && !self.askers.values().any(may_begin) {
             std::mem::take(&mut self.when_over)
         } else {
             Vec::new()
@@ -82,8 +85,8 @@ enum Asker {
     Execute {
         id: RequestId,
         max_tokens: Option<u64>,
-        /// It was answered with `execution/started`.
-        started: bool,
+        /// `None` once it was answered with `execution/started`: its cell has it then.
+        open: Option<OpenCell>,
     },
     /// A wait or a terminate.
     Observe {
@@ -123,13 +126,17 @@ impl DoorSession {
     }
 
     /// Starts a cell.
-    pub(crate) fn execute(self: &Arc<Self>, id: RequestId, request: code_mode_api::ExecuteRequest) {
-        let asker = Asker::Execute {
+    pub(crate) fn execute(
+        self: &Arc<Self>,
+        id: RequestId,
+        request: code_mode_api::ExecuteRequest,
+        open: OpenCell,
+    ) {
+        let ask = self.begin(Asker::Execute {
             id,
             max_tokens: request.max_output_tokens.map(u64::from),
-            started: false,
-        };
-        let ask = self.begin(asker, |state| state.living += 1);
+            open: Some(open),
+        });
         self.note(id, InFlight::Execute(self.asked(ask)));
         self.ask(ask, Ask::Execute(request));
     }
@@ -141,20 +148,20 @@ impl DoorSession {
         request: code_mode_api::WaitRequest,
         max_tokens: Option<u64>,
     ) {
-        let ask = self.begin(Asker::Observe { id, max_tokens }, |_| ());
+        let ask = self.begin(Asker::Observe { id, max_tokens });
         self.note(id, InFlight::Wait(self.asked(ask)));
         self.ask(ask, Ask::Wait(request));
     }
 
     /// Ends a cell.
     pub(crate) fn terminate(&self, id: RequestId, cell_id: CellId, max_tokens: Option<u64>) {
-        let ask = self.begin(Asker::Observe { id, max_tokens }, |_| ());
+        let ask = self.begin(Asker::Observe { id, max_tokens });
         self.ask(ask, Ask::Terminate { cell_id });
     }
 
     /// Lists the cells, or reads or writes the stored values.
     pub(crate) fn question(&self, id: RequestId, what: Ask) {
-        let ask = self.begin(Asker::Question { id }, |_| ());
+        let ask = self.begin(Asker::Question { id });
         self.ask(ask, what);
     }
 
@@ -168,7 +175,7 @@ impl DoorSession {
         };
         over(end);
         if first {
-            let ask = self.begin(Asker::Shutdown, |_| ());
+            let ask = self.begin(Asker::Shutdown);
             self.ask(ask, Ask::Shutdown);
         }
     }
@@ -176,12 +183,14 @@ impl DoorSession {
     fn pass_on(self: &Arc<Self>, event: Event, credit: Credit) {
         match event {
             Event::Started { ask, cell_id } => {
-                let request = match self.lock().askers.get_mut(&ask) {
-                    Some(Asker::Execute { id, started, .. }) => {
-                        *started = true;
-                        *id
-                    }
-                    _ => return,
+                let request = {
+                    let mut state = self.lock();
+                    let State { askers, cells, .. } = &mut *state;
+                    let Some(Asker::Execute { id, open, .. }) = askers.get_mut(&ask) else {
+                        return;
+                    };
+                    cells.extend(open.take().map(|open| (cell_id.clone(), open)));
+                    *id
                 };
                 self.connection.start(request, cell_id, credit);
             }
@@ -206,10 +215,11 @@ impl DoorSession {
                 let session_id = self.id.clone();
                 let message = HostMessage::CellClosed {
                     session_id,
-                    cell_id,
+                    cell_id: cell_id.clone(),
                 };
                 self.connection.send(&message, Some(credit));
-                self.gone();
+                let open = self.lock().cells.remove(&cell_id);
+                self.closed(open);
             }
             Event::Answered { ask, result } => self.answered(ask, result, credit),
             other => tracing::error!(?other, "the door does not know this event"),
@@ -290,17 +300,17 @@ impl DoorSession {
         let asker = self.lock().askers.remove(&ask);
         let credit = Some(credit);
         match asker {
-            Some(Asker::Execute { id, started, .. }) => {
+            Some(Asker::Execute { id, open, .. }) => {
                 let Err(error) = result else {
                     return;
                 };
-                if started {
+                if open.is_none() {
                     let error = Err(Refusal::from(error));
                     self.connection.answer_initial(id, error, credit);
                     return;
                 }
                 self.refused(id, error, credit);
-                self.gone();
+                self.closed(open);
             }
             Some(Asker::Observe { id, max_tokens }) => {
                 if let Err(error) = result {
@@ -358,7 +368,7 @@ impl DoorSession {
                     maximum,
                     detail,
                 };
-                let ask = self.begin(asker, |_| ());
+                let ask = self.begin(asker);
                 self.ask(ask, Ask::ListCells);
             }
             error => self.connection.answer(id, Err(error.into()), credit),
@@ -436,22 +446,17 @@ impl DoorSession {
     }
 
     /// An execute has become no cell, or the client was told that its cell is closed.
-    fn gone(&self) {
-        self.connection.open_cells.closed();
-        let end = {
-            let mut state = self.lock();
-            state.living -= 1;
-            state.take_end()
-        };
+    fn closed(&self, open: Option<OpenCell>) {
+        drop(open);
+        let end = self.lock().take_end();
         over(end);
     }
 
-    fn begin(&self, asker: Asker, also: impl FnOnce(&mut State)) -> AskId {
+    fn begin(&self, asker: Asker) -> AskId {
         let mut state = self.lock();
         state.last_ask += 1;
         let ask = AskId(state.last_ask);
         state.askers.insert(ask, asker);
-        also(&mut state);
         ask
     }
 

@@ -95,7 +95,8 @@ pub trait SessionDelegate: Send + Sync + 'static {
         cancel: CancellationSignal,
     ) -> BoxFuture<'static, Result<(), ToolError>>;
 
-    /// Says that nothing more about this cell will follow.
+    /// Says that nothing more about this cell will follow: its result was handed out, or its session has
+    /// ended. Called once.
     fn cell_closed(&self, session_id: &SessionId, cell_id: &CellId) {
         let _ = (session_id, cell_id);
     }

@@ -76,7 +76,7 @@ pub(crate) fn run(
 }
 
 fn check(state: &ScriptState) -> Result<(), Failed> {
-    if state.is_stopping() || state.world.stop_cause().is_some() {
+    if state.is_stopping() {
         return Err(Failed::Stopped);
     }
     Ok(())

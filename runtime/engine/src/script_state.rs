@@ -64,9 +64,10 @@ impl ScriptState {
         isolate.get_slot::<Rc<Self>>().cloned()
     }
 
-    /// Whether the script is to run no further.
+    /// Whether the script is to run no further, by what it has done itself or by somebody's word. V8 looks
+    /// for that word only every few thousand times round a loop, however long each of them takes.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.get()
+        self.stopping.get() || self.world.stop_cause().is_some()
     }
 
     /// Stops the script for this cause.

@@ -38,7 +38,7 @@ pub struct HostNeeds {
 }
 
 /// Refused calls that are told of, so that nobody can fill a log with them.
-const REFUSALS_TOLD: usize = 16;
+pub const REFUSALS_TOLD: usize = 16;
 
 /// What the standard library reads to know how many processors there are.
 const ALWAYS_READ: [&str; 2] = ["/proc/self/cgroup", "/sys/fs/cgroup"];
@@ -322,6 +322,10 @@ fn with_conditions() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Bac
         // Limits are read, not set.
         (libc::SYS_prlimit64, only(vec![null])?),
         // A script that has computed for long goes behind others.
+        (
+            libc::SYS_getpriority,
+            one_of(0, &[libc::PRIO_PROCESS.cast_signed()])?,
+        ),
         (
             libc::SYS_setpriority,
             one_of(0, &[libc::PRIO_PROCESS.cast_signed()])?,

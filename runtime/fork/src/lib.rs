@@ -18,7 +18,7 @@
 //! The host's side runs as tasks of a Tokio runtime; nothing of it blocks.
 //!
 //! # Limits
-//! See the constants of [`nursery`](Nursery), [`CellMemory`] and the bounds that a [`Run`] carries. What a
+//! See the constants of [`nursery`](Nursery), [`Lifespan`], [`CellMemory`] and the bounds that a [`Run`] carries. What a
 //! process sends is read within [`LinkReader::set_bounds`].
 //!
 //! # Safety
@@ -37,6 +37,7 @@ mod control;
 mod entry;
 mod huge_text;
 mod life;
+mod lifespan;
 mod link;
 mod memory;
 mod nursery;
@@ -50,15 +51,16 @@ mod zygote;
 
 pub use calls::KernelCall;
 pub use check::{Checked, Outcome, check_confinement};
-pub use confine_host::{HostNeeds, confine_host};
+pub use confine_host::{HostNeeds, REFUSALS_TOLD, confine_host};
 pub use control::Confinement;
 pub use entry::{entry, entry_with_probe};
 pub use life::{Exit, Process};
+pub use lifespan::{ABNORMAL_DEATHS_OF_A_ZYGOTE, AGE_OF_A_ZYGOTE, BIRTHS_OF_A_ZYGOTE, Lifespan};
 pub use link::{Child, Link, LinkError, LinkReader};
 pub use memory::CellMemory;
 pub use nursery::{
-    ABNORMAL_DEATHS_OF_A_ZYGOTE, AGE_OF_A_ZYGOTE, BIRTH_DEADLINE, BIRTHS_OF_A_ZYGOTE, BirthError,
-    FIRST_PAUSE, LONGEST_PAUSE, Nursery, NurseryConfig, ORDERED_BIRTHS, ZYGOTE_DEADLINE,
+    BIRTH_DEADLINE, BirthError, FIRST_PAUSE, LONGEST_PAUSE, Nursery, NurseryConfig, ORDERED_BIRTHS,
+    ZYGOTE_DEADLINE,
 };
 pub use probe::Probe;
 pub use starter::{Program, Region, Starter};

@@ -126,6 +126,18 @@ impl Process {
         Ok(status.map(|status| self.exit_of(&status)))
     }
 
+    /// Ends the process and reaps it here and now, which takes a moment. One that was reaped is left alone.
+    pub fn end(&self) {
+        if self.reaped.load(Ordering::Acquire) {
+            return;
+        }
+        self.kill();
+        self.release_memory();
+        if let Err(error) = self.reap_now() {
+            tracing::warn!(%error, pid = self.pid(), "a process was not reaped");
+        }
+    }
+
     /// Resolves when the process has ended and was reaped.
     ///
     /// # Errors
@@ -167,11 +179,19 @@ impl Process {
         Duration::new(seconds, nanoseconds)
     }
 
-    /// Lets others of this user go first. For a script that has computed for long.
+    /// Lets others of this user go first. For a script that has computed for long. One whose host does so
+    /// already, and more, is left as it is.
     pub fn make_nice(&self) {
         const NICENESS: libc::c_int = 10;
+        /// What the kernel says of a process is this less its niceness, which makes it positive.
+        const KERNELS_ZERO: libc::c_long = 20;
         let id = self.pid.as_raw_nonzero().get().cast_unsigned();
         // SAFETY: the call takes integers only. The child is not reaped, so its number is its own.
+        let said = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, id) };
+        if said > 0 && KERNELS_ZERO - said >= libc::c_long::from(NICENESS) {
+            return;
+        }
+        // SAFETY: as above.
         if unsafe { libc::setpriority(libc::PRIO_PROCESS, id, NICENESS) } != 0 {
             tracing::debug!(error = %io::Error::last_os_error(), "a process keeps its priority");
         }
@@ -180,14 +200,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.reaped.load(Ordering::Acquire) {
-            return;
-        }
-        self.kill();
-        self.release_memory();
-        if let Err(error) = self.reap_now() {
-            tracing::warn!(%error, pid = self.pid(), "a process was not reaped");
-        }
+        self.end();
     }
 }
 

@@ -17,20 +17,10 @@ use tokio::sync::{Notify, oneshot};
 use crate::channel::{self, Message};
 use crate::control::{self, Confinement, Report, Setup};
 use crate::life::{self, Process};
+use crate::lifespan::Lifespan;
 use crate::link::{Child, Link, Losses};
 use crate::starter::Starter;
 use crate::watch::watched;
-
-/// Children that one zygote bears before it is replaced: all have its address layout and the seeds of
-/// its hash tables.
-pub const BIRTHS_OF_A_ZYGOTE: u64 = 10_000;
-
-/// How old a zygote gets before it is replaced, for the same reason.
-pub const AGE_OF_A_ZYGOTE: Duration = Duration::from_secs(3_600);
-
-/// Children of one zygote that die of something else than a limit or a termination before it is
-/// replaced: if an attack needs luck with the address layout, it has only so many tries at one.
-pub const ABNORMAL_DEATHS_OF_A_ZYGOTE: u64 = 8;
 
 /// Children that a zygote has been asked for and has not borne yet, at one time. More wait here.
 pub const ORDERED_BIRTHS: usize = 32;
@@ -60,6 +50,8 @@ pub struct NurseryConfig {
     pub confinement: Confinement,
     /// Whether V8 makes machine code of scripts.
     pub jit: Jit,
+    /// When a zygote is replaced.
+    pub lifespan: Lifespan,
 }
 
 /// Why there is no process for a cell.
@@ -111,6 +103,7 @@ struct Zygote {
     control: AsyncFd<OwnedFd>,
     process: Process,
     started: Instant,
+    lifespan: Lifespan,
     numbers: Mutex<Numbers>,
     losses: Losses,
     /// Rung when it is to be looked at.
@@ -308,6 +301,7 @@ impl Shared {
             control,
             process,
             started: Instant::now(),
+            lifespan: self.config.lifespan,
             numbers: Mutex::default(),
             losses: Losses::default(),
             bell: Notify::new(),
@@ -399,9 +393,9 @@ impl Zygote {
     }
 
     fn is_worn(&self) -> bool {
-        self.lock().born >= BIRTHS_OF_A_ZYGOTE
-            || self.losses.count() >= ABNORMAL_DEATHS_OF_A_ZYGOTE
-            || self.started.elapsed() >= AGE_OF_A_ZYGOTE
+        let births = self.lock().born;
+        self.lifespan
+            .is_over(births, self.started.elapsed(), self.losses.count())
     }
 
     fn is_done(&self) -> bool {
@@ -438,16 +432,21 @@ async fn keep_a_zygote(shared: Arc<Shared>) {
             Err(error) => {
                 shared.trouble(format!("Failed to start a zygote: {error}"));
                 tokio::time::sleep(pause).await;
-                pause = (2 * pause).min(LONGEST_PAUSE);
+                pause = longer(pause);
             }
         }
     }
 }
 
+/// The pause after one attempt more that has failed.
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(LONGEST_PAUSE)
+}
+
 /// Resolves when another zygote is needed.
 async fn until_replaced(shared: &Shared, zygote: &Zygote, mut served: tokio::task::JoinHandle<()>) {
     loop {
-        let age = AGE_OF_A_ZYGOTE.saturating_sub(zygote.started.elapsed());
+        let age = zygote.lifespan.age.saturating_sub(zygote.started.elapsed());
         tokio::select! {
             _ = &mut served => return,
             () = shared.bell.notified() => {}
@@ -526,3 +525,7 @@ async fn serve(shared: Arc<Shared>, zygote: Arc<Zygote>) {
         Err(error) => tracing::warn!(%error, "a zygote was not reaped"),
     }
 }
+
+#[cfg(test)]
+#[path = "nursery_tests.rs"]
+mod tests;

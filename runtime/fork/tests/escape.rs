@@ -17,8 +17,8 @@ use code_mode_engine::limits::{DEFAULT_HEAP_BYTES, EffectiveLimits};
 use code_mode_engine::platform::Jit;
 use code_mode_fork::attempts::{ATTEMPTS, Attempt, MAKE_CODE, Proof, SECRET, Surroundings};
 use code_mode_fork::{
-    CellMemory, Confinement, DeathNote, Exit, FromCell, KernelCall, Link, LinkReader, Nursery,
-    NurseryConfig, Program, Run, Starter, ToCell,
+    CellMemory, Confinement, DeathNote, Exit, FromCell, KernelCall, Lifespan, Link, LinkReader,
+    Nursery, NurseryConfig, Program, REFUSALS_TOLD, Run, Starter, ToCell,
 };
 use tempfile::TempDir;
 
@@ -47,6 +47,7 @@ impl Cells {
             ready: 2,
             confinement,
             jit,
+            lifespan: Lifespan::default(),
         };
         let handle = tokio::runtime::Handle::current();
         Self {
@@ -399,5 +400,29 @@ fn what_a_confined_host_must_not_do_is_refused_and_named_and_succeeds_otherwise(
         let (_, stderr) = try_as_host("best-effort", "sockets", attempt(name));
         let expected = format!("code_mode_host: a call into the kernel was refused: {call}\n");
         assert_eq!(stderr, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_host_that_is_refused_again_and_again_fills_no_log() {
+    let world = World::new();
+    let attempt = ATTEMPTS
+        .iter()
+        .find(|attempt| attempt.name == "signal the host");
+    let name = attempt.expect("there is such an attempt").name;
+    let around = world.around(0).encode();
+    for (times, told) in [
+        (REFUSALS_TOLD, REFUSALS_TOLD),
+        (2 * REFUSALS_TOLD, REFUSALS_TOLD),
+    ] {
+        let tried = std::process::Command::new(env!("CARGO_BIN_EXE_hostile_host"))
+            .args(["best-effort", "stdio", name, &around, &times.to_string()])
+            .output()
+            .expect("it can be started");
+        let word = String::from_utf8_lossy(&tried.stdout);
+        assert!(word.starts_with("refused: "), "{word}");
+        let stderr = String::from_utf8_lossy(&tried.stderr);
+        let refused = "code_mode_host: a call into the kernel was refused: kill, number 62";
+        assert_eq!(stderr.lines().filter(|line| *line == refused).count(), told);
     }
 }

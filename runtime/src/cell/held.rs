@@ -54,11 +54,6 @@ impl Cell {
             }
         }
     }
-
-    /// Gives back the slot of a cell that will not run.
-    pub(crate) fn give_slot_back(&self) {
-        self.lock().slot = None;
-    }
 }
 
 fn refusal(maximum: u64, limit: LimitName, rest: &str) -> ToolError {

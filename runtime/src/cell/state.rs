@@ -16,6 +16,7 @@ use crate::call::DelegateCall;
 use crate::observation::{ObservationId, Observer};
 use crate::phase::Phase;
 use crate::reach::Reach;
+use crate::slots::{Presence, Slot};
 use crate::supervisor::RuntimeFailure;
 
 /// How a cell ended, as its observer is told.
@@ -33,8 +34,8 @@ pub(super) struct Observing {
     pub(super) yield_at: Instant,
 }
 
-/// Something that happened to the cell and that the embedder is to be told, in order.
-pub(super) enum Event {
+/// A call of the embedder, or of what stands for it: something has happened to the cell that it is to be told.
+pub(super) enum Callback {
     Invoke(Arc<DelegateCall>, ToolInvocation),
     Notify(Arc<DelegateCall>, Notification),
     FireCancel(CancellationSignal),
@@ -43,15 +44,17 @@ pub(super) enum Event {
     /// The cell was told to stop: its thread is not to wait for the embedder any more.
     Stopping,
     Closed,
-    /// The V8 thread is gone; the session and the runtime let go of the cell.
-    Gone,
+    /// What ran the cell is gone and nothing more is told of it; the session lets go of the cell.
+    Gone(Presence),
     Failed(RuntimeFailure),
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
     /// Held until the cell has ended.
-    pub(super) slot: Option<Held>,
+    pub(super) slot: Option<Slot>,
+    /// Held until the cell is gone.
+    pub(super) presence: Option<Presence>,
     /// What `items` count for.
     pub(super) unread: Option<Held>,
     pub(super) items: Vec<ContentItem>,
@@ -77,13 +80,16 @@ pub(super) struct State {
     pub(super) reach: Option<Reach>,
     /// The script has computed for so long that it lets others go first.
     pub(super) is_nice: bool,
-    pub(super) thread_gone: bool,
+    /// Its thread was joined or its process reaped, or it will never have one.
+    pub(super) body_gone: bool,
+    /// The embedder has been told, or is just being told, that nothing more follows.
+    pub(super) closed: bool,
     /// Undelivered notifications hold the result back no longer.
     pub(super) hurried: bool,
     pub(super) calls: BTreeMap<u64, Arc<DelegateCall>>,
     pub(super) notifications: BTreeMap<u64, Arc<DelegateCall>>,
-    pub(super) events: VecDeque<Event>,
-    /// Somebody calls the embedder with the cell's events; everybody else only adds to them.
+    pub(super) callbacks: VecDeque<Callback>,
+    /// Somebody runs the callbacks; everybody else only adds to them.
     pub(super) delivering: bool,
 }
 
@@ -110,13 +116,19 @@ impl State {
             .map_or(limit, |reach| limit.saturating_sub(reach.cpu_time()))
     }
 
+    /// Whether the script is to let others go first once it has computed for long. One that has not begun may
+    /// be.
+    pub(super) fn may_become_nice(&self) -> bool {
+        !self.is_nice && self.reach.as_ref().is_none_or(Reach::has_priority)
+    }
+
     pub(super) fn cancel_calls(&mut self, signal: &CancellationSignal) {
-        cancel(&mut self.events, std::mem::take(&mut self.calls), signal);
+        cancel(&mut self.callbacks, std::mem::take(&mut self.calls), signal);
     }
 
     pub(super) fn cancel_notifications(&mut self, signal: &CancellationSignal) {
         cancel(
-            &mut self.events,
+            &mut self.callbacks,
             std::mem::take(&mut self.notifications),
             signal,
         );
@@ -124,15 +136,15 @@ impl State {
 }
 
 fn cancel(
-    events: &mut VecDeque<Event>,
+    callbacks: &mut VecDeque<Callback>,
     calls: BTreeMap<u64, Arc<DelegateCall>>,
     signal: &CancellationSignal,
 ) {
     if calls.is_empty() {
         return;
     }
-    events.push_back(Event::FireCancel(signal.clone()));
-    events.extend(calls.into_values().map(Event::Cancel));
+    callbacks.push_back(Callback::FireCancel(signal.clone()));
+    callbacks.extend(calls.into_values().map(Callback::Cancel));
 }
 
 /// What an item counts for.

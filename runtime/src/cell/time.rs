@@ -8,7 +8,7 @@ use code_mode_api::LimitName;
 use code_mode_engine::StopCause;
 
 use super::Cell;
-use super::state::{Event, State, later, millis};
+use super::state::{Callback, State, later, millis};
 use crate::limits::{NICE_AFTER, STOP_GRACE, WATCHDOG_TICK};
 use crate::phase::Phase;
 use crate::supervisor::RuntimeFailure;
@@ -64,8 +64,8 @@ impl Watched for Cell {
         if overdue && may_run_on && !state.reported_unstoppable {
             state.reported_unstoppable = true;
             state
-                .events
-                .push_back(Event::Failed(RuntimeFailure::Unstoppable {
+                .callbacks
+                .push_back(Callback::Failed(RuntimeFailure::Unstoppable {
                     session_id: self.session_id.clone(),
                     cell_id: self.id.clone(),
                 }));
@@ -82,10 +82,15 @@ impl Cell {
         let bound = match (&state.stop, state.phase) {
             (_, Phase::Finishing) if !state.hurried => Some(self.wall_deadline()),
             (None, Phase::Running) => {
-                let cpu = now + state.cpu_time_left(self.limits.cpu_time).max(WATCHDOG_TICK);
+                // Nobody computes for so long any sooner.
+                let cpu_time = match state.may_become_nice() {
+                    true => self.limits.cpu_time.min(NICE_AFTER),
+                    false => self.limits.cpu_time,
+                };
+                let cpu = now + state.cpu_time_left(cpu_time).max(WATCHDOG_TICK);
                 Some(cpu.min(self.wall_deadline()))
             }
-            (Some(_), Phase::Running | Phase::Stopping) if !state.thread_gone => {
+            (Some(_), Phase::Running | Phase::Stopping) if !state.body_gone => {
                 Some(now + WATCHDOG_TICK)
             }
             _ => None,

@@ -69,16 +69,17 @@ impl Births {
 impl Birth {
     fn begin(self, job: Job) {
         keeper::order(Order::Run(Box::new(move |v8| {
-            let worker = if job.cell.runtime.config.has_fault(Fault::NoThread) {
+            let cell = job.cell.cell();
+            let worker = if cell.runtime.config.has_fault(Fault::NoThread) {
                 Err("a test wants it so".to_owned())
             } else {
-                let heap_bytes = job.cell.limits.heap_bytes;
+                let heap_bytes = cell.limits.heap_bytes;
                 v8.map_err(str::to_owned)
                     .and_then(|()| Worker::spawn(heap_bytes, move || drop(self)))
             };
             match worker {
                 Ok(worker) => worker.give(job),
-                Err(message) => job.cell.thread_missing(message),
+                Err(message) => job.cell.without_thread(message),
             }
         })));
     }

@@ -7,17 +7,17 @@ use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use code_mode_api::{ContentItem, ToolDefinition};
 use code_mode_engine::limits::EffectiveLimits;
 use code_mode_engine::typescript::TypeScriptError;
 use code_mode_engine::{
-    Bound, Ended, ReadyIsolate, ScriptOptions, Stop, StopCause, ToolAnswer, ToolCall, World,
+    Bound, Ended, ReadyIsolate, ScriptOptions, Stop, StopCause, ToolAnswer, ToolCall, ToolTable,
+    World,
 };
 
-use crate::cell::Cell;
+use crate::cell::{Cell, SeatedCell};
 use crate::faults::Fault;
 use crate::job::Job;
 use crate::limits::WATCHDOG_TICK;
@@ -25,7 +25,7 @@ use crate::reach::Reach;
 use crate::ringer;
 use crate::store::{Snapshot, Writes};
 use crate::threads::inbox::Inbox;
-use crate::threads::keeper::{self, Order};
+use crate::threads::keeper::{self, Order, V8Thread};
 use crate::threads::typescript;
 use crate::timing;
 
@@ -35,7 +35,7 @@ use crate::timing;
 pub(crate) fn thread_main(
     heap_bytes: u64,
     made: impl FnOnce(),
-    jobs: &mpsc::Receiver<(Job, JoinHandle<()>)>,
+    jobs: &mpsc::Receiver<(Job, V8Thread)>,
 ) {
     // A job may already be on its way when making the isolate panics; it must not be lost with the
     // channel, or its cell would never learn of it.
@@ -58,38 +58,34 @@ pub(crate) fn thread_main(
         return;
     };
     ringer::is_a_cells_own();
-    let _join = JoinOnDrop {
-        thread: Some(thread),
-        cell: Arc::clone(&job.cell),
-    };
+    let Job {
+        cell: seated,
+        source,
+        tools,
+        within,
+        queued,
+    } = job;
+    let cell = Arc::clone(seated.cell());
+    let _join = JoinOnDrop(Some((thread, seated)));
+    drop(queued);
     match isolate {
-        Ok(isolate) => run(isolate, job),
+        Ok(isolate) => within.in_scope(|| run(isolate, cell, source, tools)),
         Err(panic) => resume_unwind(panic),
     }
 }
 
 /// Has the keeper join this thread as the very last thing that it does, also when it panics.
-struct JoinOnDrop {
-    thread: Option<JoinHandle<()>>,
-    cell: Arc<Cell>,
-}
+struct JoinOnDrop(Option<(V8Thread, SeatedCell)>);
 
 impl Drop for JoinOnDrop {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            keeper::order(Order::Join(thread, Some(Arc::clone(&self.cell))));
+        if let Some((thread, cell)) = self.0.take() {
+            keeper::order(Order::Join(thread, Some(cell)));
         }
     }
 }
 
-fn run(mut isolate: ReadyIsolate, job: Job) {
-    let Job {
-        cell,
-        source,
-        tools,
-        queued,
-    } = job;
-    drop(queued);
+fn run(mut isolate: ReadyIsolate, cell: Arc<Cell>, source: String, tools: ToolTable) {
     name_thread(&cell);
     cell.begins(Reach::thread(isolate.stopper()));
     let has_fault = |fault| cell.runtime.config.has_fault(fault);

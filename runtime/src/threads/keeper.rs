@@ -5,13 +5,14 @@
 //! thread that made it. So every V8 thread is made by the one thread that set V8 up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+use code_mode_engine::limits::THREAD_STACK_BYTES;
 use code_mode_engine::panic_message;
 use code_mode_engine::platform::{self, Helpers, Jit};
 
-use crate::cell::Cell;
+use crate::cell::SeatedCell;
 
 /// The name of the thread that sets V8 up, makes V8 threads and joins them.
 pub(crate) const KEEPER_NAME: &str = "cell-keeper";
@@ -29,7 +30,52 @@ pub(crate) enum Order {
     /// Runs this on the keeper's thread, once V8 is set up.
     Run(Errand),
     /// Joins a V8 thread that is about to end, and tells its cell.
-    Join(JoinHandle<()>, Option<Arc<Cell>>),
+    Join(V8Thread, Option<SeatedCell>),
+}
+
+/// A V8 thread, which counts among those of the process until this is dropped.
+pub(crate) struct V8Thread {
+    handle: JoinHandle<()>,
+    _counted: Counted,
+}
+
+/// One of the threads in [`V8_THREADS`].
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        V8_THREADS.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        V8_THREADS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl V8Thread {
+    /// Makes a thread that has what an isolate needs. Only the keeper does so.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(crate) fn spawn(run: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        let builder = std::thread::Builder::new()
+            .name("cell-ready".to_owned())
+            .stack_size(THREAD_STACK_BYTES);
+        let counted = Counted::new();
+        Ok(Self {
+            handle: builder.spawn(run)?,
+            _counted: counted,
+        })
+    }
+
+    /// Waits until it has ended: gives the message of its panic, if it had one.
+    fn join(self) -> Option<String> {
+        let panic = self.handle.join().err();
+        panic.map(|panic| panic_message(&*panic))
+    }
 }
 
 /// Starts the keeper, once. V8 is set up in the background.
@@ -70,24 +116,15 @@ fn keep(orders: &mpsc::Receiver<Order>) {
     for order in orders {
         match order {
             Order::Run(run) => run(result.as_ref().copied().map_err(String::as_str)),
-            Order::Join(thread, cell) => {
-                let panic = thread.join().err().map(|panic| panic_message(&*panic));
-                V8_THREADS.fetch_sub(1, Ordering::AcqRel);
-                match (cell, panic) {
-                    (Some(cell), panic) => cell.thread_ended(panic),
-                    (None, Some(message)) => {
-                        tracing::error!(message, "a V8 thread panicked before it had a cell");
-                    }
-                    (None, None) => {}
+            Order::Join(thread, cell) => match (cell, thread.join()) {
+                (Some(cell), panic) => cell.joined(panic),
+                (None, Some(message)) => {
+                    tracing::error!(message, "a V8 thread panicked before it had a cell");
                 }
-            }
+                (None, None) => {}
+            },
         }
     }
-}
-
-/// Counts a V8 thread that has been made; the keeper takes it off when it has joined it.
-pub(crate) fn count_thread() {
-    V8_THREADS.fetch_add(1, Ordering::AcqRel);
 }
 
 /// V8 threads of the process that have not been joined.

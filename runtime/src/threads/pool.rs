@@ -55,11 +55,12 @@ impl Pool {
 
     /// Runs a job on a V8 thread of its own.
     pub(crate) fn run(&self, job: Job) {
-        let heap_bytes = job.cell.limits.heap_bytes;
+        let cell = job.cell.cell();
+        let heap_bytes = cell.limits.heap_bytes;
         // A ready isolate has the operator's heap bound, so a cell with a lower one needs its own.
         // And a test that wants no thread must not get a ready one.
-        let may_be_ready = heap_bytes == self.shared.heap_bytes
-            && !job.cell.runtime.config.has_fault(Fault::NoThread);
+        let may_be_ready =
+            heap_bytes == self.shared.heap_bytes && !cell.runtime.config.has_fault(Fault::NoThread);
         let (worker, left) = if may_be_ready {
             let mut state = self.shared.lock();
             (state.workers.pop_front(), state.workers.len())

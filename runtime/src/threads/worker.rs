@@ -2,18 +2,15 @@
 //! One V8 thread, from its making to its join.
 
 use std::sync::mpsc;
-use std::thread::JoinHandle;
-
-use code_mode_engine::limits::THREAD_STACK_BYTES;
 
 use crate::job::Job;
 use crate::threads::body;
-use crate::threads::keeper::{self, Order};
+use crate::threads::keeper::{self, Order, V8Thread};
 
 /// A V8 thread that waits for its cell.
 pub(crate) struct Worker {
-    jobs: mpsc::Sender<(Job, JoinHandle<()>)>,
-    thread: JoinHandle<()>,
+    jobs: mpsc::Sender<(Job, V8Thread)>,
+    thread: V8Thread,
 }
 
 impl Worker {
@@ -23,13 +20,9 @@ impl Worker {
         heap_bytes: u64,
         made: impl FnOnce() + Send + 'static,
     ) -> Result<Self, String> {
-        let (jobs, inbox) = mpsc::channel::<(Job, JoinHandle<()>)>();
-        let thread = std::thread::Builder::new()
-            .name("cell-ready".to_owned())
-            .stack_size(THREAD_STACK_BYTES)
-            .spawn(move || body::thread_main(heap_bytes, made, &inbox))
+        let (jobs, inbox) = mpsc::channel();
+        let thread = V8Thread::spawn(move || body::thread_main(heap_bytes, made, &inbox))
             .map_err(|error| format!("Failed to start a V8 thread: {error}"))?;
-        keeper::count_thread();
         Ok(Self { jobs, thread })
     }
 

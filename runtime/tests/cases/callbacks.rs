@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellStatus, CodeModeSession, Notification, RawJson,
-    SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider, SideEffects,
-    ToolError, ToolInvocation, WaitRequest,
+    BoxFuture, CancellationSignal, CellId, CellState, CellStatus, CodeModeSession, Notification,
+    RawJson, SessionDelegate, SessionError, SessionId, SessionOptions, SessionProvider,
+    SideEffects, ToolError, ToolInvocation, WaitRequest,
 };
-use code_mode_runtime::{Observer, Runtime, RuntimeConfig, Session};
+use code_mode_runtime::{Observer, Runtime, RuntimeConfig, Session, limits};
 use code_mode_testsuite::{Fixture, within};
 use pretty_assertions::assert_eq;
 use tokio::sync::mpsc;
@@ -108,8 +108,8 @@ async fn the_embedder_is_called_in_the_order_in_which_things_happened() {
         .admit(Fixture::request(source))
         .expect("it is admitted");
     cell.start(log.observer("first"));
-    let mut said = next(&mut words, 10).await;
-    // Deliveries are the delegate's own futures and may come any time before the close.
+    let mut said = next(&mut words, 9).await;
+    // Deliveries are the delegate's own futures and may come any time before the end.
     said.retain(|word| word != "delivered");
     assert_eq!(
         said,
@@ -121,12 +121,11 @@ async fn the_embedder_is_called_in_the_order_in_which_things_happened() {
             "m",
             "tool-1 dropped",
             "tool-2 dropped",
-            "1 closed"
         ]
     );
     let observed = session.observe(&CellId::new("1"), None, log.observer("second"));
     assert!(observed.is_ok(), "{observed:?}");
-    assert_eq!(next(&mut words, 1).await, ["second completed"]);
+    assert_eq!(next(&mut words, 2).await, ["second completed", "1 closed"]);
     within(session.shutdown()).await;
 }
 
@@ -216,26 +215,66 @@ async fn an_admitted_cell_that_is_dropped_gives_everything_back() {
     let session = runtime
         .open(None, Arc::new(log.clone()))
         .expect("a session opens");
-    for expected in ["1", "2", "3"] {
+    // More than there are seats, too.
+    let admitted = limits::max_cell_threads(1) + 1;
+    for expected in 1..=admitted {
         let cell = session
             .admit(Fixture::request("text(1)"))
             .expect("the slot is free");
-        assert_eq!(cell.id().as_str(), expected);
+        assert_eq!(cell.id().as_str(), expected.to_string());
         drop(cell);
     }
-    let missing = session.observe(&CellId::new("4"), None, log.observer("missing"));
+    let next_id = CellId::new((admitted + 1).to_string());
+    let missing = session.observe(&next_id, None, log.observer("missing"));
     assert_eq!(
         missing,
         Err(SessionError::MissingCell {
-            cell_id: CellId::new("4")
+            cell_id: next_id.clone()
         })
     );
     let cell = session
         .admit(Fixture::request("text(1)"))
         .expect("the slot is free");
     cell.start(log.observer("first"));
-    assert_eq!(next(&mut words, 2).await, ["first completed", "4 closed"]);
+    let closed = format!("{next_id} closed");
+    assert_eq!(
+        next(&mut words, 2).await,
+        ["first completed", closed.as_str()]
+    );
     within(session.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_is_closed_once_when_its_result_was_handed_out_or_its_session_ends() {
+    let (runtime, session, log, mut words) = session();
+    for _ in 1..=2 {
+        let source = "yield_control(); text('kept')";
+        let cell = session
+            .admit(Fixture::request(source))
+            .expect("it is admitted");
+        cell.start(log.observer("first"));
+        assert_eq!(next(&mut words, 1).await, ["first yielded"]);
+    }
+    let have_ended = || {
+        let mut cells = session.list_cells().expect("it is open").into_iter();
+        cells.all(|cell| cell.state == CellState::Ended)
+    };
+    within(async {
+        while !have_ended() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(words.try_recv().is_err(), "their results are still to come");
+    let observed = session.observe(&CellId::new("1"), None, log.observer("late"));
+    assert!(observed.is_ok(), "{observed:?}");
+    assert_eq!(next(&mut words, 2).await, ["late completed", "1 closed"]);
+    within(session.shutdown()).await;
+    // By then it was said.
+    assert_eq!(words.try_recv().as_deref(), Ok("2 closed"));
+    // Nobody says any more when all are gone who could.
+    drop((session, runtime, log));
+    assert_eq!(within(words.recv()).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

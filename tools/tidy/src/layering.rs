@@ -15,7 +15,7 @@ struct Reserved {
     advice: &'static str,
 }
 
-const RUST: [Reserved; 3] = [
+const RUST: [Reserved; 7] = [
     Reserved {
         needles: &["io::stdin(", "io::stdout(", "io::stderr("],
         allowed: &[
@@ -46,6 +46,63 @@ const RUST: [Reserved; 3] = [
         allowed: &[],
         scope: &["protocol/"],
         advice: "the protocol reads and writes frames and knows no process, socket or file",
+    },
+    Reserved {
+        needles: &["socketpair(", "UnixStream::pair("],
+        allowed: &["runtime/fork/src/"],
+        scope: &["runtime/"],
+        advice: "the sockets of cells are runtime/fork's; go through its Link",
+    },
+    Reserved {
+        needles: &["wait_for_room(", "poll_room("],
+        allowed: &["runtime/api/src/waist/", "runtime/src/waist.rs"],
+        scope: &[],
+        advice: "only a cell's own thread, or the task of its process, waits for a door",
+    },
+    Reserved {
+        needles: &["Callback::Closed)"],
+        allowed: &["runtime/src/cell/life.rs"],
+        scope: &["runtime/src/"],
+        advice: "when a cell is closed is decided in one place, `State::conclude`",
+    },
+    Reserved {
+        needles: &[
+            "async_channel::unbounded(",
+            "blocking::channel()",
+            "mpsc::channel()",
+            "mpsc::channel::<",
+            "unbounded_channel(",
+            "unbounded_channel::<",
+        ],
+        allowed: &[
+            // One command at a time for each tool that runs; its caller waits until it has started.
+            "client/cli/src/command_tool.rs",
+            // Within its tests.
+            "client/cli/src/host_processes.rs",
+            // One request and one answer at a time.
+            "client/cli/src/repl_lines.rs",
+            // The hub's bounds in events and bytes, for which whoever publishes waits.
+            "client/embed/src/event.rs",
+            // Slots of calls, a budget of bytes, and one event for each thing that there is.
+            "client/src/connection/mod.rs",
+            // Within its tests, and a host that is one.
+            "client/src/delegate.rs",
+            "client/src/simulation/",
+            // Tokio's, with a bound of one.
+            "host/frames/src/serve.rs",
+            // What one scripted transcript makes a host say.
+            "host/src/conformance_grpc/",
+            // The calls that the benchmark's own scripts have open.
+            "runtime/api/benchsuite/src/delegate.rs",
+            // The one process that it starts.
+            "runtime/api/testsuite/src/listening.rs",
+            // One order for each isolate in the making, and one for each thread that ends.
+            "runtime/src/threads/keeper.rs",
+            // One job in the life of a thread.
+            "runtime/src/threads/worker.rs",
+        ],
+        scope: &[],
+        advice: "bound the channel, or say here what bounds what is in it",
     },
 ];
 
@@ -100,7 +157,7 @@ fn check_reserved(file: &SourceFile, rules: &[Reserved], comment: &str) -> Vec<V
 
 pub(crate) fn check_rust(file: &SourceFile) -> Vec<Violation> {
     // This file names what it forbids, and a test or bench may look at a package from outside.
-    let exempt = ["tools/tidy/", "/tests/", "/benches/"];
+    let exempt = ["tools/tidy/", "/tests/", "/benches/", "_tests.rs"];
     if exempt.iter().any(|part| file.path.contains(part)) {
         return Vec::new();
     }
@@ -181,6 +238,33 @@ mod tests {
         assert_eq!(rust("protocol/src/a.rs", "use tokio::process::Command;"), 1);
         assert_eq!(rust("protocol/src/a.rs", "std::fs::read(path)"), 1);
         assert_eq!(rust("client/src/a.rs", "use tokio::process::Command;"), 0);
+    }
+
+    #[test]
+    fn who_waits_for_a_door_and_what_closes_a_cell_has_its_place() {
+        let waits = "let _ = outbox.wait_for_room(bytes);";
+        assert_eq!(rust("runtime/src/waist.rs", waits), 0);
+        assert_eq!(rust("host/frames/src/word.rs", waits), 1);
+        let closes = "state.callbacks.push_back(Callback::Closed);";
+        assert_eq!(rust("runtime/src/cell/life.rs", closes), 0);
+        assert_eq!(rust("runtime/src/cell/delivery.rs", closes), 1);
+        assert_eq!(
+            rust("runtime/src/cell/delivery.rs", "Callback::Closed => {}"),
+            0
+        );
+        let pair = "let (ours, theirs) = UnixStream::pair()?;";
+        assert_eq!(rust("runtime/src/forks.rs", pair), 1);
+        assert_eq!(rust("runtime/fork/src/check.rs", pair), 0);
+    }
+
+    #[test]
+    fn a_channel_without_a_bound_is_listed_with_what_bounds_it() {
+        let made = "let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();";
+        assert_eq!(rust("host/grpc/src/word.rs", made), 1);
+        assert_eq!(rust("client/src/connection/mod.rs", made), 0);
+        assert_eq!(rust("host/src/stdio_tests.rs", made), 0);
+        let bounded = "let (sender, receiver) = mpsc::channel(MAX_WAITING);";
+        assert_eq!(rust("host/grpc/src/word.rs", bounded), 0);
     }
 
     #[test]

@@ -32,7 +32,7 @@
 //! | `Queued` | none: it waits for an abandoned observation | `Observation` under its own id |
 //! | `Terminate` | `wait/completed` or error | nothing |
 //! | `CloseSession` | `session/closed` or error | the session is forgotten |
-//! | `OfSession` | `cells/listed`, `store/exported`, `store/imported` as it was asked, or error | nothing |
+//! | `OfSession` | `cells/listed`, `output/read`, `store/exported`, `store/imported` as it was asked, or error | nothing |
 
 mod again;
 mod answers;

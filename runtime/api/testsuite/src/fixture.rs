@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use code_mode_api::{
-    BoxFuture, CancellationSignal, CellId, CellResponse, CellStatus, CodeModeSession, ContentItem,
-    ExecuteRequest, Notification, RawJson, SessionDelegate, SessionError, SessionId,
-    SessionOptions, SessionProvider, StartedCell, ToolDefinition, ToolError, ToolInvocation,
-    ToolKind, ToolName, WaitRequest,
+    BoxFuture, CancellationSignal, CellId, CellResponse, CellState, CellStatus, CellSummary,
+    CodeModeSession, ContentItem, ExecuteRequest, Notification, RawJson, SessionDelegate,
+    SessionError, SessionId, SessionOptions, SessionProvider, StartedCell, ToolDefinition,
+    ToolError, ToolInvocation, ToolKind, ToolName, WaitRequest,
 };
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
@@ -314,6 +314,21 @@ impl Fixture {
     /// Terminates a cell.
     pub async fn terminate(&self, cell_id: &CellId) -> Result<CellResponse, SessionError> {
         within(self.session.terminate(cell_id.clone())).await
+    }
+
+    /// Waits until every cell has ended; what they leave may be kept for an observer.
+    pub async fn cells_have_ended(&self) {
+        let ended = |cell: &CellSummary| cell.state == CellState::Ended;
+        within(async {
+            loop {
+                let cells = self.session.list_cells().await;
+                if cells.expect("the session is open").iter().all(ended) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Shuts the session down; every test ends with it.

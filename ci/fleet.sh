@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# HAProxy in front of hosts on this machine, under load: one host is added, one is killed, one drains. Then the
-# manifests of host/fleet against the published schemas of Kubernetes.
+# HAProxy in front of hosts on this machine that ask for a token, under load: one host is added, one is killed, one
+# drains. Then the manifests of host/fleet against the published schemas of Kubernetes.
 # Usage: ci/fleet.sh HOST LOAD [CLIENTS]   LOAD is //client/grpc:fleet_bench; CLIENTS is 200 unless it is said
 # Prints what the load saw each second, and the sessions that each host has. Status 1: a call hung, an answer was wrong
 # or missing, a host was not left alone as it should, a manifest is not valid. Needs haproxy, curl and python3 with venv.
@@ -15,8 +15,6 @@ host=$(realpath -- "$1")
 load=$(realpath -- "$2")
 clients=${3:-200}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=tools/versions.sh
-. tools/versions.sh
 haproxy=${HAPROXY:-haproxy}
 scratch=$(mktemp -d)
 pids=()
@@ -32,7 +30,8 @@ base=$((20000 + RANDOM % 12000))
 # Starts host number $1.
 start_host() {
   "$host" --listen "grpc://127.0.0.1:$((base + $1))" --metrics "127.0.0.1:$((base + 10 + $1))" --drain 10 \
-    --limit sessions=256 --limit active-cells=256 >"$scratch/host$1.out" 2>"$scratch/host$1.log" &
+    --token-file "$CODE_MODE_TOKEN_FILE" --limit sessions=256 --limit active-cells=256 \
+    >"$scratch/host$1.out" 2>"$scratch/host$1.log" &
   host_pid[$1]=$!
   pids+=($!)
 }
@@ -50,6 +49,8 @@ sessions() {
   printf '\n'
 }
 
+export CODE_MODE_TOKEN_FILE=$scratch/tokens
+printf 'of-this-run-%s-%s-%s-%s\n' "$RANDOM" "$RANDOM" "$RANDOM" "$RANDOM" >"$CODE_MODE_TOKEN_FILE"
 for number in 1 2 3; do start_host "$number"; done
 export CODE_MODE_BIND=127.0.0.1:$base CODE_MODE_ADMIN=$scratch/admin.sock
 for number in 1 2 3 4; do export "CODE_MODE_HOST_$number=127.0.0.1:$((base + number))"; done
@@ -84,8 +85,6 @@ wait "$load_pid" || loaded=$?
 cat "$scratch/load"
 echo "lost when a host was killed: $lost_before; lost when a host drained: $((lost_after - lost_before)), its exit status $drained"
 
-python3 -m venv "$scratch/venv"
-"$scratch/venv/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$(version_of KUBERNETES_VALIDATE)"
 manifests=0
-"$scratch/venv/bin/kubernetes-validate" --strict host/fleet/kubernetes.yaml || manifests=$?
+ci/manifests.sh || manifests=$?
 [ "$loaded" = 0 ] && [ "$drained" = 0 ] && [ "$((lost_after - lost_before))" = 0 ] && [ "$manifests" = 0 ]

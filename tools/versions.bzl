@@ -23,7 +23,7 @@ CODEX_LINUX_SHA512 = "a34e4dc803820f28123d1a35ca29f3c6f91149d9ac672043f44ee66e99
 # Those that speak V1 frames, one for each dialect (ci/codex.sh).
 CODEX_OF_FRAMES = "0.147.0 0.157.0 0.163.0"
 
-# What checks the manifests against the published schemas of Kubernetes, and brings these along (ci/fleet.sh).
+# What checks the manifests against the published schemas of Kubernetes, and brings these along (ci/manifests.sh).
 KUBERNETES_VALIDATE = "1.37.0"
 
 # What ci/mcp.sh tries our MCP front end with: servers and the inspector of npm, the client library of PyPI, and agents.

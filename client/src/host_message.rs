@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use code_mode_api::{CellResponse, CellSummary, RawJson, ToolKind, ToolName};
+use code_mode_api::{CellResponse, CellSummary, KeptText, RawJson, ToolKind, ToolName};
 use code_mode_protocol::{AgreedCapabilities, WireError};
 
 /// The id of a request, unique on its connection.
@@ -39,21 +39,14 @@ pub(crate) enum HostMessage {
 /// The value of a successful response.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    SessionReady {
-        session: String,
-    },
-    Started {
-        cell: String,
-    },
+    SessionReady { session: String },
+    Started { cell: String },
     Live(CellResponse),
     Missing,
-    SessionClosed {
-        session: String,
-    },
+    SessionClosed { session: String },
     CellsListed(Vec<CellSummary>),
     StoreExported(BTreeMap<String, RawJson>),
-    /// What this client never asks for: the answer of no request.
-    NotAskedFor,
+    OutputRead(KeptText),
     StoreImported,
 }
 

@@ -41,6 +41,7 @@ mod generation;
 mod host_message;
 mod hosts;
 mod messages;
+mod opening;
 mod place;
 mod process;
 mod provider;

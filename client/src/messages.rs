@@ -17,13 +17,15 @@ use crate::host_message::{Answer, HostMessage, NotifyRequest, RequestId, ToolReq
 
 /// The additions to V1 that this client uses where the host has them. A host adds nothing that its
 /// client did not offer, so what nothing here would use is left out.
-pub(crate) const OFFERED: [wire::Extension; 6] = [
+pub(crate) const OFFERED: [wire::Extension; 8] = [
     wire::Extension::Limits,
     wire::Extension::Store,
     wire::Extension::Errors,
     wire::Extension::Globals,
     wire::Extension::ExactIntegers,
+    wire::Extension::Output,
     wire::Extension::Cells,
+    wire::Extension::BoundedOutput,
 ];
 
 /// The hello of every connection: version 1, and what this client uses if the host has it.
@@ -166,11 +168,15 @@ pub(crate) struct Requests<'a> {
 }
 
 impl Requests<'_> {
-    pub(crate) fn open(&self, id: RequestId) -> Result<EncodedFrame, SessionError> {
+    pub(crate) fn open(
+        &self,
+        id: RequestId,
+        cuts_output: bool,
+    ) -> Result<EncodedFrame, SessionError> {
         self.encode(id, |session_id| OperationRequest::Open {
             session_id,
             cell_execution_limits: None,
-            output_truncation: None,
+            output_truncation: cuts_output.then_some(wire::OutputTruncation::Server),
         })
     }
 
@@ -229,6 +235,28 @@ impl Requests<'_> {
             request,
             max_output_tokens: None,
             output_range: None,
+        })
+    }
+
+    /// Asks for text that was cut; the cell is named by the host's own id.
+    pub(crate) fn read_output(
+        &self,
+        id: RequestId,
+        asked: api::ReadOutputRequest,
+    ) -> Result<EncodedFrame, SessionError> {
+        let request = api::WaitRequest {
+            cell_id: asked.cell_id,
+            // It plays no part.
+            yield_time: Some(Duration::ZERO),
+        };
+        self.encode(id, |session_id| OperationRequest::Wait {
+            session_id,
+            request,
+            max_output_tokens: None,
+            output_range: Some(wire::OutputRange {
+                offset: asked.offset,
+                max_bytes: asked.max_bytes,
+            }),
         })
     }
 
@@ -300,7 +328,16 @@ fn answer(value: wire::OperationValue) -> Answer {
         wire::OperationValue::CellsListed { cells } => Answer::CellsListed(cells),
         wire::OperationValue::StoreExported { values } => Answer::StoreExported(values),
         wire::OperationValue::StoreImported {} => Answer::StoreImported,
-        wire::OperationValue::OutputRead { .. } => Answer::NotAskedFor,
+        wire::OperationValue::OutputRead {
+            offset,
+            total_bytes,
+            text,
+            ..
+        } => Answer::OutputRead(api::KeptText {
+            text,
+            offset,
+            total_bytes,
+        }),
     }
 }
 

@@ -86,7 +86,9 @@ impl SessionProvider for ProcessSessionProvider {
         Box::pin(async move {
             let place = Registry::enter(&self.registry, options.session_id)?;
             let delegate = Delegate::new(delegate);
-            let session = ProcessSession::new(Arc::new(place), Arc::clone(&self.hosts), delegate);
+            let hosts = Arc::clone(&self.hosts);
+            let session =
+                ProcessSession::new(Arc::new(place), hosts, delegate, options.cuts_output);
             Ok(Arc::new(session) as Arc<dyn CodeModeSession>)
         })
     }

@@ -2,7 +2,7 @@
 //! Sessions that outlive their hosts.
 //!
 //! # States
-//! | state | `execute`, `import_store` | `wait`, `terminate` | `export_store` | `list_cells` |
+//! | state | `execute`, `import_store` | `wait`, `terminate`, `read_output` | `export_store` | `list_cells` |
 //! |---|---|---|---|---|
 //! | unbound, never used | binds, then runs | no such cell | an empty store | no cells |
 //! | binding | waits for it, then runs | as before the binding | waits for it | waits for it |
@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CellId, CellResponse, CellStatus, CellSummary, CodeModeSession, ExecuteRequest,
-    HostExit, RawJson, RestoredStore, SessionError, SessionId, SideEffects, StartedCell, StateLost,
-    WaitRequest,
+    HostExit, KeptText, RawJson, ReadOutputRequest, SessionError, SessionId, SideEffects,
+    StartedCell, StateLost, WaitRequest,
 };
 use tokio::sync::watch;
 
@@ -40,6 +40,7 @@ use crate::flight::Flight;
 use crate::generation::{Losses, outer_cell_id, parse_cell_id};
 use crate::hosts::Hosts;
 use crate::messages::session_error;
+use crate::opening::{OpenError, PutBack};
 use crate::place::Place;
 use crate::process::Exit;
 use crate::store_copy::StoreCopy;
@@ -59,6 +60,8 @@ struct Shared {
     id: SessionId,
     hosts: Arc<Hosts>,
     delegate: Delegate,
+    /// Whether each host is to cut the output of the session's cells.
+    cuts_output: bool,
     tools: LastTools,
     state: Mutex<State>,
 }
@@ -91,7 +94,12 @@ struct Bound {
 }
 
 impl ProcessSession {
-    pub(crate) fn new(place: Arc<Place>, hosts: Arc<Hosts>, delegate: Delegate) -> Self {
+    pub(crate) fn new(
+        place: Arc<Place>,
+        hosts: Arc<Hosts>,
+        delegate: Delegate,
+        cuts_output: bool,
+    ) -> Self {
         let id = place.id.clone();
         let state = State {
             place: Some(place),
@@ -110,6 +118,7 @@ impl ProcessSession {
             id,
             hosts,
             delegate,
+            cuts_output,
             tools: LastTools::default(),
             state: Mutex::new(state),
         }))
@@ -188,6 +197,29 @@ impl CodeModeSession for ProcessSession {
                     Err(error) => return Err(self.0.error(error, None, SideEffects::None)),
                 }
             }
+        })
+    }
+
+    fn read_output(
+        &self,
+        request: ReadOutputRequest,
+    ) -> BoxFuture<'_, Result<KeptText, SessionError>> {
+        Box::pin(async move {
+            let cell_id = request.cell_id.clone();
+            if !self.0.cuts_output {
+                return Err(SessionError::InvalidRequest {
+                    message: format!(
+                        "nothing of exec cell {cell_id} was cut: its session does not"
+                    ),
+                });
+            }
+            let (bound, host_id) = self.0.bound_of(&cell_id)?;
+            let request = ReadOutputRequest {
+                cell_id: CellId::new(host_id),
+                ..request
+            };
+            let kept = bound.connection.read_output(&bound.wire_id, request).await;
+            kept.map_err(|error| self.0.error(error, Some(&cell_id), SideEffects::None))
         })
     }
 
@@ -458,6 +490,7 @@ impl Shared {
             id: self.id.clone(),
             generation,
             delegate: self.delegate.clone(),
+            cuts_output: self.cuts_output,
             place,
         };
         connection.open(session).await?;
@@ -729,44 +762,6 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why a session is not open on a host.
-enum OpenError {
-    /// The host is about to end.
-    Draining(SessionError),
-    /// There is none, or it is gone.
-    NoHost(SessionError),
-    Refused(SessionError),
-}
-
-impl OpenError {
-    fn into_inner(self) -> SessionError {
-        match self {
-            Self::Draining(error) | Self::NoHost(error) | Self::Refused(error) => error,
-        }
-    }
-}
-
-/// What a fresh host was given.
-enum PutBack {
-    Nothing,
-    /// What the session had stored on the host that it has left.
-    Carried {
-        any: bool,
-    },
-    /// The values of the client's copy.
-    Copy(RestoredStore),
-}
-
-impl PutBack {
-    fn any(&self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Carried { any } => *any,
-            Self::Copy(restored) => restored.values > 0,
-        }
     }
 }
 

@@ -611,6 +611,7 @@ async fn ids_of_sessions_are_used_once() {
     let provider = provider();
     let options = || SessionOptions {
         session_id: SessionId::new("s"),
+        ..SessionOptions::default()
     };
     let first = in_time(provider.open_session(options(), Tools::none()))
         .await

@@ -13,3 +13,4 @@ fn make() -> BoxFuture<'static, Arc<dyn SessionProvider>> {
 
 code_mode_testsuite::suite!(make);
 code_mode_testsuite::suite_of_exact_integers!(make);
+code_mode_testsuite::suite_of_cut_output!(make);

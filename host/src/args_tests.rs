@@ -27,6 +27,27 @@ fn no_arguments_mean_serving_with_every_default() {
 }
 
 #[test]
+fn the_arguments_of_the_manifests_are_taken_and_a_host_drains_before_it_is_killed() {
+    let manifest = include_str!("../fleet/kubernetes.yaml");
+    // One in each line of a list, and no other list has such lines.
+    let lines = manifest.lines().map(str::trim_start);
+    let arguments: Vec<&str> = lines
+        .filter_map(|line| line.strip_prefix("- "))
+        .filter(|item| item.starts_with("--"))
+        .collect();
+    let listening = parse(&arguments).unwrap().listening;
+    // Clients come from other machines.
+    assert!(listening.tls.is_some() && listening.tokens.is_some() && !listening.insecure);
+    assert_eq!(listening.tcp.len(), 1);
+    assert!(listening.metrics.is_some(), "the probes ask for the page");
+    let grace = manifest
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("terminationGracePeriodSeconds: "))
+        .map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
+    assert!(listening.drain.is_some() && listening.drain < grace);
+}
+
+#[test]
 fn what_scripts_are_and_see_is_the_operators_choice() {
     assert!(parse(&[]).unwrap().config.runtime.typescript);
     let off = parse(&["--typescript", "off"]).unwrap();

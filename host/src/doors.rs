@@ -129,7 +129,8 @@ async fn run(
         .map_err(|error| error.to_string())?;
     let figures = runtime.clone();
     let runtime: Arc<dyn Sessions> = Arc::new(runtime);
-    let served = Served::new(Door::new(Arc::clone(&runtime))).await;
+    let kept_output_bytes = config.limits.kept_output_bytes;
+    let served = Served::new(Door::keeping(kept_output_bytes, Arc::clone(&runtime))).await;
 
     let mut listeners = JoinSet::new();
     listen(&listening, &mut sockets, &served, &drain, &mut listeners)?;

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use code_mode_api::SideEffects;
 use code_mode_engine::{Bound, StopCause, ToolCall, ToolTable, limit_text};
 use code_mode_fork::{
     Child, DeathNote, Exit, FromCell, KernelCall, Link, LinkError, LinkReader, Nursery,
     OfferedTool, Run, ToCell,
 };
 use serde_json::value::RawValue;
+use tracing::Instrument;
 
 use crate::cell::Cell;
 use crate::job::Job;
@@ -60,17 +62,19 @@ impl Forks {
                         None
                     }
                 });
+        let within = job.within.clone();
         let begun = match begun {
             Some(conversation) => Ok(Running { conversation, job }),
             None => Err(job),
         };
         let forks = Arc::clone(self);
-        self.handle.spawn(async move {
+        let running = async move {
             match begun {
                 Ok(running) => forks.finish(running).await,
                 Err(job) => forks.run_at_need(job).await,
             }
-        });
+        };
+        self.handle.spawn(running.instrument(within));
     }
 
     /// Has children born until as many are ready as there should be.
@@ -215,23 +219,24 @@ enum End {
 }
 
 impl End {
-    /// The error text that the end gives, and whether it is one that should not be.
+    /// The error text that the end gives, and whether it is one that should not be. Where the process was lost
+    /// amid its work, the text says as well that the script may have acted, as errors of operations do: this is
+    /// a result, which has no field for it.
     fn tell(self, exit: Option<&std::io::Result<Exit>>) -> (Option<String>, bool) {
-        let failed = |what: String| {
-            (
-                Some(format!("ProcessError: {what}; the cell was ended")),
-                true,
-            )
+        let lost = |what: String| {
+            let side_effects = SideEffects::Possible;
+            Some(format!(
+                "{what}; the cell was ended (side effects: {side_effects})"
+            ))
         };
+        let failed = |what: String| (lost(format!("ProcessError: {what}")), true);
         match self {
             Self::Script(error_text) => (error_text, false),
             Self::Bound((limit, maximum)) => (Some(limit_text(limit, maximum)), false),
-            Self::Note(DeathNote::OutOfMemory(place)) => (
-                Some(format!(
-                    "LimitError: the cell's process has no memory left ({place}); the cell was ended"
-                )),
-                false,
-            ),
+            Self::Note(DeathNote::OutOfMemory(place)) => {
+                let what = format!("LimitError: the cell's process has no memory left ({place})");
+                (lost(what), false)
+            }
             Self::Note(DeathNote::Broken(message)) => failed(format!("V8 gave up: {message}")),
             Self::Note(DeathNote::Panicked(message)) => failed(format!("it panicked: {message}")),
             Self::Note(DeathNote::Forbidden(number)) => failed(format!(

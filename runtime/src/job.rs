@@ -10,6 +10,8 @@ pub(crate) struct Job {
     pub(crate) cell: SeatedCell,
     pub(crate) source: String,
     pub(crate) tools: ToolTable,
+    /// The span that whoever started the cell was in: what is logged about the cell belongs to it.
+    pub(crate) within: tracing::Span,
     /// The span of the time that the job waits for its isolate.
     pub(crate) queued: tracing::Span,
 }

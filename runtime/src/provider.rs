@@ -24,7 +24,14 @@ impl SessionProvider for Runtime {
         options: SessionOptions,
         delegate: Arc<dyn SessionDelegate>,
     ) -> BoxFuture<'_, Result<Arc<dyn CodeModeSession>, SessionError>> {
-        let session = self.open(options.session_id, delegate);
+        let session = if options.cuts_output {
+            Err(SessionError::InvalidRequest {
+                message: "a runtime in process hands all output on; only a host can cut it"
+                    .to_owned(),
+            })
+        } else {
+            self.open(options.session_id, delegate)
+        };
         Box::pin(async move { Ok(Arc::new(session?) as Arc<dyn CodeModeSession>) })
     }
 }

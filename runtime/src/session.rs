@@ -148,6 +148,7 @@ impl Session {
                 cell,
                 source: request.source,
                 tools,
+                within: tracing::Span::none(),
                 queued: tracing::Span::none(),
             },
             result: places.result,
@@ -314,6 +315,7 @@ impl AdmittedCell {
             state.keep(&cell, result);
             state.closing
         };
+        job.within = tracing::Span::current();
         job.queued = timing::queue(&cell);
         core.runtime.backend.run(job);
         if closing {

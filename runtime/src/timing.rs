@@ -2,7 +2,8 @@
 //! Where the time of a cell goes: one `tracing` span for each step.
 //!
 //! All have the target [`TARGET`] and the level DEBUG. Nothing is measured unless a subscriber wants
-//! them: a span that is off costs one relaxed load. The steps of a script on a thread are the engine's,
+//! them: a span that is off costs one relaxed load. Those of a cell are within the span in which it was
+//! started, if whoever did so has one: over gRPC the door's `execute`. The steps of a script on a thread are the engine's,
 //! within [`cell`]; a process of its own tells nothing of them.
 
 use code_mode_engine::timing::TARGET;

@@ -110,7 +110,7 @@ async fn a_cell_whose_process_is_killed_says_so_and_keeps_what_it_said() {
     assert_eq!(
         error,
         "ProcessError: it was killed (SIGKILL), perhaps because the machine has no memory left; \
-         the cell was ended"
+         the cell was ended (side effects: possible)"
     );
     assert_eq!(fixture.texts("text(load('k'))").await, ["[1]"]);
     until(|| cell_processes().is_empty().then_some(())).await;

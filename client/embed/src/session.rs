@@ -125,6 +125,8 @@ impl SessionBuilder {
         let answers = Arc::new(answers);
         let options = SessionOptions {
             session_id: self.id,
+            // Whoever embeds gets all output, and cuts it where a model is to read it.
+            cuts_output: false,
         };
         let delegate = Arc::new(Delegate(Arc::clone(&answers)));
         let session = self.provider.open_session(options, delegate).await?;

@@ -2,10 +2,12 @@
 //! Load on hosts behind one address, and what becomes of it while hosts are killed, drained and added.
 //!
 //! Usage: `fleet ADDRESS CLIENTS SECONDS`. Each client has a connection of its own and one session after the
-//! other, of [`CELLS_OF_A_SESSION`] cells; every cell calls two tools in parallel and takes [`CELL_MS`].
+//! other, of [`CELLS_OF_A_SESSION`] cells; every cell calls two tools in parallel and takes [`CELL_MS`]. The token
+//! that hosts ask for is in the file that the environment variable `CODE_MODE_TOKEN_FILE` names.
 //! Prints a line for each second and one at the end. Exit status 1 when a call hung, or an answer was wrong.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,6 +95,7 @@ async fn client(address: Address, tally: Arc<Tally>, until: Instant) {
     let mut config = AddressConfig::new(address);
     // A host that is about to end is left for another one.
     config.keep_store = false;
+    config.token_file = std::env::var_os("CODE_MODE_TOKEN_FILE").map(PathBuf::from);
     while Instant::now() < until {
         let provider = AddressSessionProvider::new(config.clone());
         let opened = provider.open_session(SessionOptions::default(), Arc::new(Echo));

@@ -57,13 +57,42 @@ impl Session {
                     .spawn(async move { execute.run(host, &said).await });
                 self.asked.insert(id, Asked::Execute(task));
             }
-            OperationRequest::Wait { request, .. } => {
+            OperationRequest::Wait {
+                request,
+                output_range: Some(range),
+                ..
+            } => {
+                self.asked.insert(id, Asked::Other);
+                self.tasks.spawn(async move {
+                    let asked = ours::ReadOutputRequest {
+                        session_id,
+                        cell_id: request.cell_id.to_string(),
+                        offset: range.offset,
+                        max_bytes: range.max_bytes,
+                    };
+                    let read = extensions.read_output(asked).await.map(|read| {
+                        let read = read.into_inner();
+                        Ok(OperationValue::OutputRead {
+                            cell_id: request.cell_id,
+                            offset: read.offset,
+                            total_bytes: read.total_bytes,
+                            text: read.text,
+                        })
+                    });
+                    tell_answer(id, read, SideEffects::None, &said, &tell).await;
+                });
+            }
+            OperationRequest::Wait {
+                request,
+                max_output_tokens,
+                ..
+            } => {
                 let asked = v1::WaitRequest {
                     session_id,
                     cell_id: request.cell_id.to_string(),
                     wait_id: id.get().to_string(),
                     yield_time_ms: convert::yield_time_ms(request.yield_time),
-                    max_output_tokens: None,
+                    max_output_tokens,
                 };
                 self.observe(id, request.cell_id, Observes::Wait);
                 self.tasks.spawn(async move {
@@ -71,11 +100,15 @@ impl Session {
                     tell_answer(id, answered, SideEffects::Possible, &said, &tell).await;
                 });
             }
-            OperationRequest::Terminate { cell_id, .. } => {
+            OperationRequest::Terminate {
+                cell_id,
+                max_output_tokens,
+                ..
+            } => {
                 let asked = v1::TerminateRequest {
                     session_id,
                     cell_id: cell_id.to_string(),
-                    max_output_tokens: None,
+                    max_output_tokens,
                 };
                 self.observe(id, cell_id, Observes::Terminate);
                 self.tasks.spawn(async move {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use code_mode_api::SessionId;
 use code_mode_protocol::{
     AgreedCapabilities, ClientMessage, EncodeError, EncodedFrame, FrameReader, FrameWriter,
-    HostMessage, HostOffer, OperationRequest, RequestId, WireError, negotiate,
+    HostMessage, HostOffer, OperationRequest, OutputTruncation, RequestId, WireError, negotiate,
 };
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ const QUEUE: usize = 64;
 
 /// How long a loss waits for what has become of executes that were just sent (50 ms). Where the connection
 /// has ended that is known at once; on one that has not, the host need not say it.
-const PROOF_GRACE: Duration = Duration::from_millis(50);
+pub const PROOF_GRACE: Duration = Duration::from_millis(50);
 
 /// Carries a connection until the client has closed it or it is lost. `name` is the host's, for people.
 pub(crate) async fn run(
@@ -191,8 +191,12 @@ impl Sessions {
             ClientMessage::Hello(_) => self.tell.lost("the client has greeted twice"),
             ClientMessage::OperationRequest { id, request } => {
                 let session_id = request.session_id().clone();
-                if let OperationRequest::Open { .. } = request {
-                    return self.open(id, session_id, tasks);
+                if let OperationRequest::Open {
+                    output_truncation, ..
+                } = request
+                {
+                    let cuts_output = output_truncation == Some(OutputTruncation::Server);
+                    return self.open(id, session_id, cuts_output, tasks);
                 }
                 let Some(session) = self.open.get(&session_id) else {
                     return self.refuse(id, "there is no such session").await;
@@ -221,7 +225,13 @@ impl Sessions {
         }
     }
 
-    fn open(&mut self, id: RequestId, session_id: SessionId, tasks: &mut JoinSet<()>) {
+    fn open(
+        &mut self,
+        id: RequestId,
+        session_id: SessionId,
+        cuts_output: bool,
+        tasks: &mut JoinSet<()>,
+    ) {
         self.open.retain(|_, session| !session.wishes.is_closed());
         let (wishes, heard) = mpsc::channel(QUEUE);
         let number = self.next;
@@ -229,6 +239,7 @@ impl Sessions {
         let opening = session::Opening {
             request: id,
             session_id: session_id.clone(),
+            cuts_output,
             number,
             host: self.wire.host.clone(),
             extensions: self.wire.extensions.clone(),

@@ -16,7 +16,8 @@ use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request, Status};
 use code_mode_grpc::{
-    CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA, v1,
+    CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA,
+    SIDE_EFFECTS_METADATA, v1,
 };
 use code_mode_protocol::{ErrorCode, Extension, HostOffer, SupportedVersions, WireError};
 use serde_json::value::RawValue;
@@ -29,18 +30,21 @@ const UNNAMED: &str = "host-error";
 /// The error code of an execute that the host has refused unseen.
 const STREAM_REFUSED: &str = "stream-refused";
 
-/// What the bridge offers the client in the name of a host that has said what it has. The names of errors
-/// are always had: where the host does not give them, they follow from the kind of its refusal.
+/// What the bridge offers the client in the name of a host that has said what it has, and what the contract
+/// has anyway. The names of errors are always had: where the host does not give them, they follow from the kind
+/// of its refusal.
 pub(crate) fn offer(named: &[String]) -> HostOffer {
     let mut extensions = vec![
         Extension::Limits,
         Extension::Store,
         Extension::Globals,
         Extension::ExactIntegers,
+        Extension::Output,
         Extension::Cells,
     ];
     extensions.retain(|extension| named.iter().any(|name| name == extension.name()));
-    extensions.push(Extension::Errors);
+    // That a host cuts output is part of the contract.
+    extensions.extend([Extension::Errors, Extension::BoundedOutput]);
     HostOffer {
         versions: SupportedVersions::v1(),
         capabilities: Extension::capabilities(&extensions),
@@ -282,7 +286,16 @@ pub(crate) fn values(stored: Vec<ours::StoredValue>) -> Result<BTreeMap<String, 
         .collect()
 }
 
-/// A refusal in the terms of V1. `side_effects` is what the call leaves open.
+/// What a host that refuses a call has said that this leaves open, if it has.
+fn stated(status: &Status) -> Option<SideEffects> {
+    match status.metadata().get(SIDE_EFFECTS_METADATA)?.as_bytes() {
+        b"none" => Some(SideEffects::None),
+        b"possible" => Some(SideEffects::Possible),
+        _ => None,
+    }
+}
+
+/// A refusal in the terms of V1. `side_effects` is what the call leaves open where the host does not say.
 pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
     let named = status.metadata().get(ERROR_CODE_METADATA);
     let named = named.and_then(|code| code.to_str().ok());
@@ -297,15 +310,16 @@ pub(crate) fn error(status: &Status, side_effects: SideEffects) -> WireError {
     });
     let error = WireError::new(why(status));
     match code.and_then(|code| ErrorCode::new(code).ok()) {
-        Some(code) => error.with_details(code, side_effects),
+        Some(code) => error.with_details(code, stated(status).unwrap_or(side_effects)),
         None => error,
     }
 }
 
-/// What the host's refusal of an execute that has not started a cell leaves open. A host says these before
-/// it does anything; the others may be the words of what stands before it, which does not know.
+/// What the host's refusal of an execute that has not started a cell leaves open: what it says itself, or else
+/// what follows from the code. A host gives these before it does anything; the others may be the words of what
+/// stands before it, which does not know.
 pub(crate) fn side_effects(status: &Status) -> SideEffects {
-    match status.code() {
+    stated(status).unwrap_or_else(|| match status.code() {
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
@@ -316,7 +330,7 @@ pub(crate) fn side_effects(status: &Status) -> SideEffects {
         | Code::Unimplemented
         | Code::Unavailable => SideEffects::None,
         _ => SideEffects::Possible,
-    }
+    })
 }
 
 /// The refusal of an execute's stream, of which the host has seen nothing.
@@ -356,10 +370,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_host_has_not_named_is_not_offered_but_for_the_names_of_errors() {
+    fn what_a_host_has_not_named_is_not_offered_but_for_the_contract_and_the_names_of_errors() {
         let globals = Extension::Globals.name().to_owned();
         let offered = offer(&[globals, "x".to_owned()]).capabilities;
-        let expected = Extension::capabilities(&[Extension::Globals, Extension::Errors]);
+        let expected = Extension::capabilities(&[
+            Extension::Globals,
+            Extension::Errors,
+            Extension::BoundedOutput,
+        ]);
         assert_eq!(offered, expected);
     }
 
@@ -378,6 +396,34 @@ mod tests {
         ] {
             let status = Status::new(code, "what stands between has given up");
             assert_eq!(side_effects(&status), SideEffects::Possible, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_host_says_of_side_effects_goes_before_what_the_call_and_the_code_leave_open() {
+        use SideEffects::{None, Possible};
+        let left_open = |stated: Option<&'static str>, code, otherwise| {
+            let mut status = Status::new(code, "no");
+            if let Some(stated) = stated {
+                let stated = MetadataValue::from_static(stated);
+                status.metadata_mut().insert(SIDE_EFFECTS_METADATA, stated);
+            }
+            let details = error(&status, otherwise).details.expect("it has a name");
+            (details.side_effects, side_effects(&status))
+        };
+        let nothing = Option::None;
+        assert_eq!(
+            left_open(nothing, Code::NotFound, Possible),
+            (Possible, None)
+        );
+        assert_eq!(left_open(nothing, Code::Aborted, None), (None, Possible));
+        for code in [Code::NotFound, Code::Aborted] {
+            assert_eq!(left_open(Some("none"), code, Possible), (None, None));
+            assert_eq!(
+                left_open(Some("possible"), code, None),
+                (Possible, Possible)
+            );
+            assert_eq!(left_open(Some("perhaps"), code, None).0, None);
         }
     }
 

@@ -44,6 +44,7 @@ mod tls;
 mod wire;
 
 pub use address::{Address, AddressError};
+pub use bridge::PROOF_GRACE;
 pub use cells::ORDER_DEADLINE;
 pub use config::{
     AddressConfig, DEFAULT_CONNECT_DEADLINE, DEFAULT_PING_DEADLINE, DEFAULT_PING_INTERVAL,

@@ -69,6 +69,8 @@ pub(crate) struct Opening {
     /// The client's request.
     pub(crate) request: RequestId,
     pub(crate) session_id: SessionId,
+    /// Whether the host is to cut the session's output.
+    pub(crate) cuts_output: bool,
     /// The session's number on its connection, from 1.
     pub(crate) number: i64,
     pub(crate) host: CodeModeHostClient<Requests>,
@@ -203,10 +205,24 @@ type Opened = (
 
 async fn open(mut opening: Opening) -> Result<Opened, Status> {
     use v1::session_event::Event;
-    let lease = opening.host.open_session(v1::OpenSessionRequest::default());
+    let cuts_output = opening.cuts_output;
+    let truncation = if cuts_output {
+        v1::OutputTruncation::Server
+    } else {
+        v1::OutputTruncation::Unspecified
+    };
+    let lease = opening.host.open_session(v1::OpenSessionRequest {
+        output_truncation: truncation.into(),
+        ..Default::default()
+    });
     let mut lease = lease.await?.into_inner();
     let id = match lease.message().await?.and_then(|event| event.event) {
-        Some(Event::Opened(opened)) => opened.session_id,
+        Some(Event::Opened(opened)) => {
+            if cuts_output && opened.output_truncation() != v1::OutputTruncation::Server {
+                return Err(Status::unimplemented("the host does not cut output"));
+            }
+            opened.session_id
+        }
         _ => {
             return Err(Status::internal(
                 "a lease that does not begin with `opened`",

@@ -302,6 +302,10 @@ mod tests {
         fs::write(&path, "secret\u{1}secret").expect("written");
         let error = token(&path).expect_err("no token").to_string();
         assert!(!error.contains("secret"), "{error}");
+        let padding = "#".repeat(MAX_TOKEN_FILE_BYTES as usize);
+        fs::write(&path, format!("token\n{padding}")).expect("written");
+        let error = token(&path).expect_err("too long").to_string();
+        assert!(error.contains("more than 65536 bytes"), "{error}");
         fs::write(&path, "# nothing\n").expect("written");
         assert!(token(&path).is_err());
         assert!(token(&folder.path().join("none")).is_err());

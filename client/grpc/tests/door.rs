@@ -29,7 +29,8 @@ use tokio::net::TcpListener;
 const OUTBOX_BYTES: usize = 1 << 20;
 
 /// Sessions whose scripts are `store`, which stores 1 as `n`, `unclosed`, whose cell is never closed, `chosen`,
-/// which puts out what its request chooses, and anything else; each other puts out what is stored as `n`.
+/// which puts out what its request chooses, `never ran` and `lost`, whose cells are lost before and amid their work,
+/// and anything else; each other puts out what is stored as `n`.
 struct Trivial;
 
 struct TrivialSession {
@@ -90,7 +91,22 @@ impl TrivialSession {
             },
             Ringer::Helper,
         );
-        outbox.put(Event::Observed { ask, response }, Ringer::Helper);
+        let lost = match source {
+            "never ran" => Some(SideEffects::None),
+            "lost" => Some(SideEffects::Possible),
+            _ => None,
+        };
+        let outcome = match lost {
+            None => Event::Observed { ask, response },
+            Some(side_effects) => Event::Answered {
+                ask,
+                result: Err(SessionError::RuntimeLost {
+                    cause: "so it was".to_owned(),
+                    side_effects,
+                }),
+            },
+        };
+        outbox.put(outcome, Ringer::Helper);
         if source != "unclosed" {
             outbox.put(Event::CellClosed { cell_id }, Ringer::Helper);
         }
@@ -344,6 +360,21 @@ async fn a_result_that_a_host_has_given_before_its_end_is_told() {
         };
         let (response, ()) = tokio::join!(output(&session, "load"), ending);
         assert_eq!(response.content_items, text("1"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_the_script_of_a_cell_that_was_lost_may_have_acted_is_the_hosts_word() {
+    let (_served, authority) = serve(TcpOptions::default()).await;
+    let provider = AddressSessionProvider::new(AddressConfig::new(Address::Http { authority }));
+    let session = session(&provider).await;
+    for (source, side_effects) in [
+        ("never ran", SideEffects::None),
+        ("lost", SideEffects::Possible),
+    ] {
+        let error = run(&session, source).await.expect_err("it is lost");
+        assert!(error.to_string().contains("so it was"), "{error}");
+        assert_eq!(error.side_effects(), side_effects, "{error}");
     }
 }
 

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use code_mode_api::{
     CellStatus, ExecuteRequest, SessionError, SessionProvider, SideEffects, StateLost, WaitRequest,
 };
-use code_mode_client_grpc::{Address, AddressConfig, AddressSessionProvider};
+use code_mode_client_grpc::{AddressConfig, AddressSessionProvider};
 use code_mode_testsuite::{Call, Fixture};
 use support::relay::Relay;
 use support::{GUARD, Host, in_time, run, script, session, text};
-use tokio::net::TcpListener;
 
 /// How long a loss may take to be told (1 s); it takes a few milliseconds on a machine with nothing else
 /// to do.
@@ -148,36 +147,4 @@ async fn a_connection_that_breaks_after_any_byte_is_told_at_once_and_with_the_tr
         }] += 1;
     }
     assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_accepts_and_says_nothing_is_given_up_after_the_deadline() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let authority = silent.local_addr().expect("it has one").to_string();
-    let mut config = AddressConfig::new(Address::Http { authority });
-    config.connect_deadline = Duration::from_millis(200);
-    let provider = AddressSessionProvider::new(config);
-    let error = in_time(provider.probe()).await.expect_err("nobody answers");
-    assert!(error.to_string().contains("more than 200 ms"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_falls_silent_is_noticed_by_its_pings() {
-    let host = Host::start();
-    let relay = Relay::to(host.authority()).await;
-    let mut config = AddressConfig::new(relay.address.clone());
-    config.ping_interval = Duration::from_millis(200);
-    config.ping_deadline = Duration::from_millis(200);
-    let provider = AddressSessionProvider::new(config);
-    let session = session(&provider).await;
-    let running = session.execute(script("for (;;);")).await.expect("started");
-    relay.fall_silent();
-    let begun = Instant::now();
-    let error = in_time(running.first_response).await.expect_err("lost");
-    assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
 }

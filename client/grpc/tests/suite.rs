@@ -33,6 +33,7 @@ macro_rules! suite_on {
             }
 
             code_mode_testsuite::suite!(make);
+            code_mode_testsuite::suite_of_cut_output!(make);
         }
     };
 }

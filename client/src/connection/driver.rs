@@ -316,6 +316,7 @@ impl Operation {
                 drop(reply.send(Err(error)));
             }
             Self::ListCells { reply } => drop(reply.send(Err(error))),
+            Self::ReadOutput { reply } => drop(reply.send(Err(error))),
             Self::ExportStore { reply } => drop(reply.send(Err(error))),
             Self::ImportStore { reply } => drop(reply.send(Err(error))),
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use code_mode_api::{
-    CancellationSignal, CellId, CellResponse, CellSummary, Notification, RawJson, SessionId,
-    ToolInvocation,
+    CancellationSignal, CellId, CellResponse, CellSummary, KeptText, Notification, RawJson,
+    SessionId, ToolInvocation,
 };
 use code_mode_protocol::EncodedFrame;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -53,6 +53,10 @@ impl TakesBack<()> for Events {
 
 impl TakesBack<Vec<CellSummary>> for Events {
     fn take_back(&self, _: Vec<CellSummary>) {}
+}
+
+impl TakesBack<KeptText> for Events {
+    fn take_back(&self, _: KeptText) {}
 }
 
 impl TakesBack<BTreeMap<String, RawJson>> for Events {
@@ -156,6 +160,9 @@ pub(crate) enum Operation {
     ListCells {
         reply: Reply<Vec<CellSummary>>,
     },
+    ReadOutput {
+        reply: Reply<KeptText>,
+    },
     ExportStore {
         reply: Reply<BTreeMap<String, RawJson>>,
     },
@@ -172,6 +179,8 @@ pub(crate) struct OpenSession {
     pub(crate) id: SessionId,
     pub(crate) generation: u64,
     pub(crate) delegate: Delegate,
+    /// Whether the host is to cut its output.
+    pub(crate) cuts_output: bool,
     /// Given up when the host has closed the session.
     pub(crate) place: Arc<Place>,
 }

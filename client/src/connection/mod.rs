@@ -31,7 +31,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use code_mode_api::{
-    CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, RawJson, SessionError, SideEffects,
+    CellSummary, DEFAULT_YIELD_TIME, ExecuteRequest, KeptText, RawJson, ReadOutputRequest,
+    SessionError, SideEffects,
 };
 use code_mode_protocol::{AgreedCapabilities, EncodedFrame, EncodedTools, Extension};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -244,7 +245,8 @@ impl Connection {
     /// Opens a session.
     pub(crate) async fn open(&self, session: OpenSession) -> Result<(), CallError> {
         let wire_id = Arc::clone(&session.wire_id);
-        let encode = |id| self.requests(&wire_id).open(id);
+        let cuts_output = session.cuts_output;
+        let encode = |id| self.requests(&wire_id).open(id, cuts_output);
         self.call(&self.0.slots, encode, |reply| Operation::Open {
             session,
             reply,
@@ -329,6 +331,20 @@ impl Connection {
     ) -> Result<Vec<CellSummary>, CallError> {
         let encode = |id| self.requests(session).list_cells(id);
         self.call(&self.0.slots, encode, |reply| Operation::ListCells {
+            reply,
+        })
+        .await?
+        .await
+    }
+
+    /// A part of what was cut out of a cell's responses; the cell is named by the host's own id.
+    pub(crate) async fn read_output(
+        &self,
+        session: &Arc<str>,
+        request: ReadOutputRequest,
+    ) -> Result<KeptText, CallError> {
+        let encode = |id| self.requests(session).read_output(id, request);
+        self.call(&self.0.slots, encode, |reply| Operation::ReadOutput {
             reply,
         })
         .await?

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use code_mode_api::{
     BoxFuture, CellId, CellResponse, CellStatus, CodeModeSession, ContentItem, ExecuteRequest,
-    SessionDelegate, SessionError, SessionOptions, SessionProvider, WaitRequest,
+    ReadOutputRequest, SessionDelegate, SessionError, SessionOptions, SessionProvider, WaitRequest,
 };
 use tokio::time::timeout;
 
@@ -161,6 +161,15 @@ impl Caller {
             match response {
                 Ok(response) => {
                     texts.take(self.seed, &response);
+                    if self.rng.percent(10) {
+                        let request = ReadOutputRequest {
+                            cell_id: cell_id.clone(),
+                            offset: 0,
+                            max_bytes: 1,
+                        };
+                        let read = self.ends(self.session.read_output(request)).await;
+                        self.judge(read.err());
+                    }
                     if response.status != CellStatus::Yielded {
                         return;
                     }
@@ -238,7 +247,10 @@ async fn play(seed: u64) -> Option<Fault> {
     for _ in 0..1 + rng.below(2) {
         let session = provider
             .open_session(
-                SessionOptions::default(),
+                SessionOptions {
+                    cuts_output: rng.percent(50),
+                    ..SessionOptions::default()
+                },
                 Arc::clone(&delegate) as Arc<dyn SessionDelegate>,
             )
             .await

@@ -37,6 +37,7 @@ pub async fn open(
 ) -> Arc<dyn CodeModeSession> {
     let options = SessionOptions {
         session_id: code_mode_api::SessionId::new("s"),
+        ..SessionOptions::default()
     };
     in_time(provider.open_session(options, delegate))
         .await

@@ -12,17 +12,20 @@ use std::time::Duration;
 
 use code_mode_api::waist::{self, Ask};
 use code_mode_api::{
-    ExecuteRequest, LimitName, SessionError, SessionId, SessionOptions, ToolError, WaitRequest,
+    CellId, ExecuteRequest, LimitName, ReadOutputRequest, SessionError, SessionId, SessionOptions,
+    ToolError, WaitRequest,
 };
 use code_mode_protocol::{
-    ClientMessage, DelegateRequestId, DelegateValue, OperationRequest, OperationValue, RequestId,
+    ClientMessage, DelegateRequestId, DelegateValue, OperationRequest, OperationValue, OutputRange,
+    RequestId,
 };
+use code_mode_service::OUTPUT_NOT_KEPT;
 
 use crate::ServeError;
+use crate::bounds::SessionBounds;
 use crate::calls::Answered;
 use crate::config::{MAX_SESSION_ID_BYTES, MAX_TOOL_CALL_ID_BYTES};
 use crate::connection::Connection;
-use crate::output::{SessionBounds, SessionOutput};
 use crate::refusal::Refusal;
 use crate::requests::{BeginError, InFlight};
 use crate::session::{DoorBell, DoorSession};
@@ -138,7 +141,7 @@ impl Dispatcher {
                 output_range: Some(range),
                 ..
             } => {
-                let part = session.output.read(&request.cell_id, range);
+                let part = read_output(&session, request.cell_id, range);
                 self.connection.answer(id, part, None);
             }
             OperationRequest::Wait {
@@ -183,7 +186,7 @@ impl Dispatcher {
 
     fn try_open(&self, session_id: &SessionId, bounds: SessionBounds) -> Result<(), Refusal> {
         check_length("sessionId", session_id.as_str(), MAX_SESSION_ID_BYTES)?;
-        let output = SessionOutput::new(&bounds, self.kept_output_bytes);
+        let output = bounds.output(self.kept_output_bytes);
         let session = Arc::new(DoorSession::new(
             Arc::clone(&self.connection),
             session_id.clone(),
@@ -196,6 +199,7 @@ impl Dispatcher {
         };
         let options = SessionOptions {
             session_id: Some(session_id.clone()),
+            ..SessionOptions::default()
         };
         let engine = self.engine.open(options, Arc::new(bell))?;
         // It was made a moment ago and has none.
@@ -294,6 +298,27 @@ pub(crate) fn close_session(
         sessions.closed(&session_id);
         done(session_id);
     }));
+}
+
+/// A part of what was cut out of a cell's responses.
+fn read_output(
+    session: &DoorSession,
+    cell_id: CellId,
+    range: OutputRange,
+) -> Result<OperationValue, Refusal> {
+    let request = ReadOutputRequest {
+        cell_id,
+        offset: range.offset,
+        max_bytes: range.max_bytes,
+    };
+    let kept = session.output.read(&request);
+    let kept = kept.map_err(|error| Refusal::new(OUTPUT_NOT_KEPT, error.to_string()))?;
+    Ok(OperationValue::OutputRead {
+        cell_id: request.cell_id,
+        offset: kept.offset,
+        total_bytes: kept.total_bytes,
+        text: kept.text,
+    })
 }
 
 /// The refusal of a host that is about to end.

@@ -35,6 +35,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod calls;
 mod config;
 mod connection;
@@ -44,7 +45,6 @@ mod draining;
 mod error;
 mod frames;
 mod outgoing;
-mod output;
 mod refusal;
 mod requests;
 mod serve;

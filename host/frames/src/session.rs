@@ -16,14 +16,15 @@ use code_mode_protocol::{
     DelegateRequest, DelegateRequestId, DelegateValue, EncodeError, HostMessage, OperationValue,
     RequestId, WaitOutcome,
 };
+use code_mode_service::SessionOutput;
 use serde_json::value::RawValue;
 
 use crate::ServeError;
+use crate::bounds::SessionBounds;
 use crate::calls::{CallKind, Calling, OpenCall};
 use crate::config::V1Timings;
 use crate::connection::Connection;
 use crate::draining::OpenCell;
-use crate::output::{SessionBounds, SessionOutput};
 use crate::refusal::Refusal;
 use crate::requests::{Asked, InFlight, Observing};
 use crate::word::Carrying;

@@ -10,6 +10,7 @@ use code_mode_api::waist::{Answer, AskId};
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::convert::Outcome;
 use crate::gate::Pass;
@@ -55,6 +56,8 @@ pub(crate) enum Asker {
 pub(crate) struct Execute {
     pub(crate) execution_id: String,
     pub(crate) traceparent: Option<String>,
+    /// Its cell's, once there is one.
+    pub(crate) span: Span,
     pub(crate) received: Instant,
     pub(crate) max_output_tokens: Option<u64>,
     /// Told once whether the script was started.
@@ -202,7 +205,32 @@ fn reused(what: &str, id: &str) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use code_mode_grpc::tonic::Code;
+
     use super::*;
+
+    fn wait(number: usize) -> Asker {
+        Asker::Wait(Wait {
+            wait_id: number.to_string(),
+            cell_id: CellId::new("1"),
+            received: Instant::now(),
+            max_output_tokens: None,
+            answer: oneshot::channel().0,
+            over: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn an_id_is_known_to_be_used_until_so_many_others_were() {
+        let mut asks = Asks::new();
+        for number in 0..=REMEMBERED_IDS {
+            let ask = asks.begin(wait(number)).expect("it is new");
+            assert!(asks.end(ask).is_some());
+        }
+        let code = |began: Result<AskId, Status>| began.map_err(|status| status.code()).err();
+        assert_eq!(code(asks.begin(wait(1))), Some(Code::AlreadyExists));
+        assert_eq!(code(asks.begin(wait(0))), None, "it is forgotten");
+    }
 
     #[test]
     fn what_a_client_asks_at_one_time_is_bounded() {

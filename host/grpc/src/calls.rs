@@ -247,6 +247,19 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_known_to_be_finished_until_so_many_others_are() {
+        let mut calls = Calls::new(1);
+        let _all = subscribe(&mut calls, &[]);
+        for number in 0..=REMEMBERED_IDS {
+            let id = number.to_string();
+            assert!(calls.open(CallId(number as u64), &tool("a"), &id).is_ok());
+            assert!(matches!(calls.complete(&id), Ok(Some(_))));
+        }
+        assert!(matches!(calls.complete("1"), Ok(None)));
+        assert!(calls.complete("0").is_err(), "it is forgotten");
+    }
+
+    #[test]
     fn the_calls_of_a_subscription_that_ends_fail() {
         let mut calls = Calls::new(10);
         let _first = subscribe(&mut calls, &["a"]);

@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::CountedBody;
 use crate::door::Door;
+use crate::health::Checks;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS,
     STREAM_SEND_BYTES, STREAM_WINDOW_BYTES,
@@ -105,6 +106,7 @@ where
     let io = TokioIo::new(Watched::new(io, Arc::clone(&gone)));
     let drain = options.drain.clone();
     let requests = Requests {
+        checks: Checks::new(served.health.clone()),
         served: served.clone(),
         options: Arc::new(options),
         held: Arc::default(),
@@ -128,6 +130,7 @@ where
 struct Requests {
     served: Served,
     options: Arc<ConnectionOptions>,
+    checks: Checks,
     /// Request bytes that are held for the connection.
     held: Arc<AtomicUsize>,
 }
@@ -140,15 +143,23 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
     type Future = Answered;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Answered {
-        let owner = match self.admit(request.headers()) {
-            Ok(owner) => owner,
-            Err(status) => {
-                self.served.door.metrics().requests_refused.add_one();
-                return answer(status);
+        if is_of_a_browser(request.headers()) {
+            return self.refuse(Status::permission_denied(
+                "requests of browsers are refused",
+            ));
+        }
+        if Checks::is_one(&request) {
+            let answered = self.checks.answer(self.counted(request));
+            return Box::pin(async move { Ok(answered.await) });
+        }
+        match self.owner(request.headers()) {
+            Some(owner) => request.extensions_mut().insert(owner),
+            None => {
+                let message = "a valid bearer token is required";
+                return self.refuse(Status::unauthenticated(message));
             }
         };
-        request.extensions_mut().insert(owner);
-        let request = request.map(|body| CountedBody::new(body, Arc::clone(&self.held)));
+        let request = self.counted(request);
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         if service == SERVICE_NAME {
             let mut server = CodeModeHostServer::new(self.served.door.clone())
@@ -174,21 +185,27 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
 const HEALTH_NAME: &str = "grpc.health.v1.Health";
 
 impl Requests {
-    /// Who asks, or why nothing is done.
-    fn admit(&self, headers: &http::HeaderMap) -> Result<Owner, Status> {
-        // Only browsers say where a page came from, and no page has business here.
-        if headers.contains_key(http::header::ORIGIN) {
-            return Err(Status::permission_denied(
-                "requests of browsers are refused",
-            ));
-        }
+    /// Who asks; `None` for somebody who would have to show a token.
+    fn owner(&self, headers: &http::HeaderMap) -> Option<Owner> {
         match &self.options.tokens {
-            None => Ok(self.options.owner.clone()),
-            Some(tokens) => tokens
-                .owner(headers.get(http::header::AUTHORIZATION))
-                .ok_or_else(|| Status::unauthenticated("a valid bearer token is required")),
+            None => Some(self.options.owner.clone()),
+            Some(tokens) => tokens.owner(headers.get(http::header::AUTHORIZATION)),
         }
     }
+
+    fn counted(&self, request: http::Request<Incoming>) -> http::Request<CountedBody> {
+        request.map(|body| CountedBody::new(body, Arc::clone(&self.held)))
+    }
+
+    fn refuse(&self, status: Status) -> Answered {
+        self.served.door.metrics().requests_refused.add_one();
+        answer(status)
+    }
+}
+
+/// Only browsers say where a page came from, and no page has business here.
+fn is_of_a_browser(headers: &http::HeaderMap) -> bool {
+    headers.contains_key(http::header::ORIGIN)
 }
 
 fn answer(status: Status) -> Answered {

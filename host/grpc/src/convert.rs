@@ -10,7 +10,6 @@ use code_mode_api::{
 };
 use code_mode_grpc::prost::bytes::Bytes;
 use code_mode_grpc::v1;
-use code_mode_service::truncate;
 
 /// An outcome, and what its event counts for.
 pub(crate) struct Outcome {
@@ -20,27 +19,9 @@ pub(crate) struct Outcome {
     pub(crate) credit: Option<Credit>,
 }
 
-/// The tokens that a session keeps its output within; `None` leaves the output as it is.
-pub(crate) type Tokens = Option<MaxTokens>;
-
-/// How many tokens a request allows; the host's default when it does not say.
-#[derive(Clone, Copy)]
-pub(crate) struct MaxTokens(pub(crate) Option<u64>);
-
 /// An outcome as a message. `duration` is from the receipt of its request.
-pub(crate) fn outcome(
-    mut response: CellResponse,
-    tokens: Tokens,
-    duration: Duration,
-) -> v1::ExecutionOutcome {
+pub(crate) fn outcome(response: CellResponse, duration: Duration) -> v1::ExecutionOutcome {
     use v1::execution_outcome::Outcome;
-    if let Some(MaxTokens(most)) = tokens {
-        let error_text = match &response.status {
-            CellStatus::Completed { error_text } => error_text.as_deref(),
-            CellStatus::Yielded | CellStatus::Terminated => None,
-        };
-        response.content_items = truncate(response.content_items, error_text, most).items;
-    }
     let outcome = match response.status {
         CellStatus::Yielded => Outcome::Yielded(v1::Yielded {}),
         CellStatus::Terminated => Outcome::Terminated(v1::Terminated {}),
@@ -54,11 +35,11 @@ pub(crate) fn outcome(
     }
 }
 
-/// What stands in for the outcome of a cell that is not there.
+/// What stands in for the outcome of a cell that is not there, with the output that says so.
 pub(crate) fn missing(
     cell_id: &CellId,
     reason: String,
-    tokens: Tokens,
+    content_items: Vec<ContentItem>,
     duration: Duration,
 ) -> v1::ExecutionOutcome {
     let response = CellResponse {
@@ -66,11 +47,11 @@ pub(crate) fn missing(
         status: CellStatus::Completed {
             error_text: Some(reason),
         },
-        content_items: Vec::new(),
+        content_items,
         timings: CellTimings::default(),
         state_lost: None,
     };
-    outcome(response, tokens, duration)
+    outcome(response, duration)
 }
 
 /// A duration in nanoseconds, or the most that the message holds: 584 years.

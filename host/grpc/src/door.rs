@@ -12,6 +12,7 @@ use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request, Response, Status};
 use code_mode_grpc::v1;
 use code_mode_grpc::v1::code_mode_host_server::CodeModeHost;
+use code_mode_service::{DEFAULT_KEPT_OUTPUT_BYTES, SessionOutput};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ use crate::peer::Owner;
 use crate::registry::Registry;
 use crate::session::{DoorSession, Effect, Home, Options};
 use crate::status;
+use crate::trace;
 use crate::word::Word;
 
 /// The header that says how long a result had waited for its observer, in nanoseconds.
@@ -43,17 +45,26 @@ pub struct Door {
 struct Inner {
     sessions: Arc<dyn Sessions>,
     registry: Arc<Registry>,
+    /// Bytes of cut output that each session keeps.
+    kept_output_bytes: usize,
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Door {
-    /// A door to these sessions.
+    /// A door to these sessions, each of which keeps [`DEFAULT_KEPT_OUTPUT_BYTES`] of cut output.
     pub fn new(sessions: Arc<dyn Sessions>) -> Self {
+        Self::keeping(DEFAULT_KEPT_OUTPUT_BYTES, sessions)
+    }
+
+    /// A door to these sessions, each of which keeps at most so much of the output that the door cuts, in bytes
+    /// of UTF-8.
+    pub fn keeping(kept_output_bytes: usize, sessions: Arc<dyn Sessions>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 sessions,
                 registry: Registry::new(Arc::default()),
+                kept_output_bytes,
             }),
         }
     }
@@ -143,12 +154,7 @@ impl CodeModeHost for Door {
             return Err(status::draining());
         }
         let request = request.into_inner();
-        let options = Self::options(&request)?;
-        let agreed = if options.truncates {
-            v1::OutputTruncation::Server
-        } else {
-            v1::OutputTruncation::Unspecified
-        };
+        let (options, agreed) = self.options(&request)?;
         let id = Uuid::new_v4().to_string();
         let word = Arc::new(Word::default());
         let registry = &self.inner.registry;
@@ -167,6 +173,7 @@ impl CodeModeHost for Door {
         };
         let engine_options = SessionOptions {
             session_id: SessionId::new(&id),
+            ..SessionOptions::default()
         };
         let engine = self
             .inner
@@ -282,9 +289,11 @@ impl CodeModeHost for Door {
         session.options.apply(&mut asked);
         let (admitted, admission) = oneshot::channel();
         let mailbox = Mailbox::new();
+        let span = trace::execute(&session.id, &execution_id, traceparent.as_deref());
         let execute = Execute {
             execution_id,
             traceparent,
+            span: span.clone(),
             received,
             max_output_tokens,
             admitted: Some(admitted),
@@ -295,7 +304,7 @@ impl CodeModeHost for Door {
         };
         let taken = session.change(|state, effects| {
             let ask = state.execute(&session.id, execute)?;
-            effects.push(Effect::ask(ask, Ask::Execute(asked)));
+            effects.push(Effect::Execute(ask, Box::new(asked), span));
             Ok::<_, Status>(ask)
         });
         let ask = taken.inspect_err(|_| session.metrics.executions_refused.add_one())?;
@@ -432,7 +441,11 @@ impl CodeModeHost for Door {
 }
 
 impl Door {
-    fn options(request: &v1::OpenSessionRequest) -> Result<Options, Status> {
+    /// What a session is opened with, and who cuts its output as its client is told.
+    fn options(
+        &self,
+        request: &v1::OpenSessionRequest,
+    ) -> Result<(Options, v1::OutputTruncation), Status> {
         let asked = v1::OutputTruncation::try_from(request.output_truncation)
             .map_err(|_| Status::invalid_argument("unknown code-mode output truncation mode"))?;
         let max_pending_calls = match request.max_pending_delegate_calls {
@@ -447,12 +460,22 @@ impl Door {
                 })?,
         };
         let limits = request.cell_execution_limits.unwrap_or_default();
-        Ok(Options {
+        let (output, agreed) = match asked {
+            v1::OutputTruncation::Server => (
+                SessionOutput::cut_to_tokens(self.inner.kept_output_bytes),
+                asked,
+            ),
+            v1::OutputTruncation::Client | v1::OutputTruncation::Unspecified => {
+                (SessionOutput::whole(), v1::OutputTruncation::Unspecified)
+            }
+        };
+        let options = Options {
             max_yield_time: limits.max_yield_time_ms.map(Duration::from_millis),
             max_heap_bytes: limits.max_heap_size_bytes,
             max_pending_calls,
-            truncates: asked == v1::OutputTruncation::Server,
-        })
+            output,
+        };
+        Ok((options, agreed))
     }
 }
 

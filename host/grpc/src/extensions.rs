@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use code_mode_api::waist::{Answer, Ask};
-use code_mode_api::{CellState, CellSummary, RawJson};
+use code_mode_api::{CellId, CellState, CellSummary, RawJson, ReadOutputRequest};
 use code_mode_grpc::extensions as v1;
 use code_mode_grpc::extensions::code_mode_extensions_server::CodeModeExtensions;
 use code_mode_grpc::prost::bytes::Bytes;
@@ -16,14 +16,16 @@ use crate::asks::Asker;
 use crate::check;
 use crate::door::Door;
 use crate::session::{DoorSession, Effect};
+use crate::status;
 
 /// What this door has beside the contract, under the names of V1 frames.
-const CAPABILITIES: [&str; 6] = [
+const CAPABILITIES: [&str; 7] = [
     "code_mode/limits-v1",
     "code_mode/store-v1",
     "code_mode/errors-v1",
     "code_mode/globals-v1",
     "code_mode/exact-integers-v1",
+    "code_mode/output-v1",
     "code_mode/cells-v1",
 ];
 
@@ -49,6 +51,27 @@ impl CodeModeExtensions for Door {
             }
             _ => Err(wrong_answer()),
         }
+    }
+
+    async fn read_output(
+        &self,
+        request: Request<v1::ReadOutputRequest>,
+    ) -> Result<Response<v1::ReadOutputResponse>, Status> {
+        let session = self.find(&request, &request.get_ref().session_id)?;
+        let request = request.into_inner();
+        check::id("cell ID", &request.cell_id)?;
+        let asked = ReadOutputRequest {
+            cell_id: CellId::new(request.cell_id),
+            offset: request.offset,
+            max_bytes: request.max_bytes,
+        };
+        let kept = session.options.output.read(&asked);
+        let kept = kept.map_err(|error| status::output_not_kept(&error))?;
+        Ok(Response::new(v1::ReadOutputResponse {
+            offset: kept.offset,
+            total_bytes: kept.total_bytes,
+            text: kept.text,
+        }))
     }
 
     async fn export_store(

@@ -37,6 +37,7 @@ mod convert;
 mod door;
 mod extensions;
 mod gate;
+mod health;
 mod mailbox;
 mod metrics;
 mod peer;
@@ -45,6 +46,7 @@ mod remembered;
 mod session;
 mod status;
 mod tokens;
+mod trace;
 mod watched;
 mod word;
 

@@ -34,6 +34,18 @@ pub const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// in parts, and one that never ends is held in memory. A request beyond it is refused.
 pub const MAX_REQUEST_BYTES: usize = 256 << 20;
 
+/// One question whether the host is healthy, in bytes. Whoever asks needs no token, so it is held to what the
+/// longest name of a service takes. A longer one is refused.
+pub const MAX_CHECK_BYTES: usize = 1_024;
+
+/// Questions whether the host is healthy that one connection may have unanswered at one time: a balancer has one.
+/// Those beyond it are refused.
+pub const MAX_CHECKS: usize = 16;
+
+/// How long such a question may take, from its headers to its answer. One that is not asked to its end by then is
+/// refused, so that nobody without a token holds anything for longer.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a client may send on one stream before the host has read it, in bytes.
 pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use code_mode_api::waist::{Answer, Ask, AskId, Credit, Event, Outbox, Session, Taken};
-use code_mode_api::{CellId, CellResponse, CellStatus, Notification, SessionError, ToolInvocation};
+use code_mode_api::{
+    CellId, CellResponse, CellStatus, ExecuteRequest, Notification, SessionError, ToolInvocation,
+};
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use code_mode_grpc::v1::session_event::Event as LeaseEvent;
+use code_mode_service::SessionOutput;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::asks::{Asker, Asks, Execute, Seen};
@@ -32,15 +36,8 @@ pub(crate) struct Options {
     pub(crate) max_heap_bytes: Option<u64>,
     /// Tool calls that may be unanswered at one time.
     pub(crate) max_pending_calls: usize,
-    /// Whether the host keeps the output within the tokens that a request allows.
-    pub(crate) truncates: bool,
-}
-
-impl Options {
-    /// The tokens for the answer to a request that allows so many.
-    fn tokens(&self, most: Option<u64>) -> convert::Tokens {
-        self.truncates.then_some(convert::MaxTokens(most))
-    }
+    /// What is done to the output of its cells on its way.
+    pub(crate) output: SessionOutput,
 }
 
 /// Where open sessions are kept.
@@ -80,6 +77,8 @@ pub(crate) struct State {
 struct CellState {
     execution_id: String,
     traceparent: Option<String>,
+    /// Ends with the cell.
+    span: Span,
     /// Of the last tool call.
     sequence: u64,
     /// Held for as long as the cell is not closed. `None` once its client has let go of its session.
@@ -89,6 +88,8 @@ struct CellState {
 /// What is to be done once the lock is released, since it may ring the bell.
 pub(crate) enum Effect {
     Ask(AskId, Box<Ask>),
+    /// An execute, and what is logged meanwhile belongs to its span.
+    Execute(AskId, Box<ExecuteRequest>, Span),
     Withdraw(AskId),
     Answer(ToolAnswer),
     Forget,
@@ -180,6 +181,9 @@ impl DoorSession {
         };
         match effect {
             Effect::Ask(id, ask) => engine.ask(id, *ask),
+            Effect::Execute(id, request, span) => {
+                span.in_scope(|| engine.ask(id, Ask::Execute(*request)));
+            }
             Effect::Withdraw(id) => engine.withdraw(id),
             Effect::Answer((call, result)) => engine.answer(call, result),
             Effect::Forget => {
@@ -248,6 +252,7 @@ impl DoorSession {
             Event::CellClosed { cell_id } => {
                 let closed = self.change(|state, _| state.cells.remove(&cell_id));
                 if let Some(cell) = closed {
+                    drop(cell.span);
                     self.cell_gone();
                     let event = LeaseEvent::CellClosed(v1::CellClosed {
                         execution_id: cell.execution_id,
@@ -275,6 +280,7 @@ impl DoorSession {
             let mut cell = CellState {
                 execution_id: String::new(),
                 traceparent: None,
+                span: Span::none(),
                 sequence: 0,
                 _pass: None,
             };
@@ -282,6 +288,8 @@ impl DoorSession {
             if let Some(execute) = state.asks.execute(ask) {
                 cell.execution_id.clone_from(&execute.execution_id);
                 cell.traceparent.clone_from(&execute.traceparent);
+                cell.span = std::mem::replace(&mut execute.span, Span::none());
+                cell.span.record("cell", cell_id.as_str());
                 execute.cell_id = Some(cell_id.clone());
                 cell._pass = execute.pass.take();
                 abandoned = execute.abandoned;
@@ -378,14 +386,15 @@ impl DoorSession {
             return;
         };
         let outcome = |received: Instant, max_output_tokens: Option<u64>| {
-            let tokens = self.options.tokens(max_output_tokens);
+            let mut response = response;
+            self.options.output.cut(&mut response, max_output_tokens);
             let ended = !matches!(response.status, CellStatus::Yielded);
             Outcome {
                 buffered_for: response
                     .timings
                     .result_buffered_for
                     .filter(|time| ended && !time.is_zero()),
-                message: convert::outcome(response, tokens, received.elapsed()),
+                message: convert::outcome(response, received.elapsed()),
                 credit: Some(credit),
             }
         };
@@ -435,8 +444,8 @@ impl DoorSession {
         let seen = |cell_id: &CellId, received: Instant, most: Option<u64>| match &error {
             SessionError::MissingCell { .. } | SessionError::CellFinished { .. } => {
                 let reason = error.to_string();
-                let tokens = self.options.tokens(most);
-                let outcome = convert::missing(cell_id, reason, tokens, received.elapsed());
+                let items = self.options.output.of_missing(&reason, most);
+                let outcome = convert::missing(cell_id, reason, items, received.elapsed());
                 Ok(Seen::Missing(outcome))
             }
             SessionError::Cancelled { .. } => Err(status::wait_cancelled()),
@@ -474,13 +483,14 @@ impl DoorSession {
             tracing::warn!(session = self.id, %error, "a session did not end as it should");
         }
         self.lease.end(Ok(()));
-        let when_closed = self.change(|state, effects| {
+        let (cells, when_closed) = self.change(|state, effects| {
             effects.push(Effect::Forget);
-            for _ in state.cells.drain() {
-                self.cell_gone();
-            }
-            std::mem::take(&mut state.when_closed)
+            let cells = std::mem::take(&mut state.cells);
+            cells.keys().for_each(|_| self.cell_gone());
+            (cells, std::mem::take(&mut state.when_closed))
         });
+        // The end of a span writes a line, which needs no lock.
+        drop(cells);
         for tell in when_closed {
             let _ = tell.send(());
         }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Errors in the terms of gRPC.
 
-use code_mode_api::SessionError;
-use code_mode_grpc::ERROR_CODE_METADATA;
+use code_mode_api::{SessionError, SideEffects};
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::tonic::metadata::MetadataValue;
+use code_mode_grpc::{ERROR_CODE_METADATA, SIDE_EFFECTS_METADATA};
+use code_mode_service::{OUTPUT_NOT_KEPT, OutputNotKept};
 
 /// The code of a refusal by a host that is about to end.
 const HOST_DRAINING: &str = "host-draining";
@@ -12,7 +13,7 @@ const HOST_DRAINING: &str = "host-draining";
 /// The status for what a session refuses or loses.
 pub(crate) fn of_session_error(error: &SessionError) -> Status {
     let message = error.to_string();
-    let mut status = match error {
+    let status = match error {
         SessionError::MissingCell { .. }
         | SessionError::CellFinished { .. }
         | SessionError::ShutDown { .. } => Status::not_found(message),
@@ -27,20 +28,41 @@ pub(crate) fn of_session_error(error: &SessionError) -> Status {
         SessionError::StartFailed { .. } => Status::unavailable(message),
         _ => Status::internal(message),
     };
-    // Every code is short and lower case.
-    if let Ok(code) = MetadataValue::try_from(error.code()) {
-        status.metadata_mut().insert(ERROR_CODE_METADATA, code);
-    }
+    named(status, error.code(), error.side_effects())
+}
+
+/// A status with the name of its error and what it leaves open, as V1 frames give them.
+fn named(mut status: Status, code: &'static str, side_effects: SideEffects) -> Status {
+    let side_effects = match side_effects {
+        SideEffects::None => "none",
+        SideEffects::Possible => "possible",
+    };
+    let metadata = status.metadata_mut();
+    metadata.insert(ERROR_CODE_METADATA, MetadataValue::from_static(code));
+    metadata.insert(
+        SIDE_EFFECTS_METADATA,
+        MetadataValue::from_static(side_effects),
+    );
     status
 }
 
 /// The status for what a host begins no more, because it is about to end: another one is to be asked.
 pub(crate) fn draining() -> Status {
     let message = "code-mode host is shutting down and begins nothing new; ask another one";
-    let mut status = Status::unavailable(message);
-    let code = MetadataValue::from_static(HOST_DRAINING);
-    status.metadata_mut().insert(ERROR_CODE_METADATA, code);
-    status
+    named(
+        Status::unavailable(message),
+        HOST_DRAINING,
+        SideEffects::None,
+    )
+}
+
+/// The status for output that is not there to be read again.
+pub(crate) fn output_not_kept(error: &OutputNotKept) -> Status {
+    named(
+        Status::not_found(error.to_string()),
+        OUTPUT_NOT_KEPT,
+        SideEffects::None,
+    )
 }
 
 /// The status of a wait that its client has taken back, or whose session was closed.

@@ -48,8 +48,8 @@ pub enum TokensError {
     },
 }
 
-/// The tokens that let a client in, one in each line of a file. It is read again when it has changed;
-/// one that cannot be used then leaves the tokens as they are.
+/// The tokens that let a client in, one in each line of a file; lines that begin with `#` are comments. It
+/// is read again when it has changed; one that cannot be used then leaves the tokens as they are.
 pub struct Tokens {
     path: PathBuf,
     state: Mutex<State>,
@@ -145,7 +145,7 @@ fn read(path: &Path) -> Result<Vec<Vec<u8>>, TokensError> {
     let mut tokens = Vec::new();
     for (line, token) in (1..).zip(text.lines()) {
         let token = token.trim();
-        if token.is_empty() {
+        if token.is_empty() || token.starts_with('#') {
             continue;
         }
         if token.len() < MIN_TOKEN_BYTES || token.contains(char::is_whitespace) {
@@ -179,7 +179,11 @@ mod tests {
     fn only_a_bearer_of_a_token_is_let_in() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tokens");
-        fs::write(&path, format!("{FIRST}\n\n{SECOND}\n")).expect("is written");
+        fs::write(
+            &path,
+            format!("# A friend's.\n{FIRST}\n\n  # Mine.\n{SECOND}\n"),
+        )
+        .expect("is written");
         let tokens = Tokens::read(&path).expect("they are tokens");
         assert_eq!(
             shown(&tokens, &format!("Bearer {FIRST}")),
@@ -189,7 +193,13 @@ mod tests {
             shown(&tokens, &format!("Bearer {SECOND}")),
             Some(Owner::Token(2))
         );
-        for bad in [FIRST, "Bearer ", "Bearer x", &format!("Bearer {FIRST}x")] {
+        for bad in [
+            FIRST,
+            "Bearer ",
+            "Bearer x",
+            &format!("Bearer {FIRST}x"),
+            "Bearer # A friend's.",
+        ] {
             assert_eq!(shown(&tokens, bad), None, "{bad}");
         }
         assert_eq!(tokens.owner(None), None);
@@ -217,11 +227,31 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tokens");
         assert!(matches!(Tokens::read(&path), Err(TokensError::Read { .. })));
-        for (text, line) in [("secret", Some(1)), ("\n", None)] {
+        for (text, line) in [
+            ("secret", Some(1)),
+            ("\n", None),
+            ("# secret-0123456789abcdef", None),
+            ("# Mine.\nsecret-01234567", Some(2)),
+        ] {
             fs::write(&path, text).expect("is written");
             let error = Tokens::read(&path).err().expect("is refused");
             assert!(!error.to_string().contains("secret"));
-            assert_eq!(matches!(error, TokensError::Line { .. }), line.is_some());
+            let of_line = match error {
+                TokensError::Line { line, .. } => Some(line),
+                _ => None,
+            };
+            assert_eq!(of_line, line, "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_beyond_its_bound_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tokens");
+        let longest = "x".repeat(MAX_FILE_BYTES as usize);
+        fs::write(&path, &longest).expect("is written");
+        assert!(Tokens::read(&path).is_ok());
+        fs::write(&path, longest + "x").expect("is written");
+        assert!(matches!(Tokens::read(&path), Err(TokensError::Read { .. })));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use code_mode_api::CellId;
+use code_mode_api::{CellId, KeptText};
 
 /// Cut output that one session keeps, bytes of UTF-8. What was kept longest goes first when there
 /// is more; of a single cell with more than this, the end is not kept.
@@ -42,16 +42,8 @@ impl Kept {
     }
 }
 
-/// A part of what is kept of a cell.
-#[derive(Debug, PartialEq, Eq)]
-pub struct KeptText<'a> {
-    /// The part.
-    pub text: &'a str,
-    /// Where it begins, in bytes; at the start of a character.
-    pub offset: usize,
-    /// How much is kept of the cell, in bytes.
-    pub total_bytes: usize,
-}
+/// The most that is read at one time, bytes of UTF-8: as much as one response holds.
+pub const MAX_READ_BYTES: usize = 1 << 20;
 
 impl KeptOutput {
     /// Nothing yet, and this bound in bytes of UTF-8.
@@ -91,18 +83,19 @@ impl KeptOutput {
         self.cells.push_back(kept);
     }
 
-    /// At most `max_bytes` of what is kept of a cell, from the first character at or after
-    /// `offset`; `None` when nothing is kept of it.
-    pub fn read(&self, cell: &CellId, offset: u64, max_bytes: u64) -> Option<KeptText<'_>> {
+    /// At most `max_bytes` of what is kept of a cell, and at most [`MAX_READ_BYTES`], from the first
+    /// character at or after `offset`; `None` when nothing is kept of it.
+    pub fn read(&self, cell: &CellId, offset: u64, max_bytes: u64) -> Option<KeptText> {
         let kept = self.cells.iter().find(|kept| kept.cell == *cell)?;
         let kept = kept.text.as_str();
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let offset = kept.ceil_char_boundary(size(offset).min(kept.len()));
-        let end = kept.floor_char_boundary(offset.saturating_add(size(max_bytes)));
+        let most = size(max_bytes).min(MAX_READ_BYTES);
+        let end = kept.floor_char_boundary(offset.saturating_add(most));
         Some(KeptText {
-            text: kept.get(offset..end).unwrap_or_default(),
-            offset,
-            total_bytes: kept.len(),
+            text: kept.get(offset..end).unwrap_or_default().to_owned(),
+            offset: offset as u64,
+            total_bytes: kept.len() as u64,
         })
     }
 }
@@ -118,9 +111,9 @@ mod tests {
         cell: &str,
         offset: u64,
         max_bytes: u64,
-    ) -> Option<(String, usize, usize)> {
+    ) -> Option<(String, u64, u64)> {
         let part = kept.read(&CellId::new(cell), offset, max_bytes)?;
-        Some((part.text.to_owned(), part.offset, part.total_bytes))
+        Some((part.text, part.offset, part.total_bytes))
     }
 
     #[test]
@@ -135,6 +128,17 @@ mod tests {
             Some((String::new(), 5, 5))
         );
         assert_eq!(read(&kept, "2", 0, 1), None);
+    }
+
+    #[test]
+    fn one_read_gives_no_more_than_its_bound_and_the_next_goes_on_there() {
+        let mut kept = KeptOutput::new(2 * MAX_READ_BYTES);
+        kept.keep(&CellId::new("1"), &"a".repeat(MAX_READ_BYTES + 1), true);
+        let (text, _, total) = read(&kept, "1", 0, u64::MAX).expect("it is kept");
+        assert_eq!(text.len(), MAX_READ_BYTES);
+        assert_eq!(total, MAX_READ_BYTES as u64 + 1);
+        let rest = read(&kept, "1", MAX_READ_BYTES as u64, u64::MAX).expect("it is kept");
+        assert_eq!(rest, ("a".to_owned(), MAX_READ_BYTES as u64, total));
     }
 
     #[test]

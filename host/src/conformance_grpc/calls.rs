@@ -6,6 +6,8 @@ use std::fmt::Display;
 use std::future::Future;
 use std::str::FromStr;
 
+use code_mode_grpc::extensions as ours;
+use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsClient;
 use code_mode_grpc::tonic::transport::Channel;
 use code_mode_grpc::tonic::{Response, Status, Streaming};
 use code_mode_grpc::tonic_health::pb::HealthCheckRequest;
@@ -197,6 +199,20 @@ pub(super) async fn call(
             Box::pin(async move {
                 let said = client.terminate(request).await.map(Response::into_inner);
                 say(&lines, said.map(lines::wait_response));
+            })
+        }
+        "read" => {
+            let request = ours::ReadOutputRequest {
+                session_id: words.next()?,
+                cell_id: words.next()?,
+                offset: words.number("offset")?.unwrap_or(0),
+                max_bytes: words.number("bytes")?.unwrap_or(u64::MAX),
+            };
+            Box::pin(async move {
+                let mut client = CodeModeExtensionsClient::new(channel);
+                let read = client.read_output(request).await;
+                let said = read.map(Response::into_inner);
+                say(&lines, said.map(lines::kept_text));
             })
         }
         "cancel" => {

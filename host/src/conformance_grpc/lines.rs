@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a host says, as lines of a transcript.
 
+use code_mode_grpc::extensions as ours;
 use code_mode_grpc::tonic::Status;
 use code_mode_grpc::v1;
 use serde_json::{Value, json};
@@ -91,6 +92,15 @@ pub(super) fn wait_response(response: v1::WaitResponse) -> Said {
         Some(Outcome::MissingCell(of)) => format!("missing {}", outcome(of)),
         None => "an unknown outcome".to_owned(),
     })
+}
+
+pub(super) fn kept_text(kept: ours::ReadOutputResponse) -> Said {
+    Said::of(format!(
+        "kept {} of {} {}",
+        kept.offset,
+        kept.total_bytes,
+        json!(kept.text)
+    ))
 }
 
 pub(super) fn tool_call(call: v1::ToolCall) -> Said {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use code_mode_grpc::tonic::transport::{Channel, Endpoint};
-use code_mode_grpc::tonic::{Code, Streaming};
+use code_mode_grpc::tonic::{Code, Request, Streaming};
 use code_mode_grpc::tonic_health::pb::HealthCheckRequest;
 use code_mode_grpc::tonic_health::pb::health_client::HealthClient;
 use code_mode_grpc::v1;
@@ -44,8 +44,14 @@ struct Host {
 impl Host {
     /// Starts a host that announces so many places.
     fn start(arguments: &[&str], places: usize) -> Self {
+        Self::logging("warn", arguments, places)
+    }
+
+    /// As [`start`](Self::start), and it logs what `filter` lets through.
+    fn logging(filter: &str, arguments: &[&str], places: usize) -> Self {
         let mut child = Command::new(host_program())
             .args(arguments)
+            .env("RUST_LOG", filter)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -387,6 +393,43 @@ fn metrics_count_what_was_done() {
     });
     host.terminate();
     assert_eq!(host.ended().0, Some(0));
+}
+
+#[test]
+fn a_trace_is_found_in_the_calls_of_its_script_and_in_the_log_of_its_cell() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for cells in ["forks", "threads"] {
+        let arguments = ["--listen", "grpc://127.0.0.1:0", "--cells", cells];
+        let host = Host::logging("code_mode::timing=debug", &arguments, 1);
+        tokio().block_on(async {
+            let mut client = CodeModeHostClient::new(host.channel().await);
+            let (mut lease, session_id) = open(&mut client).await;
+            let mut calls = subscribe(&mut client, &session_id).await;
+            let mut request = Request::new(execute(&session_id, "await tools.a()"));
+            let value = TRACE.parse().expect("is ASCII");
+            request.metadata_mut().insert("traceparent", value);
+            let started = client.execute(request).await;
+            let mut events = started.expect("it starts").into_inner();
+            let call = calls.message().await.expect("no error").expect("a call");
+            assert_eq!(call.traceparent.as_deref(), Some(TRACE));
+            let completed = client.complete_tool_call(complete(&session_id, call)).await;
+            completed.expect("it is taken");
+            while events.message().await.expect("no error").is_some() {}
+            assert!(lease.message().await.expect("no error").is_some());
+        });
+        host.terminate();
+        let (status, log) = host.ended();
+        assert_eq!(status, Some(0), "{log}");
+        let trace = format!("traceparent=\"{TRACE}\"");
+        for step in [
+            "}:queue{",
+            "}:cell{",
+            " cell=\"1\"}: code_mode::timing: close",
+        ] {
+            let is_of_the_trace = |line: &str| line.contains(&trace) && line.contains(step);
+            assert!(log.lines().any(is_of_the_trace), "{cells}, {step}: {log}");
+        }
+    }
 }
 
 #[test]

@@ -61,6 +61,10 @@ pub const EXACT_INTEGERS_METADATA: &str = "code-mode-exact-integers";
 /// The metadata of a refusal that carries the name of its error in V1 frames.
 pub const ERROR_CODE_METADATA: &str = "code-mode-error-code";
 
+/// The metadata of a refusal that says whether the script may have acted, as the error in V1 frames does:
+/// `none` or `possible`.
+pub const SIDE_EFFECTS_METADATA: &str = "code-mode-side-effects";
+
 pub use prost;
 pub use tonic;
 pub use tonic_health;

@@ -31,6 +31,7 @@ mod error_code;
 mod fence;
 mod identifier;
 mod limits;
+mod output;
 mod request;
 mod response;
 mod session;
@@ -42,6 +43,7 @@ pub use error::{HostExit, SessionError, SideEffects};
 pub use fence::without_fence;
 pub use identifier::script_name;
 pub use limits::{CellLimits, LimitName};
+pub use output::{KeptText, ReadOutputRequest};
 pub use request::{
     DEFAULT_YIELD_TIME, ExecuteRequest, Globals, SessionOptions, ToolDefinition, ToolKind,
     ToolName, WaitRequest,

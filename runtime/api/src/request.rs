@@ -15,6 +15,11 @@ pub const DEFAULT_YIELD_TIME: Duration = Duration::from_millis(10_000);
 pub struct SessionOptions {
     /// The session's id; `None` lets the provider choose one.
     pub session_id: Option<SessionId>,
+    /// Whether the host cuts the output of each response to the tokens that its request allows, 10,000 where
+    /// it does not say, and keeps what it cuts for
+    /// [`read_output`](crate::CodeModeSession::read_output). A host that cannot refuses the session, and so
+    /// does a runtime in process. Defaults to `false`: all output is handed on.
+    pub cuts_output: bool,
 }
 
 /// Which globals a script has.
@@ -40,7 +45,8 @@ pub struct ExecuteRequest {
     /// How long the first response may take before the cell yields; `None` is
     /// [`DEFAULT_YIELD_TIME`].
     pub yield_time: Option<Duration>,
-    /// How many tokens of output the embedder means to keep, 0 to 2,147,483,647; advice only.
+    /// How many tokens of output the embedder means to keep, 0 to 2,147,483,647; advice only, unless the
+    /// session's host [cuts output](SessionOptions::cuts_output).
     pub max_output_tokens: Option<u32>,
     /// Bounds of this cell; each lowers the operator's bound and never raises it.
     pub limits: CellLimits,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    BoxFuture, CellId, CellResponse, CellSummary, ExecuteRequest, HostExit, RawJson,
-    SessionDelegate, SessionError, SessionId, SessionOptions, WaitRequest,
+    BoxFuture, CellId, CellResponse, CellSummary, ExecuteRequest, HostExit, KeptText, RawJson,
+    ReadOutputRequest, SessionDelegate, SessionError, SessionId, SessionOptions, WaitRequest,
 };
 
 /// The future of a cell's first response.
@@ -71,6 +71,27 @@ pub trait CodeModeSession: Send + Sync {
     fn list_cells(&self) -> BoxFuture<'_, Result<Vec<CellSummary>, SessionError>> {
         let error = SessionError::InvalidRequest {
             message: "the cells of this session cannot be listed".to_owned(),
+        };
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    /// A part of the text that the host has cut out of a cell's responses, of one that runs on as well as of
+    /// one that has ended. Only a session that was opened with
+    /// [`cuts_output`](crate::SessionOptions::cuts_output) has any; it keeps it for as long as its host lives,
+    /// within a bound of bytes.
+    ///
+    /// # Errors
+    /// [`SessionError::InvalidRequest`] where no output is cut, [`SessionError::Refused`] when nothing of the
+    /// cell was cut and is kept; when the session is shut down or the runtime is lost.
+    fn read_output(
+        &self,
+        request: ReadOutputRequest,
+    ) -> BoxFuture<'_, Result<KeptText, SessionError>> {
+        let error = SessionError::InvalidRequest {
+            message: format!(
+                "this session does not cut output, so nothing of exec cell {} was cut",
+                request.cell_id
+            ),
         };
         Box::pin(std::future::ready(Err(error)))
     }

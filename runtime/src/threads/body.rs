@@ -62,13 +62,14 @@ pub(crate) fn thread_main(
         cell: seated,
         source,
         tools,
+        within,
         queued,
     } = job;
     let cell = Arc::clone(seated.cell());
     let _join = JoinOnDrop(Some((thread, seated)));
     drop(queued);
     match isolate {
-        Ok(isolate) => run(isolate, cell, source, tools),
+        Ok(isolate) => within.in_scope(|| run(isolate, cell, source, tools)),
         Err(panic) => resume_unwind(panic),
     }
 }

@@ -207,13 +207,11 @@ async fn sessions_are_bounded_and_their_ids_are_not_shared() {
     let id = fixture.session.session_id().clone();
     let options = SessionOptions {
         session_id: Some(id.clone()),
+        ..SessionOptions::default()
     };
     let delegate = || Arc::new(Undelivering);
     let duplicate = within(fixture.provider.open_session(options, delegate())).await;
-    let duplicate = duplicate
-        .err()
-        .map(|error| error.to_string())
-        .unwrap_or_default();
+    let duplicate = duplicate.map(drop).expect_err("used").to_string();
     assert_eq!(
         duplicate,
         format!("session id {id} was used before; choose another")

@@ -32,7 +32,7 @@ pub const CANCEL: u32 = 8;
 const UNIMPLEMENTED: &str = "12";
 
 /// The stream of the session's lease: the first is the question what the host has.
-const LEASE: u32 = 3;
+pub const LEASE: u32 = 3;
 /// The stream of the session's calls, the last before its first execute.
 pub const CALLS: u32 = 5;
 
@@ -200,6 +200,24 @@ impl Connection {
     /// Says nothing more, and that this is all.
     pub async fn ends(&mut self) {
         self.stream.shutdown().await.expect("the client is there");
+    }
+
+    /// Resolves when the client has heard all that was said so far.
+    pub async fn is_heard(&mut self) {
+        self.send(PING, 0, 0, &[7; 8]).await;
+        loop {
+            let frame = self.next().await;
+            if frame.kind == PING && frame.flags & ACK != 0 {
+                return;
+            }
+        }
+    }
+
+    /// Hears the client until it has closed its side.
+    pub async fn hears_the_end(&mut self) {
+        let mut heard = Vec::new();
+        // One that is broken off is closed as well.
+        let _ = self.stream.read_to_end(&mut heard).await;
     }
 
     async fn says(&mut self, event: v1::session_event::Event) {

@@ -11,7 +11,7 @@ pub mod relay;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use code_mode_api::{
@@ -33,6 +33,23 @@ pub const TOKEN: &str = "a-token-0123456789abcdef";
 /// The value of a future that must not hang.
 pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(GUARD, future).await.expect("nothing here may hang")
+}
+
+/// Holds a paused clock still until it is dropped, or a guard's time is over: tokio moves a paused clock on when
+/// nothing is left to do but to wait, and knows nothing of bytes that are on their way, but it never does while a
+/// blocking task runs.
+pub struct StoppedClock(mpsc::Sender<()>);
+
+impl StoppedClock {
+    /// Stops the clock of a test that has paused it.
+    pub fn new() -> Self {
+        let (held, dropped) = mpsc::channel();
+        tokio::task::spawn_blocking(move || {
+            // Nothing is ever sent.
+            let _ = dropped.recv_timeout(GUARD);
+        });
+        Self(held)
+    }
 }
 
 /// A session without tools.

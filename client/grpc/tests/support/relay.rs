@@ -11,7 +11,6 @@ pub struct Relay {
     /// Where it listens.
     pub address: Address,
     target: watch::Sender<String>,
-    silent: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -25,21 +24,19 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("it has one").to_string();
         let target = watch::Sender::new(target.to_owned());
-        let silent = watch::Sender::new(false);
-        let (goes_to, silenced) = (target.subscribe(), silent.subscribe());
+        let goes_to = target.subscribe();
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.expect("a client");
                 let target = goes_to.borrow().clone();
                 let host = TcpStream::connect(target).await;
                 let host = host.expect("the host is there");
-                tokio::spawn(carry(client, host, bytes, silenced.clone()));
+                tokio::spawn(carry(client, host, bytes));
             }
         });
         Self {
             address: Address::Http { authority },
             target,
-            silent,
         }
     }
 
@@ -47,32 +44,15 @@ impl Relay {
     pub fn redirect(&self, target: &str) {
         self.target.send_replace(target.to_owned());
     }
-
-    /// Carries nothing more and closes nothing, as a broken network does.
-    pub fn fall_silent(&self) {
-        self.silent.send_replace(true);
-    }
 }
 
-async fn carry(
-    mut client: TcpStream,
-    mut host: TcpStream,
-    bytes: u64,
-    mut silenced: watch::Receiver<bool>,
-) {
+async fn carry(mut client: TcpStream, mut host: TcpStream, bytes: u64) {
     let (mut from_client, mut to_client) = client.split();
     let (from_host, mut to_host) = host.split();
     let mut from_host = from_host.take(bytes);
-    let silence = async {
-        let is_relay_gone = silenced.wait_for(|silent| *silent).await.is_err();
-        if is_relay_gone {
-            std::future::pending::<()>().await;
-        }
-    };
     tokio::select! {
         // Either end may be gone; then the other is let go as well.
         _ = copy(&mut from_client, &mut to_host) => {}
         _ = copy(&mut from_host, &mut to_client) => {}
-        () = silence => std::future::pending().await,
     }
 }

@@ -106,6 +106,12 @@ impl State {
             (Call::ListCells { reply }, Err(error)) => {
                 drop(reply.send(Err(CallError::Host(error))));
             }
+            (Call::ReadOutput { reply }, Ok(Answer::OutputRead(kept))) => {
+                drop(reply.send(Ok(kept)));
+            }
+            (Call::ReadOutput { reply }, Err(error)) => {
+                drop(reply.send(Err(CallError::Host(error))));
+            }
             (Call::ExportStore { reply }, Ok(Answer::StoreExported(values))) => {
                 drop(reply.send(Ok(values)));
             }

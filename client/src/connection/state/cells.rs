@@ -191,6 +191,7 @@ impl State {
             // A session is opened and its store moved whether or not somebody waits.
             Call::Open { .. }
             | Call::ListCells { .. }
+            | Call::ReadOutput { .. }
             | Call::ExportStore { .. }
             | Call::ImportStore { .. } => {}
         }

@@ -33,6 +33,7 @@
 //! | `Terminate` | `wait/completed` or error | nothing |
 //! | `CloseSession` | `session/closed` or error | the session is forgotten |
 //! | `ListCells` | `cells/listed` or error | nothing |
+//! | `ReadOutput` | `output/read` or error | nothing |
 //! | `ExportStore`, `ImportStore` | `store/exported`, `store/imported` or error | nothing |
 
 mod again;
@@ -327,6 +328,7 @@ impl State {
                 }
             }
             Operation::ListCells { reply } => Call::ListCells { reply },
+            Operation::ReadOutput { reply } => Call::ReadOutput { reply },
             Operation::ExportStore { reply } => Call::ExportStore { reply },
             Operation::ImportStore { reply } => Call::ImportStore { reply },
         };
@@ -370,6 +372,7 @@ impl Call {
                 drop(reply.send(Err(lost(SideEffects::None))));
             }
             Self::ListCells { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
+            Self::ReadOutput { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::ExportStore { reply } => drop(reply.send(Err(lost(SideEffects::None)))),
             Self::Execute(Execute { reply, .. }) => {
                 answer(reply, Err(lost(side_effects(true))));

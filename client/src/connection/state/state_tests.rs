@@ -64,6 +64,7 @@ impl Fixture {
             id: SessionId::new("s").expect("not empty"),
             generation: 1,
             delegate: Delegate::new(Arc::new(NoTools)),
+            cuts_output: false,
             place: Place::for_test(),
         };
         let (reply, mut answer) = oneshot::channel();

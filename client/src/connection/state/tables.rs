@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use code_mode_api::{CellResponse, CellSummary, RawJson, SessionId};
+use code_mode_api::{CellResponse, CellSummary, KeptText, RawJson, SessionId};
 use code_mode_protocol::EncodedFrame;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -141,6 +141,9 @@ pub(super) enum Call {
     ListCells {
         reply: Reply<Vec<CellSummary>>,
     },
+    ReadOutput {
+        reply: Reply<KeptText>,
+    },
     ExportStore {
         reply: Reply<BTreeMap<String, RawJson>>,
     },
@@ -191,7 +194,7 @@ impl Call {
                 kind: ObservationKind::Initial,
                 ..
             }) => "session/execute (initial response)",
-            Self::Observation(_) | Self::Queued { .. } => "session/wait",
+            Self::Observation(_) | Self::Queued { .. } | Self::ReadOutput { .. } => "session/wait",
             Self::Terminate { .. } => "session/terminate",
             Self::CloseSession { .. } => "session/shutdown",
             Self::ListCells { .. } => "session/listCells",

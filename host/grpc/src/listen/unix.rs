@@ -76,7 +76,7 @@ pub async fn serve_unix(
     drain: CancellationSignal,
 ) {
     let mut connections = Connections::new(served, drain);
-    accept_all(&mut connections, &listener, &allowed).await;
+    accept_all(&mut connections, &listener, effective_user(), &allowed).await;
     let path = listener
         .local_addr()
         .ok()
@@ -99,14 +99,18 @@ pub async fn serve_inherited_unix(
     drain: CancellationSignal,
 ) {
     let mut connections = Connections::new(served, drain);
-    accept_all(&mut connections, &listener, &allowed).await;
+    accept_all(&mut connections, &listener, effective_user(), &allowed).await;
     drop(listener);
     connections.ended().await;
 }
 
-/// Serves whoever connects and may, until the drain begins.
-async fn accept_all(connections: &mut Connections, listener: &UnixListener, allowed: &[u32]) {
-    let ours = effective_user();
+/// Serves whoever connects and may, until the drain begins: processes of the users `ours` and `allowed`.
+async fn accept_all(
+    connections: &mut Connections,
+    listener: &UnixListener,
+    ours: u32,
+    allowed: &[u32],
+) {
     while let Some(stream) = connections.next(|| listener.accept()).await {
         let user = match stream.peer_cred() {
             Ok(credentials) => credentials.uid(),
@@ -138,4 +142,68 @@ async fn accept_all(connections: &mut Connections, listener: &UnixListener, allo
 fn effective_user() -> u32 {
     // SAFETY: geteuid has no precondition and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use code_mode_api::waist::{Bell, Session, Sessions};
+    use code_mode_api::{SessionError, SessionOptions};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::door::Door;
+
+    /// Sessions that nobody gets as far as to open.
+    struct NoSessions;
+
+    impl Sessions for NoSessions {
+        fn open(
+            &self,
+            _: SessionOptions,
+            _: Arc<dyn Bell>,
+        ) -> Result<Arc<dyn Session>, SessionError> {
+            Err(SessionError::StartFailed {
+                cause: "there are none".to_owned(),
+            })
+        }
+    }
+
+    /// Whether this process is served on the socket of a host that runs as `host_user`.
+    async fn is_served(host_user: u32, allowed: &[u32]) -> bool {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let listener = bind_unix(&path, true).expect("it listens");
+        let served = Served::new(Door::new(Arc::new(NoSessions))).await;
+        let metrics = Arc::clone(served.door().metrics());
+        let drain = CancellationSignal::new();
+        let mut connections = Connections::new(served, drain.clone());
+        let client = async {
+            let mut stream = UnixStream::connect(&path).await.expect("it connects");
+            // It may be closed already.
+            let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+            let greeted = stream.read_u8().await.is_ok();
+            drain.cancel();
+            greeted
+        };
+        let serving = accept_all(&mut connections, &listener, host_user, allowed);
+        let ((), greeted) = tokio::join!(serving, client);
+        let counted = metrics.render().contains("connections_refused_total 1\n");
+        assert_ne!(counted, greeted);
+        connections.ended().await;
+        greeted
+    }
+
+    // The peer's user is the kernel's word for this process; only the host is said to be somebody else's.
+    #[tokio::test]
+    async fn another_user_is_served_only_where_the_host_was_told_to() {
+        let this_user = effective_user();
+        let other = this_user + 1;
+        assert!(is_served(this_user, &[]).await, "the host's own");
+        assert!(!is_served(other, &[]).await, "a stranger");
+        assert!(!is_served(other, &[other + 1]).await, "not this one");
+        assert!(is_served(other, &[this_user]).await, "a guest");
+    }
 }

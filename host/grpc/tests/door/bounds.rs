@@ -3,12 +3,14 @@
 
 use std::task::{Context, Waker};
 
-use code_mode_api::waist::MINIMUM_EVENT_BYTES;
+use code_mode_api::waist::{CallId, MINIMUM_EVENT_BYTES};
 use code_mode_grpc::MAX_MESSAGE_BYTES;
 use code_mode_grpc::tonic::{Code, Request};
-use code_mode_host_grpc::limits::{MAX_HEADER_BYTES, MAX_ID_BYTES, MAX_SUBSCRIPTIONS};
+use code_mode_host_grpc::limits::{
+    MAX_HEADER_BYTES, MAX_ID_BYTES, MAX_PENDING_CALLS, MAX_SUBSCRIPTIONS,
+};
 
-use crate::support::{Fixture, OUTBOX_BYTES, completed, refusal, started};
+use crate::support::{Done, Fixture, OUTBOX_BYTES, completed, refusal, started};
 
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_its_cell_back_and_nobody_else() {
@@ -99,4 +101,26 @@ async fn the_subscriptions_of_a_session_are_bounded() {
     let refused = client.subscribe_to_tool_calls(lease.subscribe(&[])).await;
     let status = refused.expect_err("there is none");
     assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn the_unanswered_calls_of_a_session_that_names_no_number_are_bounded() {
+    let mut fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+    let subscribed = client.subscribe_to_tool_calls(lease.subscribe(&[])).await;
+    let _calls = subscribed.expect("it subscribes");
+    let (executed, (_, cell)) =
+        tokio::join!(client.execute(lease.execute("e1")), session.start("1"));
+    let _events = executed.expect("it starts");
+    let most = MAX_PENDING_CALLS as u64;
+    for call in 1..=most + 1 {
+        cell.call(call, "a", "1");
+    }
+    let refused = session.next().await;
+    assert!(
+        matches!(refused, Done::Answered(CallId(call), Err(_)) if call == most + 1),
+        "{refused:?}"
+    );
+    assert!(session.done.try_recv().is_err(), "and no other");
 }

@@ -8,6 +8,7 @@ use code_mode_api::{CellId, CellStatus, LimitName, SessionError, SideEffects};
 use code_mode_grpc::tonic::{Code, Request};
 use code_mode_grpc::v1;
 use code_mode_grpc::v1::execution_outcome::Outcome;
+use code_mode_grpc::{ERROR_CODE_METADATA, SIDE_EFFECTS_METADATA};
 
 use crate::support::{Done, Fixture, completed, outcome, refusal, started};
 
@@ -51,6 +52,32 @@ async fn a_refused_execute_says_so_in_its_status() {
     let (executed, ()) = tokio::join!(client.execute(lease.execute("e1")), refuse);
     let status = executed.expect_err("it is refused");
     assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn an_execute_whose_cell_was_lost_says_whether_its_script_may_have_acted() {
+    let mut fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    let (lease, mut session) = fixture.open(&mut client, Default::default()).await;
+    for (cell, side_effects, said) in [
+        ("1", SideEffects::None, "none"),
+        ("2", SideEffects::Possible, "possible"),
+    ] {
+        let (executed, (ask, _cell)) =
+            tokio::join!(client.execute(lease.execute(cell)), session.start(cell));
+        let mut events = executed.expect("it starts").into_inner();
+        started(&mut events).await;
+        let lost = SessionError::RuntimeLost {
+            cause: "so".to_owned(),
+            side_effects,
+        };
+        session.answer(ask, Err(lost));
+        let status = events.message().await.expect_err("it is lost");
+        assert_eq!(status.code(), Code::Aborted);
+        let word = |name| status.metadata().get(name).map(|word| word.as_bytes());
+        assert_eq!(word(ERROR_CODE_METADATA), Some(&b"runtime-lost"[..]));
+        assert_eq!(word(SIDE_EFFECTS_METADATA), Some(said.as_bytes()));
+    }
 }
 
 #[tokio::test]

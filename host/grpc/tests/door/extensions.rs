@@ -10,11 +10,13 @@ use code_mode_grpc::extensions::code_mode_extensions_client::CodeModeExtensionsC
 use code_mode_grpc::prost::Message;
 use code_mode_grpc::tonic::metadata::MetadataValue;
 use code_mode_grpc::tonic::{Code, Request};
+use code_mode_grpc::v1;
 use code_mode_grpc::{
     CELL_LIMITS_METADATA, ERROR_CODE_METADATA, EXACT_INTEGERS_METADATA, GLOBALS_METADATA,
+    SIDE_EFFECTS_METADATA,
 };
 
-use crate::support::{Fixture, refusal};
+use crate::support::{Fixture, completed, outcome, refusal, started};
 
 fn stored(key: &str, json: &'static str) -> ours::StoredValue {
     ours::StoredValue {
@@ -143,11 +145,81 @@ async fn cells_are_listed_with_what_they_do() {
 }
 
 #[tokio::test]
+async fn what_was_cut_is_read_again_where_the_session_asked_for_cutting() {
+    let mut fixture = Fixture::new().await;
+    let channel = fixture.channel().await;
+    let mut client = crate::support::Client::new(channel.clone());
+    let mut extensions = CodeModeExtensionsClient::new(channel);
+    let described = extensions.describe(ours::DescribeRequest {}).await;
+    let described = described.expect("it says what there is").into_inner();
+    let output = "code_mode/output-v1".to_owned();
+    assert!(described.capabilities.contains(&output));
+    let cutting = v1::OpenSessionRequest {
+        output_truncation: v1::OutputTruncation::Server.into(),
+        ..Default::default()
+    };
+    for (options, cuts) in [(cutting, true), (Default::default(), false)] {
+        let (lease, mut session) = fixture.open(&mut client, options).await;
+        let read = |offset, max_bytes| ours::ReadOutputRequest {
+            session_id: lease.id.clone(),
+            cell_id: "1".to_owned(),
+            offset,
+            max_bytes,
+        };
+        let execute = v1::ExecuteRequest {
+            max_output_tokens: Some(1),
+            ..lease.execute("e1")
+        };
+        let (executed, (ask, cell)) = tokio::join!(client.execute(execute), session.start("1"));
+        let mut events = executed.expect("it starts").into_inner();
+        started(&mut events).await;
+        let early = extensions.read_output(read(0, 1)).await;
+        assert_eq!(refusal(early).0, Code::NotFound, "nothing was cut so far");
+        cell.observed(ask, completed(), "a€bcdefghi");
+        let outcome = outcome(&mut events).await;
+        cell.closed();
+        if cuts {
+            assert_ne!(outcome.content_items.len(), 0);
+            let kept = extensions.read_output(read(2, 5)).await;
+            let kept = kept.expect("it is kept").into_inner();
+            let expected = ours::ReadOutputResponse {
+                offset: 4,
+                total_bytes: 12,
+                text: "bcdef".to_owned(),
+            };
+            assert_eq!(kept, expected);
+        } else {
+            let status = extensions.read_output(read(0, 1)).await;
+            let status = status.expect_err("all of it was told");
+            let code = status.metadata().get(ERROR_CODE_METADATA);
+            assert_eq!(
+                code.map(|code| code.as_bytes()),
+                Some(&b"output-not-kept"[..])
+            );
+            let nothing = ours::ReadOutputRequest {
+                cell_id: String::new(),
+                ..read(0, 1)
+            };
+            let refused = extensions.read_output(nothing).await;
+            assert_eq!(refusal(refused).0, Code::InvalidArgument);
+        }
+    }
+    let unknown = ours::ReadOutputRequest {
+        session_id: "7b6a2d24-7f0f-4b7c-8f9c-1f1a5f6d3c11".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(
+        refusal(extensions.read_output(unknown).await).0,
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
 async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_well() {
     let mut fixture = Fixture::new().await;
     let mut client = fixture.client().await;
-    let options = code_mode_grpc::v1::OpenSessionRequest {
-        cell_execution_limits: Some(code_mode_grpc::v1::CellExecutionLimits {
+    let options = v1::OpenSessionRequest {
+        cell_execution_limits: Some(v1::CellExecutionLimits {
             max_heap_size_bytes: Some(64 << 20),
             ..Default::default()
         }),
@@ -184,6 +256,8 @@ async fn an_execute_carries_the_bounds_of_its_cell_and_the_sessions_own_hold_as_
             code.and_then(|code| code.to_str().ok()),
             Some("limit/active-cells")
         );
+        let leaves = status.metadata().get(SIDE_EFFECTS_METADATA);
+        assert_eq!(leaves.map(|word| word.as_bytes()), Some(&b"none"[..]));
     }
     let mut request = Request::new(lease.execute("nonsense"));
     let value = MetadataValue::from_bytes(&[0xff]);

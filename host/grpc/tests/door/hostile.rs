@@ -5,12 +5,18 @@ use std::task::{Context, Waker};
 
 use code_mode_api::waist::{Answer, Ask, Event, MINIMUM_EVENT_BYTES};
 use code_mode_grpc::v1;
-use code_mode_host_grpc::limits::{MAX_HEADER_BYTES, MAX_STREAMS};
+use code_mode_host_grpc::limits::{
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS,
+    STREAM_SEND_BYTES, STREAM_WINDOW_BYTES,
+};
+use code_mode_host_grpc::{ConnectionOptions, Owner, serve_connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::raw::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Raw, SERVICE, enclosed,
-    frame, headers,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, SERVICE,
+    WINDOW_UPDATE, enclosed, frame, headers,
 };
 use crate::support::{Done, Fixture, OUTBOX_BYTES, PlayedCell, PlayedSession};
 
@@ -199,6 +205,39 @@ async fn streams_that_are_never_read_hold_their_own_cells_back_and_end_with_thei
 }
 
 #[tokio::test]
+async fn a_client_that_gives_room_to_send_and_reads_nothing_is_sent_no_more_than_the_bound() {
+    let mut fixture = Fixture::new().await;
+    let room = 1_u32 << 30;
+    let (mut raw, _serving) = connect(&fixture, room).await;
+    raw.frame(WINDOW_UPDATE, 0, 0, &room.to_be_bytes()).await;
+    let (_, mut session) = open(&mut fixture, &mut raw).await;
+    let subscribe = v1::SubscribeToToolCallsRequest {
+        session_id: session.id.to_string(),
+        tool_names: Vec::new(),
+    };
+    raw.call("SubscribeToToolCalls", &subscribe).await;
+    raw.call("Execute", &execute(&session, "e1")).await;
+    let (_, cell) = session.start("1").await;
+    assert!(raw.settled().await.is_some());
+    raw.reads_no_more();
+    let input = format!("\"{}\"", "x".repeat(64 << 10));
+    let event = input.len() + MINIMUM_EVENT_BYTES;
+    let mut spoken = 0;
+    while session.budget.held() + event <= OUTBOX_BYTES {
+        spoken += 1;
+        cell.call(spoken, "a", &input);
+        // The connection takes what it may.
+        tokio::task::yield_now().await;
+        assert!(spoken < 1_000, "nothing is held back");
+    }
+    let spoken = usize::try_from(spoken).expect("a few") * event;
+    let sent = spoken.saturating_sub(session.budget.held());
+    // Beside it there are the buffer of the connection and the message that did not fit.
+    let most = STREAM_SEND_BYTES + (64 << 10) + 2 * event;
+    assert!(STREAM_SEND_BYTES <= sent && sent <= most, "{sent} bytes");
+}
+
+#[tokio::test]
 async fn an_execute_that_is_reset_while_it_is_sent_leaves_no_cell() {
     let mut fixture = Fixture::new().await;
     for point in 0..4 {
@@ -333,4 +372,98 @@ async fn what_is_no_message_is_refused_and_nothing_is_asked() {
     }
     assert!(session.done.try_recv().is_err(), "nothing was asked");
     assert!(fixture.opened.try_recv().is_err(), "nothing was opened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_silent_and_answers_no_ping_is_let_go_in_time() {
+    let fixture = Fixture::new().await;
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    let options = ConnectionOptions {
+        owner: Owner::of_new_connection(),
+        tokens: None,
+        keepalive: true,
+        drain: fixture.drain.clone(),
+    };
+    let served = fixture.served.clone();
+    let serving = tokio::spawn(async move { serve_connection(&served, theirs, options).await });
+    let begun = Instant::now();
+    // It answers none.
+    let _raw = Raw::greet(ours, WINDOW).await;
+    let ended = serving.await.expect("no panic");
+    assert!(ended.is_err_and(|error| error.is_timeout()));
+    let taken = begun.elapsed();
+    let most = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT;
+    assert!(most <= taken && taken < 2 * most, "{taken:?}");
+}
+
+/// A setting of HTTP/2 in the payload of a frame of settings.
+fn setting(payload: &[u8], id: u16) -> Option<u32> {
+    payload.chunks_exact(6).find_map(|setting| {
+        let (name, value) = setting.split_first_chunk()?;
+        let value = u32::from_be_bytes(value.try_into().ok()?);
+        (u16::from_be_bytes(*name) == id).then_some(value)
+    })
+}
+
+/// The next frame of a connection: its kind, its stream and its payload.
+async fn next_frame(io: &mut DuplexStream) -> (u8, u8, Vec<u8>) {
+    let mut head = [0; 9];
+    io.read_exact(&mut head).await.expect("it goes on");
+    let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    io.read_exact(&mut payload).await.expect("it goes on");
+    (head[3], head[8], payload)
+}
+
+fn number(payload: &[u8]) -> u32 {
+    u32::from_be_bytes(payload.try_into().expect("four bytes"))
+}
+
+#[tokio::test]
+async fn a_client_is_told_its_bounds_and_one_that_sends_more_than_its_window_is_stopped() {
+    const SETTINGS: u8 = 4;
+    const DEFAULT_WINDOW: u32 = 65_535;
+    const FLOW_CONTROL_ERROR: u32 = 3;
+    let fixture = Fixture::new().await;
+    let (mut io, theirs) = tokio::io::duplex(8 << 20);
+    let options = ConnectionOptions {
+        owner: Owner::of_new_connection(),
+        tokens: None,
+        keepalive: false,
+        drain: fixture.drain.clone(),
+    };
+    let served = fixture.served.clone();
+    let serving = tokio::spawn(async move { serve_connection(&served, theirs, options).await });
+    let mut greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    greeting.extend(frame(SETTINGS, 0, 0, &[]));
+    io.write_all(&greeting).await.expect("there is room");
+    let (kind, _, settings) = next_frame(&mut io).await;
+    assert_eq!(kind, SETTINGS);
+    assert_eq!(setting(&settings, 3), Some(MAX_STREAMS));
+    assert_eq!(setting(&settings, 4), Some(STREAM_WINDOW_BYTES));
+    assert_eq!(setting(&settings, 6), Some(MAX_HEADER_BYTES));
+    let window = loop {
+        if let (WINDOW_UPDATE, 0, more) = next_frame(&mut io).await {
+            break DEFAULT_WINDOW + number(&more);
+        }
+    };
+    assert_eq!(window, CONNECTION_WINDOW_BYTES);
+    // All of it is there before the host looks, so it has no time to make room.
+    let path = format!("/{SERVICE}/OpenSession");
+    let mut burst = frame(HEADERS, END_HEADERS, 1, &headers(&path, ""));
+    let part = vec![0; 16 << 10];
+    for _ in 0..=STREAM_WINDOW_BYTES as usize / part.len() {
+        burst.extend(frame(DATA, 0, 1, &part));
+    }
+    io.write_all(&burst).await.expect("there is room");
+    let stopped = loop {
+        match next_frame(&mut io).await {
+            (RST_STREAM, 1, code) => break number(&code),
+            (GOAWAY, _, why) => break number(&why[4..8]),
+            _ => {}
+        }
+    };
+    assert_eq!(stopped, FLOW_CONTROL_ERROR);
+    drop(io);
+    // Whether that ends the connection is for HTTP/2 to say.
+    let _ = serving.await.expect("no panic");
 }

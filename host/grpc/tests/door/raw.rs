@@ -11,7 +11,8 @@ pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -108,6 +109,11 @@ impl Raw {
             .recv()
             .await
             .filter(|frame| frame.kind != GOAWAY)
+    }
+
+    /// Leaves what the host sends where it is.
+    pub fn reads_no_more(&self) {
+        self.reading.abort();
     }
 
     /// What the host has sent until it has seen all that was sent to it; `None` when it ends the connection

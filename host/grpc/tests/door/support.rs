@@ -17,7 +17,7 @@ use code_mode_grpc::tonic::transport::{Channel, Endpoint};
 use code_mode_grpc::tonic::{Code, Status, Streaming};
 use code_mode_grpc::v1;
 use code_mode_grpc::v1::code_mode_host_client::CodeModeHostClient;
-use code_mode_host_grpc::{ConnectionOptions, Door, Owner, Served, serve_connection};
+use code_mode_host_grpc::{ConnectionOptions, Door, Owner, Served, Tokens, serve_connection};
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 use tokio::io::DuplexStream;
@@ -91,6 +91,7 @@ impl Sessions for Played {
 
 impl Session for DoorSide {
     fn ask(&self, id: AskId, ask: Ask) {
+        tracing::warn!("a session is asked");
         let _ = self.0.send(Done::Asked(id, ask));
     }
 
@@ -236,6 +237,7 @@ impl PlayedCell {
 struct Connector {
     served: Served,
     owner: Owner,
+    tokens: Option<Arc<Tokens>>,
     drain: CancellationSignal,
 }
 
@@ -253,7 +255,7 @@ impl Service<Uri> for Connector {
         let served = self.served.clone();
         let options = ConnectionOptions {
             owner: self.owner.clone(),
-            tokens: None,
+            tokens: self.tokens.clone(),
             keepalive: false,
             drain: self.drain.clone(),
         };
@@ -269,6 +271,8 @@ pub struct Fixture {
     pub served: Served,
     pub opened: mpsc::UnboundedReceiver<PlayedSession>,
     pub drain: CancellationSignal,
+    /// What requests must show, on connections that are made from now on.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 impl Fixture {
@@ -279,14 +283,21 @@ impl Fixture {
             served: Served::new(door).await,
             opened: sessions,
             drain: CancellationSignal::new(),
+            tokens: None,
         }
     }
 
     /// A connection of its own.
     pub async fn channel(&self) -> Channel {
+        self.channel_of(Owner::of_new_connection()).await
+    }
+
+    /// A connection on which `owner` speaks.
+    pub async fn channel_of(&self, owner: Owner) -> Channel {
         let connector = Connector {
             served: self.served.clone(),
-            owner: Owner::of_new_connection(),
+            owner,
+            tokens: self.tokens.clone(),
             drain: self.drain.clone(),
         };
         Endpoint::from_static("http://code-mode-host")
@@ -307,7 +318,7 @@ impl Fixture {
         let served = self.served.clone();
         let options = ConnectionOptions {
             owner: Owner::of_new_connection(),
-            tokens: None,
+            tokens: self.tokens.clone(),
             keepalive: false,
             drain: self.drain.clone(),
         };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The listeners: who gets in over TCP, TLS and Unix sockets, and how they end.
 
+mod bounds;
 #[path = "../door/support.rs"]
 #[expect(dead_code, reason = "these tests need a part of it")]
 mod support;

@@ -18,6 +18,7 @@
 //! Nothing here sleeps to wait for something; [`PATIENCE`] only guards against hanging.
 
 mod cases;
+mod cut_output;
 mod errors;
 mod fixture;
 mod life_cycle;
@@ -29,6 +30,7 @@ mod public_helpers;
 
 pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_of, tool, within};
 
+pub use cut_output::*;
 pub use errors::*;
 pub use life_cycle::*;
 pub use listening::ListeningHost;
@@ -50,6 +52,7 @@ macro_rules! suite {
             a_dropped_wait_frees_the_place_of_the_observer
             a_provider_goes_on_after_its_session
             cells_are_listed_with_what_they_do
+            output_that_is_not_cut_is_not_read_again
             audio_takes_every_documented_form
             content_takes_blocks_and_iterables_of_them
             promises_come_in_the_order_in_which_they_settle
@@ -60,6 +63,16 @@ macro_rules! suite {
             a_script_that_prints_an_integer_that_has_changed_is_told_once
             errors_are_shown_with_what_caused_them
             large_collections_are_shown_in_part
+        }
+    };
+}
+
+/// What those promise beside [`suite!`] whose hosts can cut output. Expands to tests.
+#[macro_export]
+macro_rules! suite_of_cut_output {
+    ($make:expr) => {
+        $crate::cases! { $make;
+            what_a_host_cuts_is_read_again
         }
     };
 }

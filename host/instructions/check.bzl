@@ -23,8 +23,11 @@ def instruction_check(baseline, counter, host):
         cmd = "$(execpath {}) measure $(execpath {}) $@".format(counter, host),
         # Only the test and `renew` want it: `build //...` is not to wait for it.
         tags = ["manual"],
-        # valgrind and the C library are the root's.
-        tools = ["//tools/toolchain/cc:root_key"],
+        # valgrind and the C library are the root's, and that one's routines are chosen by the processor.
+        tools = [
+            "//tools/toolchain/cc:cpu_key",
+            "//tools/toolchain/cc:root_key",
+        ],
     )
 
     # No script is needed around it: the test is the program itself.
@@ -41,6 +44,8 @@ def instruction_check(baseline, counter, host):
             baseline,
             ":measured",
         ],
+        # Counting takes a while, and says nothing about a build with checks or sanitizers: the gate asks for it by name.
+        tags = ["manual"],
     )
 
     sync_files(

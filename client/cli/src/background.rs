@@ -8,7 +8,7 @@ use code_mode_embed::{Cell, CellEvent, CellHandle, CellId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{Event, Reporter};
+use crate::reporter::{Report, Reporter};
 
 /// A cell in the background. Dropping this ends the cell.
 pub struct Background {
@@ -69,7 +69,7 @@ async fn read(
                 event @ (CellEvent::Output(_) | CellEvent::StateLost { .. } | CellEvent::Ended(_)),
             ) => unseen.push(event),
             Some(event) => {
-                if let Some(event) = Event::of_cell(cell.id(), event) {
+                if let Some(event) = Report::of_cell(cell.id(), event) {
                     reporter.report(event).await;
                 }
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use code_mode_embed::{Cell, CellEvent, CellId, ContentItem, Exec, Session};
 use tokio::time::{Instant, sleep_until};
 
-use crate::events::{CellEnd, Event, Reporter, Termination};
 use crate::interrupts::Interrupts;
 use crate::repl_scope::KEPT_MARK;
+use crate::reporter::{CellEnd, Report, Reporter, Termination};
 
 /// How long a termination may take before the user is told that a second signal kills.
 const SLOW_TERMINATION: Duration = Duration::from_secs(1);
@@ -26,34 +26,34 @@ pub enum Patience {
     LeaveAfter(Duration),
 }
 
-/// Where a cell stands when its driver returns.
+/// Where a cell stands when its runner returns.
 #[derive(Debug)]
-pub enum Driven {
+pub enum CellRun {
     /// It has ended.
     Ended(CellEnd),
     /// It runs on; only with [`Patience::LeaveAfter`]. Its next event is the first that was not shown.
     Left(Cell),
 }
 
-/// Why a driver no longer waits.
+/// Why a runner no longer waits.
 enum Wake {
     Stop(Termination),
     Leave,
 }
 
-/// Drives cells, one at a time.
-pub struct Driver<'a> {
+/// Runs cells, one at a time.
+pub struct CellRunner<'a> {
     reporter: &'a Reporter,
     interrupts: &'a mut Interrupts,
     /// What the prompt's own part of an entry has put out for the prompt.
     kept: Vec<String>,
-    /// A signal that came while a cell was driven.
+    /// A signal that came while a cell ran.
     interrupted: Option<Termination>,
     state_lost: bool,
 }
 
-impl<'a> Driver<'a> {
-    /// Drives cells, shows them through `reporter` and ends them on `interrupts`.
+impl<'a> CellRunner<'a> {
+    /// Runs cells, shows them through `reporter` and ends them on `interrupts`.
     pub fn new(reporter: &'a Reporter, interrupts: &'a mut Interrupts) -> Self {
         Self {
             reporter,
@@ -72,19 +72,19 @@ impl<'a> Driver<'a> {
         script: &str,
         exec: impl Into<Exec>,
         patience: Patience,
-    ) -> Driven {
+    ) -> CellRun {
         // A slow reader of standard output holds the script back and misses nothing.
         let starting = session.start(exec.into().lossless());
         let started = tokio::select! {
             started = starting => started,
             // Dropping the request before it is answered undoes it.
-            why = self.stopped() => return Driven::Ended(CellEnd::Terminated(why)),
+            why = self.stopped() => return CellRun::Ended(CellEnd::Terminated(why)),
         };
         match started {
-            Err(error) => Driven::Ended(CellEnd::of_error(error)),
+            Err(error) => CellRun::Ended(CellEnd::of_error(error)),
             Ok(cell) => {
                 let give_up = GiveUp::new(patience);
-                let event = Event::Started {
+                let event = Report::Started {
                     script: script.to_owned(),
                     cell: cell.id().clone(),
                 };
@@ -100,9 +100,9 @@ impl<'a> Driver<'a> {
         cell: Cell,
         before: Vec<CellEvent>,
         patience: Patience,
-    ) -> Driven {
+    ) -> CellRun {
         if let Some(end) = self.catch_up(&cell, before).await {
-            return Driven::Ended(end);
+            return CellRun::Ended(end);
         }
         self.follow(cell, GiveUp::new(patience)).await
     }
@@ -144,13 +144,13 @@ impl<'a> Driver<'a> {
         None
     }
 
-    async fn follow(&mut self, mut cell: Cell, give_up: GiveUp) -> Driven {
+    async fn follow(&mut self, mut cell: Cell, give_up: GiveUp) -> CellRun {
         loop {
             let event = tokio::select! {
                 event = cell.next() => event,
                 wake = self.wake(give_up) => match wake {
-                    Wake::Stop(why) => return Driven::Ended(self.stop(cell, why).await),
-                    Wake::Leave => return Driven::Left(cell),
+                    Wake::Stop(why) => return CellRun::Ended(self.stop(cell, why).await),
+                    Wake::Leave => return CellRun::Left(cell),
                 },
             };
             let end = match event {
@@ -159,7 +159,7 @@ impl<'a> Driver<'a> {
                 None => Some(CellEnd::of(cell.wait().await.map(drop))),
             };
             if let Some(end) = end {
-                return Driven::Ended(end);
+                return CellRun::Ended(end);
             }
         }
     }
@@ -197,7 +197,7 @@ impl<'a> Driver<'a> {
                 event = cell.next() => event,
                 () = &mut slow, if !hinted => {
                     hinted = true;
-                    self.reporter.report(Event::Notice(SLOW_HINT.to_owned())).await;
+                    self.reporter.report(Report::Notice(SLOW_HINT.to_owned())).await;
                     continue;
                 }
                 _ = self.interrupts.next() => return CellEnd::Terminated(Termination::Killed),
@@ -230,16 +230,16 @@ impl<'a> Driver<'a> {
                     self.kept.push(text.clone());
                     return None;
                 }
-                _ => Event::Output {
+                _ => Report::Output {
                     cell: cell.clone(),
                     item,
                 },
             },
             CellEvent::StateLost { lost, restored } => {
                 self.state_lost |= !restored;
-                Event::StateLost { lost, restored }
+                Report::StateLost { lost, restored }
             }
-            other => Event::of_cell(cell, other)?,
+            other => Report::of_cell(cell, other)?,
         };
         let reporter = self.reporter;
         tokio::select! {
@@ -286,5 +286,5 @@ impl GiveUp {
 }
 
 #[cfg(test)]
-#[path = "drive_tests.rs"]
+#[path = "cell_runner_tests.rs"]
 mod tests;

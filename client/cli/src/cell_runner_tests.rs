@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::background::Background;
-use crate::events::View;
 use crate::fake_session::FakeProvider;
 use crate::output::testing::{Kept, kept_printer};
+use crate::reporter::View;
 
 /// Guard against a hang; no test waits for it.
 const GUARD: Duration = Duration::from_secs(60);
@@ -38,19 +38,19 @@ impl Fixture {
         }
     }
 
-    async fn run(&mut self, source: &str, patience: Patience) -> Driven {
-        let mut driver = Driver::new(&self.reporter, &mut self.interrupts);
-        let run = driver.run(&self.session, "a.js", source, patience);
-        let driven = timeout(GUARD, run).await.unwrap();
+    async fn run(&mut self, source: &str, patience: Patience) -> CellRun {
+        let mut runner = CellRunner::new(&self.reporter, &mut self.interrupts);
+        let run = runner.run(&self.session, "a.js", source, patience);
+        let ended = timeout(GUARD, run).await.unwrap();
         self.reporter.printer().flush().await;
-        driven
+        ended
     }
 
     /// The end of a script that ends.
     async fn end_of(&mut self, source: &str, patience: Patience) -> CellEnd {
         match self.run(source, patience).await {
-            Driven::Ended(end) => end,
-            Driven::Left(cell) => panic!("cell {} runs on", cell.id()),
+            CellRun::Ended(end) => end,
+            CellRun::Left(cell) => panic!("cell {} runs on", cell.id()),
         }
     }
 }
@@ -103,20 +103,20 @@ async fn a_script_that_times_out_is_terminated_and_its_output_shown_once() {
 async fn a_script_that_is_left_can_be_resumed_and_terminated() {
     let mut fixture = Fixture::new().await;
     let patience = Patience::LeaveAfter(Duration::from_millis(10));
-    let Driven::Left(cell) = fixture.run("text a\nhang", patience).await else {
+    let CellRun::Left(cell) = fixture.run("text a\nhang", patience).await else {
         panic!("the cell ended");
     };
     let id = cell.id().clone();
     let background = Background::keep(cell, fixture.reporter.clone());
     assert!(!background.has_ended());
     let (cell, before) = timeout(GUARD, background.take()).await.unwrap().unwrap();
-    let mut driver = Driver::new(&fixture.reporter, &mut fixture.interrupts);
-    let resumed = timeout(GUARD, driver.resume(cell, before, patience)).await;
-    let Driven::Left(cell) = resumed.unwrap() else {
+    let mut runner = CellRunner::new(&fixture.reporter, &mut fixture.interrupts);
+    let resumed = timeout(GUARD, runner.resume(cell, before, patience)).await;
+    let CellRun::Left(cell) = resumed.unwrap() else {
         panic!("the cell ended");
     };
     assert_eq!(*cell.id(), id);
-    let terminating = driver.terminate(cell, Vec::new(), Termination::Elsewhere);
+    let terminating = runner.terminate(cell, Vec::new(), Termination::Elsewhere);
     let end = timeout(GUARD, terminating).await.unwrap();
     assert_eq!(end, CellEnd::Terminated(Termination::Elsewhere));
     fixture.reporter.printer().flush().await;
@@ -150,11 +150,11 @@ async fn the_time_that_a_host_takes_to_start_is_not_the_scripts() {
 #[tokio::test]
 async fn output_for_the_prompt_is_not_shown() {
     let mut fixture = Fixture::new().await;
-    let mut driver = Driver::new(&fixture.reporter, &mut fixture.interrupts);
+    let mut runner = CellRunner::new(&fixture.reporter, &mut fixture.interrupts);
     let source = format!("text {KEPT_MARK}1\ntext a");
-    let run = driver.run(&fixture.session, "a.js", source, Patience::Endless);
+    let run = runner.run(&fixture.session, "a.js", source, Patience::Endless);
     timeout(GUARD, run).await.unwrap();
-    assert_eq!(driver.take_kept(), [format!("{KEPT_MARK}1")]);
+    assert_eq!(runner.take_kept(), [format!("{KEPT_MARK}1")]);
     fixture.reporter.printer().flush().await;
     assert_eq!(fixture.stdout.text(), "a\n");
 }
@@ -188,8 +188,8 @@ async fn what_a_cell_puts_out_in_the_background_is_shown_when_it_is_asked_for() 
     fixture.reporter.printer().flush().await;
     assert_eq!(fixture.stdout.text(), "");
     let (cell, before) = timeout(GUARD, background.take()).await.unwrap().unwrap();
-    let mut driver = Driver::new(&fixture.reporter, &mut fixture.interrupts);
-    let terminating = driver.terminate(cell, before, Termination::Elsewhere);
+    let mut runner = CellRunner::new(&fixture.reporter, &mut fixture.interrupts);
+    let terminating = runner.terminate(cell, before, Termination::Elsewhere);
     timeout(GUARD, terminating).await.unwrap();
     fixture.reporter.printer().flush().await;
     assert_eq!(fixture.stdout.text(), "a\nb\n");

@@ -2,9 +2,9 @@
 use pretty_assertions::assert_eq;
 
 use super::*;
-use crate::events::View;
 use crate::fake_session::FakeProvider;
 use crate::output::testing::kept_printer;
+use crate::reporter::View;
 
 const MEMINFO: &str = "MemTotal:  8000000 kB\nMemAvailable:  2097152 kB\n";
 const LIMITS: &str = "Max address space         unlimited            unlimited            bytes\n";

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::events::Termination;
+use crate::reporter::Termination;
 
 /// The signals that ask this program to end. Once listened for, they no longer end it by themselves.
 pub struct Interrupts {

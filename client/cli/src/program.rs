@@ -12,12 +12,12 @@ use code_mode_embed::describe;
 
 use crate::args::{Cli, ColorWhen, Command, CommonArgs};
 use crate::context::Context;
-use crate::events::{Colors, Loudness, Reporter, View};
 use crate::interrupts::Interrupts;
 use crate::output::{Output, Printer, Stream};
+use crate::reporter::{Colors, Loudness, Reporter, View};
 use crate::settings::Settings;
 use crate::status::Status;
-use crate::{connect, doctor, events, guard, mcp, output, paths, repl, run, session};
+use crate::{connect, doctor, guard, mcp, output, paths, repl, reporter, run, session};
 
 /// How long the end of the program waits for work that runs on threads of its own, such as a read
 /// of standard input that nobody ends.
@@ -133,7 +133,7 @@ impl Teller {
 
     fn problem(self, message: &str) {
         if self.json {
-            let line = events::problem_json(message);
+            let line = reporter::problem_json(message);
             // People were told on standard error, and the status stays what it is.
             let _ = output::print(format!("{line}\n").as_bytes());
         }

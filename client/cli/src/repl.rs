@@ -9,11 +9,10 @@ use terminal_size::{Width, terminal_size};
 
 use crate::args::ReplArgs;
 use crate::background::Background;
+use crate::cell_runner::{CellRun, CellRunner, Patience};
 use crate::connect;
 use crate::context::Context;
-use crate::drive::{Driven, Driver, Patience};
 use crate::edited::Edited;
-use crate::events::{CellEnd, Event, Reporter, Termination};
 use crate::interrupts::Interrupts;
 use crate::output::Stream;
 use crate::progress;
@@ -21,6 +20,7 @@ use crate::repl_commands::{COMMANDS, help, table, tool_help, tools_table};
 use crate::repl_complete::Words;
 use crate::repl_lines::{Line, Lines, goes_on};
 use crate::repl_scope::Scope;
+use crate::reporter::{CellEnd, Report, Reporter, Termination};
 use crate::session::{OpenSession, Plan, chosen};
 use crate::set_up_error::SetUpError;
 use crate::status::Status;
@@ -223,14 +223,14 @@ impl Repl<'_> {
             run: self.scope.rewrite(typed),
         };
         let session = &self.session;
-        let mut driver = Driver::new(self.reporter, self.interrupts);
+        let mut runner = CellRunner::new(self.reporter, self.interrupts);
         let source = entry.run.text();
-        let driven = tokio::select! {
-            driven = driver.run(&session.session, "entry", source, self.patience) => driven,
+        let came_to = tokio::select! {
+            came_to = runner.run(&session.session, "entry", source, self.patience) => came_to,
             never = progress::show(self.reporter.printer(), "entry", Some(&session.calls)) => match never {},
         };
-        let kept = driver.take_kept();
-        self.after(driven, entry, kept).await
+        let kept = runner.take_kept();
+        self.after(came_to, entry, kept).await
     }
 
     async fn wait(&mut self, id: CellId) -> Option<Status> {
@@ -239,13 +239,13 @@ impl Repl<'_> {
         };
         let (cell, before) = left.cell.take().await?;
         let calls = &self.session.calls;
-        let mut driver = Driver::new(self.reporter, self.interrupts);
-        let driven = tokio::select! {
-            driven = driver.resume(cell, before, self.patience) => driven,
+        let mut runner = CellRunner::new(self.reporter, self.interrupts);
+        let came_to = tokio::select! {
+            came_to = runner.resume(cell, before, self.patience) => came_to,
             never = progress::show(self.reporter.printer(), id.as_str(), Some(calls)) => match never {},
         };
-        let kept = driver.take_kept();
-        self.after(driven, left.entry, kept).await
+        let kept = runner.take_kept();
+        self.after(came_to, left.entry, kept).await
     }
 
     async fn kill(&mut self, id: CellId) -> Option<Status> {
@@ -253,10 +253,10 @@ impl Repl<'_> {
             return self.no_such_cell(&id).await;
         };
         let (cell, before) = left.cell.take().await?;
-        let mut driver = Driver::new(self.reporter, self.interrupts);
-        let end = driver.terminate(cell, before, Termination::Elsewhere).await;
-        let kept = driver.take_kept();
-        self.after(Driven::Ended(end), left.entry, kept).await
+        let mut runner = CellRunner::new(self.reporter, self.interrupts);
+        let end = runner.terminate(cell, before, Termination::Elsewhere).await;
+        let kept = runner.take_kept();
+        self.after(CellRun::Ended(end), left.entry, kept).await
     }
 
     /// Takes a cell off the list of background cells.
@@ -279,14 +279,14 @@ impl Repl<'_> {
         None
     }
 
-    async fn after(&mut self, driven: Driven, entry: Entry, kept: Vec<String>) -> Option<Status> {
+    async fn after(&mut self, came_to: CellRun, entry: Entry, kept: Vec<String>) -> Option<Status> {
         for written in kept {
             for notice in self.scope.keep(&written) {
                 self.notice(&notice).await;
             }
         }
-        let end = match driven {
-            Driven::Left(cell) => {
+        let end = match came_to {
+            CellRun::Left(cell) => {
                 self.words.set_names(self.scope.names());
                 let id = cell.id();
                 self.notice(&format!(
@@ -300,7 +300,7 @@ impl Repl<'_> {
                 });
                 return None;
             }
-            Driven::Ended(end) => end,
+            CellRun::Ended(end) => end,
         };
         if end == CellEnd::Completed {
             self.scope.keep_imports(&entry.typed);
@@ -435,7 +435,7 @@ impl Repl<'_> {
     }
 
     async fn notice(&self, text: &str) {
-        self.reporter.report(Event::Notice(text.to_owned())).await;
+        self.reporter.report(Report::Notice(text.to_owned())).await;
     }
 }
 

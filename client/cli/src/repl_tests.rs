@@ -6,10 +6,10 @@ use pretty_assertions::assert_eq;
 use tokio::time::timeout;
 
 use super::*;
-use crate::events::View;
 use crate::fake_session::FakeProvider;
 use crate::guard::Guard;
 use crate::output::testing::kept_printer;
+use crate::reporter::View;
 use crate::tools_file::decode;
 
 /// Guard against a hang; no test waits for it.

@@ -31,7 +31,7 @@ pub const NOTE: Style = AnsiColor::Cyan.on_default();
 
 /// Something that happened.
 #[derive(Debug)]
-pub enum Event {
+pub enum Report {
     /// A script's cell was accepted.
     Started {
         /// The script's name for people.
@@ -168,7 +168,7 @@ impl fmt::Display for Termination {
     }
 }
 
-impl Event {
+impl Report {
     /// What a cell tells besides its output, its losses and its end; `None` where nobody is told.
     pub fn of_cell(cell: &CellId, event: CellEvent) -> Option<Self> {
         let cell = cell.clone();
@@ -294,9 +294,9 @@ impl Reporter {
     }
 
     /// Shows one event.
-    pub async fn report(&self, event: Event) {
+    pub async fn report(&self, event: Report) {
         let image = match &event {
-            Event::Output { item, .. } => match &**item {
+            Report::Output { item, .. } => match &**item {
                 ContentItem::Image { image_url, detail } => {
                     Some(self.take_image(image_url, *detail).await)
                 }
@@ -327,7 +327,7 @@ impl Reporter {
 
     /// Shows a failure that is no script's.
     pub async fn problem(&self, message: impl fmt::Display) {
-        self.report(Event::Problem(message.to_string())).await;
+        self.report(Report::Problem(message.to_string())).await;
     }
 
     /// Numbers and names an image, and saves it if it is to be saved.
@@ -393,11 +393,11 @@ impl Reporter {
     }
 
     /// The text for people and its stream; `None` where people are told nothing.
-    fn text(&self, event: &Event) -> Option<(Stream, String)> {
+    fn text(&self, event: &Report) -> Option<(Stream, String)> {
         let quiet = self.view.loudness == Loudness::Quiet;
         let verbose = self.view.loudness == Loudness::Verbose;
         let shown = match event {
-            Event::ToolCall {
+            Report::ToolCall {
                 call, tool, input, ..
             } if verbose => {
                 let name = self.styled(&format!("[{call}]"), NOTE);
@@ -406,7 +406,7 @@ impl Reporter {
                     format!("{name} {} {}", tool.name, shortened(input.get())),
                 )
             }
-            Event::ToolResult {
+            Report::ToolResult {
                 call,
                 tool,
                 result,
@@ -423,24 +423,24 @@ impl Reporter {
                     format!("{name} {tool} {how} ({} ms)", milliseconds(*took)),
                 )
             }
-            Event::Started { .. } | Event::ToolCall { .. } | Event::ToolResult { .. } => {
+            Report::Started { .. } | Report::ToolCall { .. } | Report::ToolResult { .. } => {
                 return None;
             }
-            Event::Output { item, .. } => match &**item {
+            Report::Output { item, .. } => match &**item {
                 ContentItem::Text(text) => (Stream::Stdout, text.clone()),
                 ContentItem::Audio { audio_url } => (Stream::Stdout, audio_name(audio_url)),
                 ContentItem::Image { .. } => return None,
             },
             // JSON events carry the text; people then read the JSON.
-            Event::Notification { .. } if self.view.json || quiet => return None,
-            Event::Notification { text, .. } => (
+            Report::Notification { .. } if self.view.json || quiet => return None,
+            Report::Notification { text, .. } => (
                 Stream::Stderr,
                 format!("{} {text}", self.styled("[notify]", NOTE)),
             ),
-            Event::StateLost { lost, restored } => {
+            Report::StateLost { lost, restored } => {
                 (Stream::Stderr, state_lost_text(lost, *restored))
             }
-            Event::Ended { script, end } => {
+            Report::Ended { script, end } => {
                 let script = self.styled(script, ERROR);
                 match end {
                     CellEnd::Completed => return None,
@@ -451,9 +451,9 @@ impl Reporter {
                     CellEnd::Error(error) => (Stream::Stderr, format!("{script}: {error}")),
                 }
             }
-            Event::Notice(_) if quiet => return None,
-            Event::Notice(text) => (Stream::Stderr, text.clone()),
-            Event::Problem(text) => (Stream::Stderr, format!("{} {text}", self.label())),
+            Report::Notice(_) if quiet => return None,
+            Report::Notice(text) => (Stream::Stderr, text.clone()),
+            Report::Problem(text) => (Stream::Stderr, format!("{} {text}", self.label())),
         };
         Some(shown)
     }
@@ -475,12 +475,12 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-fn json_of(event: &Event) -> Value {
+fn json_of(event: &Report) -> Value {
     match event {
-        Event::Started { script, cell } => {
+        Report::Started { script, cell } => {
             json!({"event": "started", "script": script, "cell": cell.as_str()})
         }
-        Event::Output { cell, item } => match &**item {
+        Report::Output { cell, item } => match &**item {
             ContentItem::Text(text) => {
                 json!({"event": "text", "cell": cell.as_str(), "text": text})
             }
@@ -492,7 +492,7 @@ fn json_of(event: &Event) -> Value {
                 json!({"event": "audio", "cell": cell.as_str(), "audio_url": audio_url})
             }
         },
-        Event::ToolCall {
+        Report::ToolCall {
             cell,
             call,
             tool,
@@ -501,7 +501,7 @@ fn json_of(event: &Event) -> Value {
             "event": "tool_call", "cell": cell.as_str(), "call": call,
             "tool": {"name": tool.name, "namespace": tool.namespace}, "input": &**input,
         }),
-        Event::ToolResult {
+        Report::ToolResult {
             cell,
             call,
             result,
@@ -518,16 +518,16 @@ fn json_of(event: &Event) -> Value {
             }
             object
         }
-        Event::Notification { cell, text } => {
+        Report::Notification { cell, text } => {
             json!({"event": "notification", "cell": cell.as_str(), "text": text})
         }
-        Event::StateLost { lost, restored } => json!({
+        Report::StateLost { lost, restored } => json!({
             "event": "state_lost", "lost_generation": lost.lost_generation, "cause": lost.cause,
             "restored": restored,
         }),
-        Event::Ended { script, end } => ended_json(script, end),
-        Event::Notice(text) => json!({"event": "notice", "message": text}),
-        Event::Problem(text) => problem_json(text),
+        Report::Ended { script, end } => ended_json(script, end),
+        Report::Notice(text) => json!({"event": "notice", "message": text}),
+        Report::Problem(text) => problem_json(text),
     }
 }
 
@@ -592,5 +592,5 @@ fn state_lost_text(lost: &StateLost, restored: bool) -> String {
 }
 
 #[cfg(test)]
-#[path = "events_tests.rs"]
+#[path = "reporter_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::output::testing::kept_printer;
 
-async fn shown(view: View, events: Vec<Event>) -> (String, String) {
+async fn shown(view: View, events: Vec<Report>) -> (String, String) {
     let (printer, stdout, stderr) = kept_printer(false);
     let reporter = Reporter::new(printer, view);
     for event in events {
@@ -15,18 +15,18 @@ async fn shown(view: View, events: Vec<Event>) -> (String, String) {
     (stdout.text(), stderr.text())
 }
 
-fn image(url: &str, detail: Option<ImageDetail>) -> Event {
+fn image(url: &str, detail: Option<ImageDetail>) -> Report {
     let item = ContentItem::Image {
         image_url: url.into(),
         detail,
     };
-    Event::Output {
+    Report::Output {
         cell: CellId::new("1"),
         item: Arc::new(item),
     }
 }
 
-fn all_kinds() -> Vec<Event> {
+fn all_kinds() -> Vec<Report> {
     let cell = CellId::new("1");
     let script = || "a.js".to_owned();
     let lost = SessionError::RuntimeLost {
@@ -34,16 +34,16 @@ fn all_kinds() -> Vec<Event> {
         side_effects: code_mode_embed::SideEffects::Possible,
     };
     vec![
-        Event::Started {
+        Report::Started {
             script: script(),
             cell: cell.clone(),
         },
-        Event::Output {
+        Report::Output {
             cell: cell.clone(),
             item: Arc::new(ContentItem::Text("hi".into())),
         },
         image("data:image/png;base64,AAAA", Some(ImageDetail::High)),
-        Event::ToolCall {
+        Report::ToolCall {
             cell: cell.clone(),
             call: "tool-1".into(),
             tool: ToolName {
@@ -52,25 +52,25 @@ fn all_kinds() -> Vec<Event> {
             },
             input: Arc::from(RawValue::NULL.to_owned()),
         },
-        Event::ToolResult {
+        Report::ToolResult {
             cell: cell.clone(),
             call: "tool-1".into(),
             tool: "wc".into(),
             result: Ok(Arc::from(RawValue::TRUE.to_owned())),
             took: Duration::from_millis(3),
         },
-        Event::ToolResult {
+        Report::ToolResult {
             cell: cell.clone(),
             call: "tool-2".into(),
             tool: "wc".into(),
             result: Err("no".into()),
             took: Duration::ZERO,
         },
-        Event::Notification {
+        Report::Notification {
             cell,
             text: "half way".into(),
         },
-        Event::StateLost {
+        Report::StateLost {
             lost: StateLost {
                 lost_generation: 1,
                 cause: "gone".into(),
@@ -78,25 +78,25 @@ fn all_kinds() -> Vec<Event> {
             },
             restored: false,
         },
-        Event::Ended {
+        Report::Ended {
             script: script(),
             end: CellEnd::Completed,
         },
-        Event::Ended {
+        Report::Ended {
             script: script(),
             end: CellEnd::Failed {
                 error_text: "Error: x".into(),
             },
         },
-        Event::Ended {
+        Report::Ended {
             script: script(),
             end: CellEnd::Terminated(Termination::Timeout(Duration::from_secs(2))),
         },
-        Event::Ended {
+        Report::Ended {
             script: script(),
             end: CellEnd::Error(lost),
         },
-        Event::Problem("no host".into()),
+        Report::Problem("no host".into()),
     ]
 }
 
@@ -171,7 +171,7 @@ fn at(loudness: Loudness) -> View {
 #[tokio::test]
 async fn quiet_leaves_results_and_errors() {
     let mut events = all_kinds();
-    events.push(Event::Notice("by the way".into()));
+    events.push(Report::Notice("by the way".into()));
     let (stdout, stderr) = shown(at(Loudness::Quiet), events).await;
     assert_eq!(stdout, "hi\n[image 1: image/png, 3 bytes, detail high]\n");
     assert!(

@@ -9,14 +9,14 @@ use std::time::Duration;
 use code_mode_embed::{RawJson, SessionProvider};
 
 use crate::args::{RunArgs, Script};
+use crate::cell_runner::{CellRun, CellRunner, Patience};
 use crate::connect;
 use crate::context::Context;
-use crate::drive::{Driven, Driver, Patience};
 use crate::edited::Edited;
-use crate::events::{CellEnd, Event, Reporter, Termination};
 use crate::interrupts::Interrupts;
 use crate::paths::resolve;
 use crate::progress;
+use crate::reporter::{CellEnd, Report, Reporter, Termination};
 use crate::script_globals::Globals;
 use crate::session::{OpenSession, Plan, chosen};
 use crate::set_up_error::SetUpError;
@@ -77,7 +77,7 @@ pub(crate) async fn run(
 
 async fn nothing_was_run(why: Termination, reporter: &Reporter) -> Status {
     reporter
-        .report(Event::Notice(format!("nothing was run: {why}")))
+        .report(Report::Notice(format!("nothing was run: {why}")))
         .await;
     Status::of_termination(why)
 }
@@ -209,7 +209,7 @@ impl Run {
             status = finishing => status,
             why = interrupts.next() => {
                 let notice = format!("the session was not closed in order: {why}");
-                reporter.report(Event::Notice(notice)).await;
+                reporter.report(Report::Notice(notice)).await;
                 Status::of_termination(why)
             }
         }
@@ -232,22 +232,22 @@ async fn run_one(
     reporter: &Reporter,
     interrupts: &mut Interrupts,
 ) -> Ran {
-    let mut driver = Driver::new(reporter, interrupts);
+    let mut runner = CellRunner::new(reporter, interrupts);
     let source = script.text.text();
-    let driven = tokio::select! {
-        driven = driver.run(&session.session, &script.name, source, patience) => driven,
+    let came_to = tokio::select! {
+        came_to = runner.run(&session.session, &script.name, source, patience) => came_to,
         never = progress::show(reporter.printer(), &script.name, Some(&session.calls)) => match never {},
     };
-    let (interrupted, state_lost) = (driver.interrupted(), driver.state_lost());
-    let end = match driven {
-        Driven::Ended(CellEnd::Failed { error_text }) => CellEnd::Failed {
+    let (interrupted, state_lost) = (runner.interrupted(), runner.state_lost());
+    let end = match came_to {
+        CellRun::Ended(CellEnd::Failed { error_text }) => CellEnd::Failed {
             error_text: script.text.restore(&error_text),
         },
-        Driven::Ended(end) => end,
-        Driven::Left(_) => CellEnd::Terminated(Termination::Elsewhere),
+        CellRun::Ended(end) => end,
+        CellRun::Left(_) => CellEnd::Terminated(Termination::Elsewhere),
     };
     reporter
-        .report(Event::Ended {
+        .report(Report::Ended {
             script: script.name,
             end: end.clone(),
         })

@@ -6,10 +6,10 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::args::{Cli, Command};
-use crate::events::View;
 use crate::fake_session::FakeProvider;
 use crate::guard::Guard;
 use crate::output::testing::kept_printer;
+use crate::reporter::View;
 use crate::settings::Settings;
 use crate::tools_file::decode;
 

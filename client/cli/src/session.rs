@@ -8,11 +8,11 @@ use code_mode_embed::{CellLimits, Globals, OpenError, Session, SessionProvider, 
 
 use crate::args::SessionArgs;
 use crate::context::Context;
-use crate::events::{Event, Reporter};
 use crate::file_tools::{Calls, tool_set};
 use crate::guard::Guard;
 use crate::limits::{Limit, cell_limits};
 use crate::paths::resolve;
+use crate::reporter::{Report, Reporter};
 use crate::set_up_error::SetUpError;
 use crate::settings::Sourced;
 use crate::store_file;
@@ -181,7 +181,7 @@ impl OpenSession {
     pub async fn close(&self, reporter: &Reporter) {
         if let Err(error) = self.session.shutdown().await {
             let notice = format!("the session did not shut down in order: {error}");
-            reporter.report(Event::Notice(notice)).await;
+            reporter.report(Report::Notice(notice)).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use code_mode_api::{SessionError, SideEffects};
 
-use crate::events::{CellEnd, Termination};
+use crate::reporter::{CellEnd, Termination};
 
 /// How the program ends; `docs/cli.md`, section *Exit status*, is the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

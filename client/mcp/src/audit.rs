@@ -23,7 +23,7 @@ const MAX_ERROR_BYTES: usize = 1_000;
 /// What a line tells of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum AuditEvent {
     /// A script is about to run.
     Exec {
         /// The MCP session.
@@ -93,7 +93,7 @@ pub struct Line {
     pub time: String,
     /// What.
     #[serde(flatten)]
-    pub event: Event,
+    pub event: AuditEvent,
 }
 
 /// A log that cannot be used.
@@ -141,7 +141,7 @@ impl Audit {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, event: Event) -> Result<(), AuditError> {
+    pub fn write(&self, event: AuditEvent) -> Result<(), AuditError> {
         let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let mut line = serde_json::to_vec(&Line { time, event })
             .map_err(|error| AuditError::Write(error.into()))?;
@@ -232,8 +232,8 @@ mod tests {
 
     use super::*;
 
-    fn exec(number: u64) -> Event {
-        Event::Exec {
+    fn exec(number: u64) -> AuditEvent {
+        AuditEvent::Exec {
             session: "s".to_owned(),
             exec: number.to_string(),
             sha256: hash("text(1)"),
@@ -247,7 +247,7 @@ mod tests {
         let path = folder.path().join("audit.jsonl");
         Audit::open(&path).unwrap().write(exec(1)).unwrap();
         Audit::open(&path).unwrap().write(exec(2)).unwrap();
-        let events: Vec<Event> = read(&path)
+        let events: Vec<AuditEvent> = read(&path)
             .unwrap()
             .map(|line| line.unwrap().event)
             .collect();

@@ -10,7 +10,7 @@ use code_mode_api::{
     ToolDefinition, ToolError, ToolInvocation,
 };
 
-use crate::audit::{self, Audit, Event, Outcome};
+use crate::audit::{self, Audit, AuditEvent, Outcome};
 use crate::bounds::OWN_NAMESPACE_ON_WIRE;
 use crate::catalog::{Catalog, Source};
 use crate::config::Config;
@@ -157,7 +157,7 @@ impl Front {
     ///
     /// # Errors
     /// When it cannot be written, in words for scripts.
-    pub(crate) fn note(&self, event: Event) -> Result<(), ToolError> {
+    pub(crate) fn note(&self, event: AuditEvent) -> Result<(), ToolError> {
         match &self.audit {
             None => Ok(()),
             Some(audit) => audit
@@ -179,7 +179,7 @@ impl Front {
         let mut line = CallLine {
             front: Arc::clone(self),
             begun: Instant::now(),
-            event: Some(Event::Call {
+            event: Some(AuditEvent::Call {
                 session: session.id().to_owned(),
                 exec: invocation.exec_call_id.clone(),
                 cell: invocation.cell_id.to_string(),
@@ -332,7 +332,7 @@ impl From<ToolError> for Refusal {
 struct CallLine {
     front: Arc<Front>,
     begun: Instant,
-    event: Option<Event>,
+    event: Option<AuditEvent>,
 }
 
 impl CallLine {
@@ -340,7 +340,7 @@ impl CallLine {
         let Some(mut event) = self.event.take() else {
             return Ok(());
         };
-        if let Event::Call {
+        if let AuditEvent::Call {
             ms, outcome, error, ..
         } = &mut event
         {

@@ -16,7 +16,7 @@ use rmcp::model::{ContentBlock, InputRequests, InputResponses};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Event, Outcome};
+use crate::audit::{self, AuditEvent, Outcome};
 use crate::bounds::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES, MAX_YIELD_TIME};
 use crate::front::{Caller, Front};
 use crate::observer::Observer;
@@ -170,7 +170,7 @@ impl McpSession {
         if exec.code.trim().is_empty() {
             return Err("exec needs code: the JavaScript to run".to_owned());
         }
-        let begun = Event::Exec {
+        let begun = AuditEvent::Exec {
             session: Caller::id(&*self.state).to_owned(),
             exec: exec_id.clone(),
             sha256: audit::hash(&exec.code),
@@ -323,7 +323,7 @@ impl McpSession {
     }
 
     fn note_end(&self, cell: &CellHandle, outcome: Outcome) -> Result<(), ToolError> {
-        self.front.note(Event::End {
+        self.front.note(AuditEvent::End {
             session: Caller::id(&*self.state).to_owned(),
             exec: cell.exec_call_id().to_owned(),
             cell: cell.id().to_string(),

@@ -8,9 +8,9 @@ use code_mode_mcp::config::{self, Config};
 
 use super::args::ConfigArgs;
 use crate::context::Context;
-use crate::events::{Event, Reporter};
 use crate::output::Stream;
 use crate::paths::resolve;
+use crate::reporter::{Report, Reporter};
 use crate::set_up_error::SetUpError;
 use crate::settings::user_folder;
 
@@ -56,7 +56,7 @@ pub async fn load(
 
 /// Words for people, unless they want none.
 pub async fn notice(reporter: &Reporter, text: String) {
-    reporter.report(Event::Notice(text)).await;
+    reporter.report(Report::Notice(text)).await;
 }
 
 /// A result.

@@ -5,7 +5,7 @@ use std::env;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use code_mode_mcp::audit::{self, Event, Outcome};
+use code_mode_mcp::audit::{self, AuditEvent, Outcome};
 use code_mode_mcp::clients::{Client, Places, Plan};
 use code_mode_mcp::config::TransportSpec;
 use code_mode_mcp::edit::Document;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::args::{AddArgs, ClientName, ConfigArgs, InstallArgs};
 use super::files::{files, load, notice, own_file, print};
 use crate::context::Context;
-use crate::events::Reporter;
+use crate::reporter::Reporter;
 use crate::set_up_error::SetUpError;
 use crate::status::Status;
 
@@ -220,7 +220,7 @@ pub async fn log(path: &Path, failed: bool, reporter: &Reporter) -> Result<Statu
 }
 
 /// One line for people; nothing for what ended well when only the rest is wanted.
-fn told(event: &Event, failed: bool) -> Option<String> {
+fn told(event: &AuditEvent, failed: bool) -> Option<String> {
     let word = |outcome: &Outcome| match outcome {
         Outcome::Ok => "ok",
         Outcome::Error => "error",
@@ -228,7 +228,7 @@ fn told(event: &Event, failed: bool) -> Option<String> {
         Outcome::Cancelled => "cancelled",
     };
     match event {
-        Event::Exec {
+        AuditEvent::Exec {
             session,
             exec,
             sha256,
@@ -239,7 +239,7 @@ fn told(event: &Event, failed: bool) -> Option<String> {
                 sha256.get(..12).unwrap_or(sha256)
             )
         }),
-        Event::Call {
+        AuditEvent::Call {
             session,
             exec,
             server,
@@ -267,7 +267,7 @@ fn told(event: &Event, failed: bool) -> Option<String> {
                 why.unwrap_or_default()
             ))
         }
-        Event::End {
+        AuditEvent::End {
             session,
             exec,
             cell,

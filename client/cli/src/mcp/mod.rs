@@ -8,9 +8,9 @@ mod manage;
 mod serve;
 
 use crate::context::Context;
-use crate::events::Reporter;
 use crate::interrupts::Interrupts;
 use crate::paths::resolve;
+use crate::reporter::Reporter;
 use crate::set_up_error::SetUpError;
 use crate::status::Status;
 

@@ -9,7 +9,7 @@ use pretty_assertions::assert_eq;
 use rmcp::model::CallToolRequestParams;
 use serde_json::json;
 
-use crate::support::{Event, Fixture, text};
+use crate::support::{Fixture, Heard, text};
 
 /// Calls a server's tool, then another server's.
 fn then_another(call: &str) -> String {
@@ -150,7 +150,7 @@ async fn lists_that_do_not_end_are_cut_off() {
         }
         // On a busy machine the thousand pages take longer than a list waits.
         assert!(listed.contains("Still starting: endless."), "{listed}");
-        while fixture.event().await != Event::ToolsChanged {}
+        while fixture.event().await != Heard::ToolsChanged {}
     }
     let script = "text((await resources.list('endless')).length); text((await prompts.list('endless')).length);
         text((await tools.chart__both({}))[0].text);";

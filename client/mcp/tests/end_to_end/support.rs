@@ -56,7 +56,7 @@ pub fn server_program() -> PathBuf {
 /// What the client's user and model see.
 #[derive(Clone)]
 pub struct Client {
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<Heard>,
     /// What the user answers; nothing if the client cannot ask.
     answer: Option<&'static str>,
     pub asked: Arc<Mutex<Vec<String>>>,
@@ -64,7 +64,7 @@ pub struct Client {
 
 /// What a client hears.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub enum Heard {
     Progress(String),
     Log(Value),
     ToolsChanged,
@@ -97,7 +97,7 @@ impl ClientHandler for Client {
     ) {
         let _ = self
             .events
-            .send(Event::Progress(progress.message.unwrap_or_default()));
+            .send(Heard::Progress(progress.message.unwrap_or_default()));
     }
 
     async fn on_logging_message(
@@ -105,11 +105,11 @@ impl ClientHandler for Client {
         message: LoggingMessageNotificationParam,
         _context: NotificationContext<RoleClient>,
     ) {
-        let _ = self.events.send(Event::Log(message.data));
+        let _ = self.events.send(Heard::Log(message.data));
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        let _ = self.events.send(Event::ToolsChanged);
+        let _ = self.events.send(Heard::ToolsChanged);
     }
 }
 
@@ -161,7 +161,7 @@ fn front_over(
 pub struct Fixture {
     pub folder: TempDir,
     pub client: RunningService<RoleClient, Client>,
-    pub events: mpsc::UnboundedReceiver<Event>,
+    pub events: mpsc::UnboundedReceiver<Heard>,
     meeting: UnixListener,
     provider: Arc<ProcessSessionProvider>,
 }
@@ -263,7 +263,7 @@ impl Fixture {
         }
     }
 
-    pub async fn event(&mut self) -> Event {
+    pub async fn event(&mut self) -> Heard {
         tokio::time::timeout(GUARD, self.events.recv())
             .await
             .expect("the guard")

@@ -15,7 +15,7 @@ use rmcp::model::{
 };
 use serde_json::json;
 
-use crate::support::{Event, Fixture, front, text};
+use crate::support::{Fixture, Heard, front, text};
 
 const MAIN_JOB: &str = r#"
 const [table, person, chart] = await Promise.all([
@@ -260,15 +260,15 @@ async fn what_a_script_says_and_how_far_a_call_has_come_is_heard_at_once() {
     let mut heard = Vec::new();
     while heard.len() < 4 {
         match fixture.event().await {
-            Event::ToolsChanged => {}
+            Heard::ToolsChanged => {}
             event => heard.push(event),
         }
     }
     for expected in [
-        Event::Log(json!("begun")),
-        Event::Progress("begun".to_owned()),
-        Event::Progress("people: step 1 (1 of 2)".to_owned()),
-        Event::Progress("people: step 2 (2 of 2)".to_owned()),
+        Heard::Log(json!("begun")),
+        Heard::Progress("begun".to_owned()),
+        Heard::Progress("people: step 1 (1 of 2)".to_owned()),
+        Heard::Progress("people: step 2 (2 of 2)".to_owned()),
     ] {
         assert!(heard.contains(&expected), "{expected:?} in {heard:?}");
     }
@@ -283,9 +283,9 @@ async fn a_client_that_wants_fewer_log_messages_gets_none_of_a_script() {
         fixture.text(&format!("notify('{level:?}')")).await;
         // The progress comes after the message, if there is one.
         let mut heard = Vec::new();
-        while !matches!(heard.last(), Some(Event::Progress(_))) {
+        while !matches!(heard.last(), Some(Heard::Progress(_))) {
             match fixture.event().await {
-                Event::ToolsChanged => {}
+                Heard::ToolsChanged => {}
                 event => heard.push(event),
             }
         }
@@ -414,14 +414,14 @@ async fn a_tool_that_appears_later_can_be_called_and_the_client_hears_of_it() {
         fixture.text("text(await tools.table__grow({}))").await,
         "grown"
     );
-    while fixture.event().await != Event::ToolsChanged {}
+    while fixture.event().await != Heard::ToolsChanged {}
     // The catalog of the moment may be told once more before the new tool is in it.
     let described = loop {
         let described = fixture.tools().await[0].description.clone().unwrap();
         if described.contains("table__grown_0") {
             break described;
         }
-        while fixture.event().await != Event::ToolsChanged {}
+        while fixture.event().await != Heard::ToolsChanged {}
     };
     assert!(described.contains("Was not there before"));
     assert_eq!(
@@ -484,7 +484,7 @@ async fn a_server_of_the_newest_revision_is_understood_and_followed() {
         if described.contains("newest__grown_0") {
             break described;
         }
-        while fixture.event().await != Event::ToolsChanged {}
+        while fixture.event().await != Heard::ToolsChanged {}
     };
     assert!(described.contains("Was not there before"));
 }

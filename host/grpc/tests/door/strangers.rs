@@ -70,6 +70,12 @@ async fn calls_of_ours(channel: Channel, lease: &Lease) -> Vec<(&'static str, Co
     let list = extensions::ListCellsRequest {
         session_id: session_id(),
     };
+    let read = extensions::ReadOutputRequest {
+        session_id: session_id(),
+        cell_id: "1".to_owned(),
+        offset: 0,
+        max_bytes: 1,
+    };
     let export = extensions::ExportStoreRequest {
         session_id: session_id(),
     };
@@ -79,6 +85,7 @@ async fn calls_of_ours(channel: Channel, lease: &Lease) -> Vec<(&'static str, Co
     };
     vec![
         ("ListCells", code(client.list_cells(list).await)),
+        ("ReadOutput", code(client.read_output(read).await)),
         ("ExportStore", code(client.export_store(export).await)),
         ("ImportStore", code(client.import_store(import).await)),
     ]

@@ -91,7 +91,8 @@ impl Sessions for Played {
 
 impl Session for DoorSide {
     fn ask(&self, id: AskId, ask: Ask) {
-        tracing::warn!("a session is asked");
+        // By name, since build systems call this crate differently.
+        tracing::warn!(target: "door_side", "a session is asked");
         let _ = self.0.send(Done::Asked(id, ask));
     }
 

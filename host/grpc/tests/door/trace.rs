@@ -73,7 +73,7 @@ async fn what_is_logged_of_an_execute_names_its_trace_until_its_cell_is_closed()
     started(&mut events).await;
     let id = lease.id.clone();
     let asked = format!(
-        r#" WARN execute{{session="{id}" execution="e1" traceparent="{TRACE}"}}: door::support: a session is asked"#
+        r#" WARN execute{{session="{id}" execution="e1" traceparent="{TRACE}"}}: door_side: a session is asked"#
     );
     assert_eq!(log.take(), [asked]);
     cell.observed(ask, completed(), "done");

@@ -17,7 +17,7 @@ use code_mode_client_grpc::{
     DEFAULT_PING_DEADLINE, DEFAULT_PING_INTERVAL, PROOF_GRACE,
 };
 use support::by_hand::{ByHand, Connection, INTERNAL_ERROR, LEASE};
-use support::{StoppedClock, in_time, run, session};
+use support::{Secrets, StoppedClock, in_time, run, session};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
@@ -59,6 +59,8 @@ async fn a_host_that_accepts_and_says_nothing_is_given_up_after_the_connect_dead
     let _local = UnixListener::bind(&path).expect("a socket");
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let authority = silent.local_addr().expect("it has one").to_string();
+    // The machine may trust nobody at all.
+    let secrets = Secrets::new();
     for address in [
         Address::Http {
             authority: authority.clone(),
@@ -68,7 +70,9 @@ async fn a_host_that_accepts_and_says_nothing_is_given_up_after_the_connect_dead
         Address::Unix { path },
     ] {
         let begun = Instant::now();
-        let provider = AddressSessionProvider::new(AddressConfig::new(address));
+        let mut config = AddressConfig::new(address);
+        config.ca_file = Some(secrets.certificate.clone());
+        let provider = AddressSessionProvider::new(config);
         let error = in_time(provider.probe()).await.expect_err("nobody answers");
         assert!(error.to_string().contains("more than 10000 ms"), "{error}");
         assert_reached(begun, DEFAULT_CONNECT_DEADLINE);

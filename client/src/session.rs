@@ -35,7 +35,7 @@ use tokio::sync::watch;
 
 use crate::config::Isolation;
 use crate::connection::Connection;
-use crate::connection::events::{Observed, OpenSession};
+use crate::connection::inputs::{Observed, OpenSession};
 use crate::delegate::Delegate;
 use crate::error::CallError;
 use crate::flight::Flight;
@@ -65,10 +65,10 @@ struct Shared {
     /// Whether each host is to cut the output of the session's cells.
     cuts_output: bool,
     tools: LastTools,
-    state: Mutex<State>,
+    state: Mutex<BindingState>,
 }
 
-struct State {
+struct BindingState {
     /// `None` once the session was shut down or dropped; its host may hold it for longer.
     place: Option<Arc<Place>>,
     /// The newest generation that was bound; 0 before the first.
@@ -106,7 +106,7 @@ impl ProcessSession {
     ) -> Self {
         let id = place.id.clone();
         let keeps_store = options.keep_store.unwrap_or(hosts.config.keep_store);
-        let state = State {
+        let state = BindingState {
             place: Some(place),
             generation: 0,
             bound: None,
@@ -570,7 +570,7 @@ impl Shared {
     }
 
     /// Moves a bound generation whose host has failed to the losses.
-    fn note_loss(&self, state: &mut State) {
+    fn note_loss(&self, state: &mut BindingState) {
         let Some(bound) = &state.bound else { return };
         let Some(cause) = bound.connection.failure() else {
             return;
@@ -635,14 +635,14 @@ impl Shared {
     }
 
     /// The session's place, which it has until it ends.
-    fn place(&self, state: &State) -> Result<Arc<Place>, SessionError> {
+    fn place(&self, state: &BindingState) -> Result<Arc<Place>, SessionError> {
         self.refuse_if_ended(state)?;
         state.place.clone().ok_or_else(|| SessionError::ShutDown {
             session_id: self.id.clone(),
         })
     }
 
-    fn refuse_if_ended(&self, state: &State) -> Result<(), SessionError> {
+    fn refuse_if_ended(&self, state: &BindingState) -> Result<(), SessionError> {
         if state.shutdown.is_none() {
             return Ok(());
         }
@@ -651,7 +651,7 @@ impl Shared {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BindingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

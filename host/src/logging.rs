@@ -130,7 +130,7 @@ fn loss(lost: u64, format: LogFormat) -> String {
 /// Lines on their way to the thread that writes them.
 #[derive(Debug, Default)]
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<WaitingLines>,
     /// Wakes the thread that writes.
     ready: Condvar,
     /// Wakes who waits until all is written.
@@ -138,7 +138,7 @@ struct Queue {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WaitingLines {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     lost: u64,
@@ -163,7 +163,7 @@ impl Queue {
     /// Everything that is there, and how many lines were lost before now; waits until there is something.
     /// The lines count until [`written`](Self::written).
     fn take(&self) -> (VecDeque<Vec<u8>>, u64) {
-        let empty = |state: &mut State| state.lines.is_empty() && state.lost == 0;
+        let empty = |state: &mut WaitingLines| state.lines.is_empty() && state.lost == 0;
         let state = self.ready.wait_while(self.lock(), empty);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         state.writing = true;
@@ -184,13 +184,14 @@ impl Queue {
 
     /// Waits until there is nothing to write; false when it takes longer.
     fn wait_until_written(&self, deadline: Instant) -> bool {
-        let busy = |state: &mut State| state.writing || !state.lines.is_empty() || state.lost > 0;
+        let busy =
+            |state: &mut WaitingLines| state.writing || !state.lines.is_empty() || state.lost > 0;
         let time = deadline.saturating_duration_since(Instant::now());
         let waited = self.idle.wait_timeout_while(self.lock(), time, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WaitingLines> {
         // Nothing panics while the lock is held except a failed allocation, after which the state is
         // still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

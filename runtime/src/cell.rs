@@ -32,7 +32,7 @@ use crate::slots::{Presence, Slot};
 use crate::store::Store;
 use crate::supervisor::RuntimeFailure;
 use crate::watchdog;
-use state::{Callback, Ending, State, later, size_of};
+use state::{Callback, CellRecord, Ending, later, size_of};
 
 pub(crate) use life::SeatedCell;
 
@@ -83,7 +83,7 @@ pub(crate) struct Cell {
     started_at: OnceLock<Instant>,
     call_cancel: CancellationSignal,
     notification_cancel: CancellationSignal,
-    state: Mutex<State>,
+    state: Mutex<CellRecord>,
 }
 
 impl Cell {
@@ -112,7 +112,7 @@ impl Cell {
             started_at: OnceLock::new(),
             call_cancel: CancellationSignal::new(),
             notification_cancel: CancellationSignal::new(),
-            state: Mutex::new(State {
+            state: Mutex::new(CellRecord {
                 phase: Phase::Admitted,
                 slot: Some(origin.slot),
                 presence: Some(origin.presence),
@@ -260,7 +260,7 @@ impl Cell {
         self.watch(Instant::now());
     }
 
-    fn stop_locked(&self, state: &mut State, cause: StopCause) {
+    fn stop_locked(&self, state: &mut CellRecord, cause: StopCause) {
         if state.stop.is_none() {
             state.stop = Some(cause);
             state.stopped_at = Some(Instant::now());

@@ -6,7 +6,7 @@
 //! started, if whoever did so has one: over gRPC the door's `execute`. The steps of a script on a thread are the engine's,
 //! within [`cell`]; a process of its own tells nothing of them.
 
-use code_mode_engine::timing::TARGET;
+use code_mode_api::TIMING_TARGET as TARGET;
 use tracing::{Span, debug_span};
 
 use crate::cell::Cell;

@@ -67,12 +67,12 @@ struct Link {
     bell: Arc<dyn Bell>,
     budget: Arc<Budget>,
     outbox: Arc<Outbox>,
-    state: Mutex<State>,
+    state: Mutex<OpenAsks>,
 }
 
 /// Bounded by the runtime: its cells, their open calls and notifications, and one observation each.
 #[derive(Default)]
-struct State {
+struct OpenAsks {
     /// The outbox of each cell until its door was told that it is closed.
     cells: HashMap<CellId, Arc<Outbox>>,
     observations: HashMap<AskId, Observation>,
@@ -274,7 +274,7 @@ impl Link {
         self.lock().cells.get(id).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenAsks> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -45,14 +45,14 @@ struct FakeSession {
 
 struct FakeCell {
     id: CellId,
-    state: Mutex<State>,
+    state: Mutex<FakeCellState>,
     silent_while_notifying: bool,
     changed: Notify,
     task: Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeCellState {
     items: Vec<ContentItem>,
     yielded: bool,
     notifying: bool,
@@ -86,7 +86,7 @@ impl SessionProvider for FakeProvider {
 }
 
 impl FakeCell {
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut FakeCellState)) {
         change(&mut self.state.lock().unwrap());
         self.changed.notify_waiters();
     }

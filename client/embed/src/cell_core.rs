@@ -9,7 +9,7 @@ use code_mode_api::{CellId, ContentItem, StateLost};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::event::{CellEvent, CellEvents, Hub, MAX_WAITING_EVENTS};
+use crate::cell_event::{CellEvent, CellEvents, Hub, MAX_WAITING_EVENTS};
 use crate::output::size_of_item;
 use crate::{ExecError, Output, Progress};
 
@@ -43,7 +43,7 @@ struct Mark {
 }
 
 #[derive(Default)]
-struct State {
+struct FollowedCell {
     output: Vec<Arc<ContentItem>>,
     bytes: usize,
     /// How much of the output an observer has seen, and how many yields.
@@ -69,7 +69,7 @@ pub(crate) struct CellCore {
     pub(crate) exec_call_id: Arc<str>,
     pub(crate) started: Instant,
     pub(crate) hub: Arc<Hub>,
-    state: Mutex<State>,
+    state: Mutex<FollowedCell>,
     mark: watch::Sender<Mark>,
     /// Wakes the follower.
     nudge: Notify,
@@ -336,7 +336,7 @@ impl CellCore {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FollowedCell> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

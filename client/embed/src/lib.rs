@@ -31,10 +31,10 @@
 
 mod cell;
 mod cell_core;
+mod cell_event;
 mod delegate;
 pub mod describe;
 mod error;
-mod event;
 mod exec;
 mod first_values;
 mod follow;
@@ -52,9 +52,9 @@ mod tool_set;
 
 pub use cell::{Cell, CellHandle};
 pub use cell_core::{MAX_OUTPUT_BYTES, ORDER_DEADLINE};
+pub use cell_event::{CellEvent, CellEvents, MAX_WAITING_BYTES, MAX_WAITING_EVENTS};
 pub use delegate::MAX_LINGERING_CALLS;
 pub use error::{ExecError, HostLost, OpenError};
-pub use event::{CellEvent, CellEvents, MAX_WAITING_BYTES, MAX_WAITING_EVENTS};
 pub use exec::Exec;
 pub use follow::STREAM_INTERVAL;
 pub use output::{Media, MediaError, Output};

@@ -14,8 +14,8 @@ use code_mode_api::{
 
 use crate::cell::{CellHandle, Owner};
 use crate::cell_core::CellCore;
+use crate::cell_event::Hub;
 use crate::delegate::{Answers, Delegate};
-use crate::event::Hub;
 use crate::exec::Defaults;
 use crate::first_values::FirstValues;
 use crate::follow::{Follower, QUIET_INTERVAL};

@@ -288,11 +288,8 @@ pub(crate) fn values(stored: Vec<ours::StoredValue>) -> Result<BTreeMap<String, 
 
 /// What a host that refuses a call has said that this leaves open, if it has.
 fn stated(status: &Status) -> Option<SideEffects> {
-    match status.metadata().get(SIDE_EFFECTS_METADATA)?.as_bytes() {
-        b"none" => Some(SideEffects::None),
-        b"possible" => Some(SideEffects::Possible),
-        _ => None,
-    }
+    let name = status.metadata().get(SIDE_EFFECTS_METADATA)?;
+    SideEffects::from_name(name.to_str().ok()?)
 }
 
 /// A refusal in the terms of V1. `side_effects` is what the call leaves open where the host does not say.

@@ -51,6 +51,27 @@ async fn ran(
     (session, connection)
 }
 
+/// Has an execute lost, and told as possibly run: when it began. The clock goes on once its host has said what
+/// `says` has it say.
+async fn loses_an_execute(says: impl AsyncFnOnce(&mut Connection)) -> Instant {
+    let clock = StoppedClock::new();
+    let host = ByHand::new().await;
+    let provider = AddressSessionProvider::new(AddressConfig::new(host.address.clone()));
+    let session = session(&provider).await;
+    let begun = Instant::now();
+    let (outcome, _connection) = tokio::join!(run(&session, "text(1)"), async {
+        let mut connection = host.opens().await;
+        connection.execute().await;
+        says(&mut connection).await;
+        drop(clock);
+        connection
+    });
+    let error = outcome.expect_err("it is lost");
+    assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
+    assert_eq!(error.side_effects(), SideEffects::Possible);
+    begun
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_host_that_accepts_and_says_nothing_is_given_up_after_the_connect_deadline() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -81,43 +102,19 @@ async fn a_host_that_accepts_and_says_nothing_is_given_up_after_the_connect_dead
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_falls_silent_is_noticed_by_its_pings() {
-    let clock = StoppedClock::new();
-    let host = ByHand::new().await;
-    let provider = AddressSessionProvider::new(AddressConfig::new(host.address.clone()));
-    let session = session(&provider).await;
-    let begun = Instant::now();
-    let (outcome, _connection) = tokio::join!(run(&session, "text(1)"), async {
-        let mut connection = host.opens().await;
-        connection.execute().await;
-        // From here on nobody reads what the client says, and nobody answers.
-        drop(clock);
-        connection
-    });
-    let error = outcome.expect_err("it is lost");
-    assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
-    assert_eq!(error.side_effects(), SideEffects::Possible);
+    // From here on nobody reads what the client says, and nobody answers.
+    let begun = loses_an_execute(async |_| ()).await;
     assert_reached(begun, DEFAULT_PING_INTERVAL + DEFAULT_PING_DEADLINE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_loss_waits_for_what_has_become_of_an_execute_no_longer_than_its_bound() {
-    let clock = StoppedClock::new();
-    let host = ByHand::new().await;
-    let provider = AddressSessionProvider::new(AddressConfig::new(host.address.clone()));
-    let session = session(&provider).await;
-    let begun = Instant::now();
-    let (outcome, _connection) = tokio::join!(run(&session, "text(1)"), async {
-        let mut connection = host.opens().await;
-        connection.execute().await;
+    let begun = loses_an_execute(async |connection| {
         // The connection goes on, and of the execute's stream nothing is ever said.
         connection.resets(LEASE, INTERNAL_ERROR).await;
         connection.is_heard().await;
-        drop(clock);
-        connection
-    });
-    let error = outcome.expect_err("it is lost");
-    assert!(matches!(error, SessionError::RuntimeLost { .. }), "{error}");
-    assert_eq!(error.side_effects(), SideEffects::Possible);
+    })
+    .await;
     let elapsed = begun.elapsed();
     assert!(
         (PROOF_GRACE..2 * PROOF_GRACE).contains(&elapsed),

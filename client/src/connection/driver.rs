@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::awake::{AWAKE, AfterAnswer};
-use super::delegates::{DelegateTasks, tell_closed};
-use super::events::{Effect, Event, Operation, Request};
+use super::delegate_tasks::{DelegateTasks, tell_closed};
+use super::inputs::{Effect, Input, Operation, Request};
 use super::reader::Reader;
-use super::state::{State, Step};
+use super::state::{ConnectionState, Step};
 use super::writer::Writer;
 use crate::error::{CallError, ConnectionFailure};
 use crate::process::HostProcess;
@@ -26,7 +26,7 @@ use crate::process::stderr::StderrTail;
 /// [`END_GRACE`](super::state::END_GRACE) this keeps bad news under 100 ms.
 const STDERR_GRACE: Duration = Duration::from_millis(20);
 const _: () = assert!(STDERR_GRACE.as_millis() + super::state::END_GRACE.as_millis() < 100);
-/// How many events are taken in before frames are written and effects are carried out: half of what
+/// How many inputs are taken in before frames are written and effects are carried out: half of what
 /// tokio lets a task do before it must give way, so that the other half is left for the host.
 const MAX_EVENTS_PER_TURN: usize = 64;
 /// How many messages of the host are taken in before the same.
@@ -47,8 +47,8 @@ enum Taken {
 
 /// The driver of one connection.
 pub(super) struct Driver {
-    pub(super) state: State,
-    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) state: ConnectionState,
+    pub(super) inputs: mpsc::UnboundedReceiver<Input>,
     pub(super) delegates: DelegateTasks,
     pub(super) process: HostProcess,
     /// `None` once the connection is over; what the host still says is dropped then.
@@ -91,7 +91,7 @@ impl Driver {
     /// Takes turns until nothing is left to do now. Each turn looks at every source, and what it
     /// gives the host to read is written in that turn.
     ///
-    /// None starves however much another has: a turn takes in a bounded part of the events, and the
+    /// None starves however much another has: a turn takes in a bounded part of the inputs, and the
     /// host's messages come last, because one large message may use up what tokio lets a task do
     /// before it must give way.
     fn poll_serve(
@@ -101,8 +101,8 @@ impl Driver {
     ) -> Poll<Result<(), ConnectionFailure>> {
         loop {
             let now = Instant::now();
-            let events = self.take_events(now, context)?;
-            if events == Taken::Close {
+            let inputs = self.take_inputs(now, context)?;
+            if inputs == Taken::Close {
                 return Poll::Ready(Ok(()));
             }
             self.give(now, context)?;
@@ -126,7 +126,7 @@ impl Driver {
             if messages == Taken::Held && self.state.may_hear() {
                 continue;
             }
-            if messages != Taken::Part && events == Taken::All {
+            if messages != Taken::Part && inputs == Taken::All {
                 // The wait was registered for with every source; only the host is looked at again.
                 if !self.begin_wait_awake() {
                     return Poll::Pending;
@@ -151,7 +151,7 @@ impl Driver {
     /// Hands what is ready to the host and the delegates.
     fn give(&mut self, now: Instant, context: &mut Context<'_>) -> Result<(), ConnectionFailure> {
         if let Err(failure) = self.writer.write(&mut self.state.outbox, context) {
-            self.state.handle(Event::WriteFailed(failure), now)?;
+            self.state.handle(Input::WriteFailed(failure), now)?;
         }
         while let Some(effect) = self.state.effects.pop_front() {
             self.delegates.carry_out(effect);
@@ -172,15 +172,15 @@ impl Driver {
             if !self.state.may_hear() {
                 return Ok(Taken::Held);
             }
-            let event = match reader.poll_next(context) {
+            let input = match reader.poll_next(context) {
                 Poll::Pending => return Ok(Taken::All),
-                Poll::Ready(Ok(event)) => {
+                Poll::Ready(Ok(input)) => {
                     self.after_answer.heard(Instant::now);
-                    event
+                    input
                 }
-                Poll::Ready(Err(end)) => Event::OutputEnded(end),
+                Poll::Ready(Err(end)) => Input::OutputEnded(end),
             };
-            if let Step::Greeted(agreed) = self.state.handle(event, now)?
+            if let Step::Greeted(agreed) = self.state.handle(input, now)?
                 && let Some(greeted) = self.greeted.take()
             {
                 drop(greeted.send(Ok(agreed)));
@@ -190,24 +190,24 @@ impl Driver {
     }
 
     /// Takes in what has happened on this side.
-    fn take_events(
+    fn take_inputs(
         &mut self,
         now: Instant,
         context: &mut Context<'_>,
     ) -> Result<Taken, ConnectionFailure> {
         for _ in 0..MAX_EVENTS_PER_TURN {
-            let event = match self.events.poll_recv(context) {
+            let input = match self.inputs.poll_recv(context) {
                 Poll::Pending => return Ok(Taken::All),
                 Poll::Ready(None) => return Ok(Taken::Close),
-                Poll::Ready(Some(event)) => event,
+                Poll::Ready(Some(input)) => input,
             };
-            if let Event::DelegateDone { key, .. } = &event {
+            if let Input::DelegateDone { key, .. } = &input {
                 self.delegates.finished(*key);
                 if self.delegates.are_all_done() {
                     self.after_answer.answered(Instant::now());
                 }
             }
-            if let Step::Close = self.state.handle(event, now)? {
+            if let Step::Close = self.state.handle(input, now)? {
                 return Ok(Taken::Close);
             }
         }
@@ -246,9 +246,9 @@ impl Driver {
             drop(greeted.send(Err(Arc::clone(&cause))));
         }
         self.state.fail(&cause);
-        self.events.close();
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Request(Request { operation, .. }) = event {
+        self.inputs.close();
+        while let Ok(input) = self.inputs.try_recv() {
+            if let Input::Request(Request { operation, .. }) = input {
                 operation.fail(&cause);
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! # Tasks
 //! A driver, which reads, writes and alone owns the state; a watcher of the process; a task per
-//! delegate call. What the host says and what callers and delegates want are [`events::Event`]s to
+//! delegate call. What the host says and what callers and delegates want are [`inputs::Input`]s to
 //! one state, and what follows from them is written in the same turn of the driver: a tool call or
 //! its answer crosses the client without a change of task except the one to the delegate's own.
 //! Callers and delegates encode their frames themselves, and frames that are ready together are
@@ -17,9 +17,9 @@
 mod awake;
 mod budget;
 mod cell_ids;
-mod delegates;
+mod delegate_tasks;
 mod driver;
-pub(crate) mod events;
+pub(crate) mod inputs;
 mod reader;
 mod state;
 mod ticket;
@@ -44,16 +44,16 @@ use crate::messages::{self, Requests};
 use crate::process::{Exit, Link};
 use awake::AfterAnswer;
 use budget::ByteBudget;
-pub use delegates::CANCEL_GRACE;
-use delegates::DelegateTasks;
+pub use delegate_tasks::CANCEL_GRACE;
+use delegate_tasks::DelegateTasks;
 use driver::Driver;
-use events::{
-    Event, Events, Frame, Handover, Observed, OpenSession, Operation, Reply, Request, SessionAsk,
+use inputs::{
+    Frame, Handover, Input, Inputs, Observed, OpenSession, Operation, Reply, Request, SessionAsk,
 };
 use reader::Reader;
+use state::ConnectionState;
 #[cfg(test)]
 pub(crate) use state::MAX_OWN_BYTES;
-use state::State;
 use ticket::{TakesBack, Ticket};
 use writer::Writer;
 
@@ -77,7 +77,7 @@ pub(crate) struct Connection(Arc<Inner>);
 /// A host of which the holder only wants to end it and to see it ended.
 #[derive(Clone)]
 pub(crate) struct HostHandle {
-    events: Events,
+    inputs: Inputs,
     ended: watch::Receiver<()>,
 }
 
@@ -142,17 +142,17 @@ impl Connection {
         let hello = messages::hello().map_err(|error| error.to_string())?;
         let hello_frame =
             messages::hello_frame(hello.clone()).map_err(|error| error.to_string())?;
-        let (events, receiver) = mpsc::unbounded_channel();
+        let (inputs, receiver) = mpsc::unbounded_channel();
         let (greeted_sender, greeted) = oneshot::channel();
         let (ended_sender, ended) = watch::channel(());
         let ids = Arc::new(AtomicI64::new(1));
         let budget = ByteBudget::new(config.limits.max_outgoing_bytes);
         let failure = Arc::new(OnceLock::new());
         let now = Instant::now();
-        let mut state = State::new(
+        let mut state = ConnectionState::new(
             config.limits,
             config.deadlines,
-            events.clone(),
+            inputs.clone(),
             Arc::clone(&ids),
             now,
         );
@@ -164,11 +164,11 @@ impl Connection {
         });
 
         let exit = process.exit.clone();
-        watch_exit(exit.clone(), events.clone());
+        watch_exit(exit.clone(), inputs.clone());
         let driver = Driver {
             state,
-            events: receiver,
-            delegates: DelegateTasks::new(events.clone(), budget.clone()),
+            inputs: receiver,
+            delegates: DelegateTasks::new(inputs.clone(), budget.clone()),
             process,
             reader: Some(Reader::new(output, hello)),
             after_answer: AfterAnswer::new(),
@@ -181,8 +181,8 @@ impl Connection {
         tokio::spawn(driver.run());
         let max_calls = config.limits.max_calls.max(1);
         Ok(Greeting {
-            closer: CloseOnDrop(Some(events.clone())),
-            handle: HostHandle { events, ended },
+            closer: CloseOnDrop(Some(inputs.clone())),
+            handle: HostHandle { inputs, ended },
             connection: ConnectionParts {
                 ids,
                 max_calls,
@@ -372,8 +372,8 @@ impl Connection {
         drop(
             self.0
                 .handle
-                .events
-                .send(Event::SessionGone(Arc::clone(session))),
+                .inputs
+                .send(Input::SessionGone(Arc::clone(session))),
         );
     }
 
@@ -390,9 +390,9 @@ impl Connection {
         slots: &Arc<Semaphore>,
         encode: impl FnOnce(RequestId) -> Result<EncodedFrame, SessionError>,
         operation: impl FnOnce(Reply<T>) -> Operation,
-    ) -> Result<Ticket<T, Events>, CallError>
+    ) -> Result<Ticket<T, Inputs>, CallError>
     where
-        Events: TakesBack<T>,
+        Inputs: TakesBack<T>,
     {
         // Fails only on a closed semaphore, and nothing closes these.
         let slot = Arc::clone(slots)
@@ -416,10 +416,10 @@ impl Connection {
         };
         self.0
             .handle
-            .events
-            .send(Event::Request(request))
+            .inputs
+            .send(Input::Request(request))
             .map_err(|_| self.lost())?;
-        Ok(Ticket::new(id, answer, self.0.handle.events.clone()))
+        Ok(Ticket::new(id, answer, self.0.handle.inputs.clone()))
     }
 
     /// The connection was over before a request could be sent.
@@ -484,7 +484,7 @@ impl HostHandle {
     /// Ends the host without waiting; see [`Connection::close`].
     pub(crate) fn close(&self) {
         // A driver that has ended needs no word.
-        drop(self.events.send(Event::Close));
+        drop(self.inputs.send(Input::Close));
     }
 
     /// Whether the host has not ended yet.
@@ -500,23 +500,23 @@ impl HostHandle {
 }
 
 /// Ends the host of a greeting that nobody waits for any more.
-struct CloseOnDrop(Option<Events>);
+struct CloseOnDrop(Option<Inputs>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        if let Some(events) = &self.0 {
-            drop(events.send(Event::Close));
+        if let Some(inputs) = &self.0 {
+            drop(inputs.send(Input::Close));
         }
     }
 }
 
 /// Tells the driver when the process ends. The task ends with the process.
-fn watch_exit(mut exit: watch::Receiver<Option<Exit>>, events: Events) {
+fn watch_exit(mut exit: watch::Receiver<Option<Exit>>, inputs: Inputs) {
     tokio::spawn(async move {
         let exit = exit
             .wait_for(Option::is_some)
             .await
             .map_or(None, |exit| *exit);
-        drop(events.send(Event::Exited(exit)));
+        drop(inputs.send(Input::Exited(exit)));
     });
 }

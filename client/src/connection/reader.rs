@@ -9,7 +9,7 @@ use code_mode_protocol::{
     AgreedCapabilities, ClientHello, FrameReader, HostMessage, ReadError, accept_ready, decode,
 };
 
-use super::events::{Event, OutputEnd};
+use super::inputs::{Input, OutputEnd};
 use crate::connector::LOST;
 use crate::error::ConnectionFailure;
 use crate::process::HostOutput;
@@ -39,7 +39,7 @@ impl Reader {
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Event, OutputEnd>> {
+    ) -> Poll<Result<Input, OutputEnd>> {
         let Some(frames) = &mut self.frames else {
             return Poll::Pending;
         };
@@ -72,7 +72,7 @@ impl Reader {
         }
     }
 
-    fn heard(&mut self, message: HostMessage) -> Result<Event, ConnectionFailure> {
+    fn heard(&mut self, message: HostMessage) -> Result<Input, ConnectionFailure> {
         match message {
             HostMessage::Ready {
                 selected_version,
@@ -82,9 +82,9 @@ impl Reader {
                     .map_err(|error| ConnectionFailure::Violation(error.to_string()))?;
                 self.greeted = true;
                 self.agreed = agreement.capabilities.clone();
-                Ok(Event::Greeted(agreement.capabilities))
+                Ok(Input::Greeted(agreement.capabilities))
             }
-            message => Ok(Event::Host(message)),
+            message => Ok(Input::Host(message)),
         }
     }
 }

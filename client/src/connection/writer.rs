@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::events::Frame;
+use super::inputs::Frame;
 use crate::error::ConnectionFailure;
 
 /// How many frames one write may carry; a batch with more takes more writes.

@@ -121,6 +121,16 @@ impl Puppet {
         self.output.write(&frame).await.expect("written");
     }
 
+    async fn answer(&mut self, id: RequestId, result: Result<OperationValue, WireError>) {
+        self.send(HostMessage::OperationResponse { id, result })
+            .await;
+    }
+
+    async fn refuse_next(&mut self) {
+        let (id, _) = self.request().await;
+        self.answer(id, Err(WireError::new("no"))).await;
+    }
+
     async fn open(&mut self) {
         self.open_with(CapabilitySet::empty()).await;
     }
@@ -136,8 +146,7 @@ impl Puppet {
         let (id, request) = self.request().await;
         let session_id = request.session_id().clone();
         let result = Ok(OperationValue::SessionReady { session_id });
-        self.send(HostMessage::OperationResponse { id, result })
-            .await;
+        self.answer(id, result).await;
     }
 }
 
@@ -397,8 +406,7 @@ impl Puppet {
         let (id, request) = self.request().await;
         let cell_id = CellId::new("1");
         let result = Ok(OperationValue::ExecutionStarted { cell_id });
-        self.send(HostMessage::OperationResponse { id, result })
-            .await;
+        self.answer(id, result).await;
         request.session_id().clone()
     }
 }
@@ -534,16 +542,12 @@ async fn the_place_of_a_session_is_free_when_the_host_has_closed_it_and_not_befo
     };
     assert!(open().await.is_err(), "the host still has the session");
     let result = Err(WireError::new("too much to do"));
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.answer(id, result).await;
     let (id, request) = puppet.request().await;
     assert!(open().await.is_err(), "the host still has the session");
     let session_id = request.session_id().clone();
     let result = Ok(OperationValue::SessionClosed { session_id });
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.answer(id, result).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     open().await.expect("it is closed");
     drop(third);
@@ -566,9 +570,7 @@ async fn run_a_cell(
     let result = Ok(OperationValue::ExecutionStarted {
         cell_id: cell_id.clone(),
     });
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.answer(id, result).await;
     let result = Ok(CellResponse {
         cell_id,
         status: CellStatus::Completed { error_text: None },
@@ -596,11 +598,7 @@ async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
     let first_use = execute(&session);
     let mut puppet = puppets.recv().await.expect("a host");
     puppet.open_with(store().as_set().clone()).await;
-    let (id, _) = puppet.request().await;
-    let result = Err(WireError::new("no"));
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.refuse_next().await;
     first_use.await.expect("no panic").expect("refused");
     assert_eq!(run_a_cell(&session, &mut puppet).await, None);
     let (id, request) = puppet.request().await;
@@ -608,9 +606,7 @@ async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
     let result = Ok(OperationValue::StoreExported {
         values: values.clone(),
     });
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.answer(id, result).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     puppet
         .exit
@@ -629,9 +625,7 @@ async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
             panic!("the values come first: {request:?}");
         };
         let result = Ok(OperationValue::StoreImported {});
-        puppet
-            .send(HostMessage::OperationResponse { id, result })
-            .await;
+        puppet.answer(id, result).await;
         (puppet, values)
     });
     // The wish for a cell is what brings the host; it is answered once the values are there.
@@ -641,11 +635,7 @@ async fn stored_values_are_put_back_on_a_fresh_host_and_the_response_says_so() {
         serde_json::to_string(&put_back).expect("JSON"),
         serde_json::to_string(&values).expect("JSON")
     );
-    let (id, _) = puppet.request().await;
-    let result = Err(WireError::new("no"));
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.refuse_next().await;
     wish.await.expect("no panic").expect("refused");
     let lost = run_a_cell(&session, &mut puppet).await.expect("is told");
     let restored = code_mode_api::RestoredStore {
@@ -669,11 +659,7 @@ async fn a_session_may_keep_no_copy_where_others_do() {
     let first_use = execute(&session);
     let mut puppet = puppets.recv().await.expect("a host");
     puppet.open_with(store().as_set().clone()).await;
-    let (id, _) = puppet.request().await;
-    let result = Err(WireError::new("no"));
-    puppet
-        .send(HostMessage::OperationResponse { id, result })
-        .await;
+    puppet.refuse_next().await;
     first_use.await.expect("no panic").expect("refused");
     assert_eq!(run_a_cell(&session, &mut puppet).await, None);
     // Nobody has asked for the values, so this is the first request after the cell.

@@ -48,11 +48,11 @@ pub(crate) enum Answered {
 
 /// The calls of one connection. Ids count up from 1 and are never used twice.
 pub(crate) struct Calls {
-    state: Mutex<State>,
+    state: Mutex<CallTable>,
     max_open: usize,
 }
 
-struct State {
+struct CallTable {
     next: i64,
     open: HashMap<i64, OpenCall>,
     cancelled: Tombstones<i64>,
@@ -64,7 +64,7 @@ impl Calls {
     /// No calls yet, and these bounds.
     pub(crate) fn new(max_open: usize, remembered: usize) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(CallTable {
                 next: 1,
                 open: HashMap::new(),
                 cancelled: Tombstones::new(remembered),
@@ -120,7 +120,7 @@ impl Calls {
         self.max_open
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CallTable> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use code_mode_api::waist::Credit;
-use code_mode_api::{CellId, CellResponse};
+use code_mode_api::{CellId, CellResponse, TIMING_TARGET};
 use code_mode_protocol::{
     AgreedCapabilities, EncodeError, EncodedFrame, Extension, HostMessage, OperationValue,
     RequestId, WireError,
@@ -21,9 +21,6 @@ use crate::outgoing::{Outgoing, QueueClosed};
 use crate::refusal::Refusal;
 use crate::requests::{InFlight, Requests};
 use crate::word::Word;
-
-/// The target of the spans that say where the time of a cell goes, the runtime's included.
-const TIMING: &str = "code_mode::timing";
 
 /// The shared part of a connection: the ways out, the tables of what is open, and the first
 /// failure.
@@ -144,7 +141,7 @@ impl Connection {
     pub(crate) fn encode(&self, message: &HostMessage) -> Result<EncodedFrame, EncodeError> {
         let none = AgreedCapabilities::none();
         let agreed = self.agreed.get().unwrap_or(&none);
-        let span = tracing::debug_span!(target: TIMING, "encode", bytes = Empty).entered();
+        let span = tracing::debug_span!(target: TIMING_TARGET, "encode", bytes = Empty).entered();
         let frame = EncodedFrame::encode(message, agreed)?;
         span.record("bytes", frame.wire_bytes());
         Ok(frame)

@@ -42,7 +42,7 @@ pub(crate) struct QueueClosed;
 
 /// Frames on their way to the client, in the order in which they will be written.
 pub(crate) struct Outgoing {
-    state: Mutex<State>,
+    state: Mutex<Backlog>,
     /// Wakes the courier when there is room or no hope of it.
     room: Notify,
     /// Wakes the writer, whatever it is at, when a hard bound was passed.
@@ -56,7 +56,7 @@ pub(crate) struct Outgoing {
 }
 
 #[derive(Default)]
-struct State {
+struct Backlog {
     frames: Frames,
     turn: Turn,
     /// Where threads write to by themselves; `None` when all is left to the writer task, and once
@@ -103,9 +103,9 @@ impl Outgoing {
     /// An empty queue with these bounds. With `direct`, which must be the writer task's output as
     /// well, threads write by themselves.
     pub(crate) fn new(limits: &ConnectionLimits, direct: Option<DirectOutput>) -> Self {
-        let state = State {
+        let state = Backlog {
             direct: direct.map(Arc::new),
-            ..State::default()
+            ..Backlog::default()
         };
         Self {
             state: Mutex::new(state),
@@ -173,7 +173,7 @@ impl Outgoing {
         }
     }
 
-    fn overflow(&self, mut state: MutexGuard<'_, State>, held: Written) {
+    fn overflow(&self, mut state: MutexGuard<'_, Backlog>, held: Written) {
         state.overflow = Some(held);
         drop(state);
         self.close();
@@ -247,10 +247,10 @@ impl Outgoing {
 
     fn put<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, Backlog>,
         frame: EncodedFrame,
         credit: Option<Credit>,
-    ) -> Result<MutexGuard<'a, State>, QueueClosed> {
+    ) -> Result<MutexGuard<'a, Backlog>, QueueClosed> {
         if state.closed {
             return Err(QueueClosed);
         }
@@ -270,7 +270,7 @@ impl Outgoing {
     }
 
     /// Sees to the writing of what is queued: here, or by whoever has the turn, or by the writer.
-    fn write<'a>(&'a self, state: MutexGuard<'a, State>) {
+    fn write<'a>(&'a self, state: MutexGuard<'a, Backlog>) {
         if state.turn != Turn::Free || state.frames.is_empty() {
             return;
         }
@@ -286,7 +286,7 @@ impl Outgoing {
     /// many bytes were taken; fewer than all if the output takes no more for now.
     fn write_by<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, Backlog>,
         mut write: impl FnMut(&Frames) -> io::Result<usize>,
     ) {
         state.turn = Turn::Thread;
@@ -331,7 +331,7 @@ impl Outgoing {
     }
 
     /// Takes note of whole frames written. True if those who wait for room are to be woken.
-    fn note(&self, state: &mut State, written: Written) -> bool {
+    fn note(&self, state: &mut Backlog, written: Written) -> bool {
         state.unwritten_frames = state.unwritten_frames.saturating_sub(written.frames);
         state.unwritten_bytes = state.unwritten_bytes.saturating_sub(written.bytes);
         let room = state.full_since.is_some() && !self.is_full(state);
@@ -341,11 +341,11 @@ impl Outgoing {
         room
     }
 
-    fn is_full(&self, state: &State) -> bool {
+    fn is_full(&self, state: &Backlog) -> bool {
         state.unwritten_frames >= self.max_frames || state.unwritten_bytes >= self.max_bytes
     }
 
-    fn must_wait(&self, state: &State) -> bool {
+    fn must_wait(&self, state: &Backlog) -> bool {
         self.is_full(state) && !state.closed && !state.waiting_is_over
     }
 
@@ -353,7 +353,7 @@ impl Outgoing {
         self.room.notify_waiters();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

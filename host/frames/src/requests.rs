@@ -68,13 +68,13 @@ struct Entry {
 
 /// The requests of one connection.
 pub(crate) struct Requests {
-    state: Mutex<State>,
+    state: Mutex<RequestTable>,
     max_in_flight: usize,
     /// Executes and waits in flight, as sessions share them.
     places: Arc<Pool>,
 }
 
-struct State {
+struct RequestTable {
     in_flight: HashMap<RequestId, Entry>,
     answered: Tombstones<RequestId>,
 }
@@ -82,7 +82,7 @@ struct State {
 impl Requests {
     /// No requests yet, and these bounds.
     pub(crate) fn new(max_in_flight: usize, remembered: usize) -> Self {
-        let state = State {
+        let state = RequestTable {
             in_flight: HashMap::new(),
             answered: Tombstones::new(remembered),
         };
@@ -186,7 +186,7 @@ impl Requests {
         all.map(|(id, entry)| (id, entry.request)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RequestTable> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

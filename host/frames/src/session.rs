@@ -48,11 +48,11 @@ pub(crate) struct DoorSession {
     pub(crate) places: Arc<Budget>,
     /// Set before anything is asked.
     pub(crate) engine: OnceLock<Arc<dyn Session>>,
-    state: Mutex<State>,
+    state: Mutex<OpenWork>,
 }
 
 #[derive(Default)]
-struct State {
+struct OpenWork {
     last_ask: u64,
     /// What was asked and is not answered.
     askers: HashMap<AskId, Asker>,
@@ -67,7 +67,7 @@ struct State {
     when_over: Vec<WhenOver>,
 }
 
-impl State {
+impl OpenWork {
     /// What is to be done now that the session has ended and its last cell was told.
     fn take_end(&mut self) -> Vec<WhenOver> {
         let may_begin = |asker: &Asker| matches!(asker, Asker::Execute { open: Some(_), .. });
@@ -185,7 +185,7 @@ impl DoorSession {
             Event::Started { ask, cell_id } => {
                 let request = {
                     let mut state = self.lock();
-                    let State { askers, cells, .. } = &mut *state;
+                    let OpenWork { askers, cells, .. } = &mut *state;
                     let Some(Asker::Execute { id, open, .. }) = askers.get_mut(&ask) else {
                         return;
                     };
@@ -481,7 +481,7 @@ impl DoorSession {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenWork> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,9 +10,9 @@ use crate::session::DoorSession;
 use crate::tombstones::Tombstones;
 
 /// The sessions of one connection: open, being shut down, and remembered.
-pub(crate) struct Sessions(Mutex<State>);
+pub(crate) struct Sessions(Mutex<SessionTable>);
 
-struct State {
+struct SessionTable {
     known: HashMap<SessionId, Entry>,
     closed: Tombstones<SessionId>,
 }
@@ -26,7 +26,7 @@ struct Entry {
 impl Sessions {
     /// No session yet; remembers this many closed ones.
     pub(crate) fn new(remembered: usize) -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(SessionTable {
             known: HashMap::new(),
             closed: Tombstones::new(remembered),
         }))
@@ -87,7 +87,7 @@ impl Sessions {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SessionTable> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,9 +17,9 @@ pub(crate) type WhenTaken = Box<dyn FnOnce() + Send>;
 ///
 /// It has no bound of its own: each message brings the credit of its event, so a full mailbox holds
 /// the cells back through the outboxes that the events came from.
-pub(crate) struct Mailbox<T>(Mutex<State<T>>);
+pub(crate) struct Mailbox<T>(Mutex<Contents<T>>);
 
-struct State<T> {
+struct Contents<T> {
     messages: VecDeque<Message<T>>,
     end: Option<Result<(), Status>>,
     reader_gone: bool,
@@ -34,7 +34,7 @@ struct Message<T> {
 
 impl<T> Mailbox<T> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+        Arc::new(Self(Mutex::new(Contents {
             messages: VecDeque::new(),
             end: None,
             reader_gone: false,
@@ -93,7 +93,7 @@ impl<T> Mailbox<T> {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, Contents<T>> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -57,13 +57,13 @@ pub(crate) struct DoorSession {
     pub(crate) engine: OnceLock<Arc<dyn Session>>,
     home: Weak<dyn Home>,
     pub(crate) word: Arc<Word>,
-    state: Mutex<State>,
+    state: Mutex<DoorState>,
 }
 
-pub(crate) struct State {
+pub(crate) struct DoorState {
     pub(crate) asks: Asks,
     pub(crate) calls: Calls,
-    cells: HashMap<CellId, CellState>,
+    cells: HashMap<CellId, DoorCell>,
     gate: Gate,
     closing: bool,
     /// What changes have brought about and nobody has done yet; empty but for moments.
@@ -74,7 +74,7 @@ pub(crate) struct State {
     when_closed: Vec<oneshot::Sender<()>>,
 }
 
-struct CellState {
+struct DoorCell {
     execution_id: String,
     traceparent: Option<String>,
     /// Ends with the cell.
@@ -101,7 +101,7 @@ impl Effect {
     }
 }
 
-impl State {
+impl DoorState {
     /// Takes an execute in, unless its session is on its way out, or the host is and nothing of the session
     /// would be lost elsewhere.
     pub(crate) fn execute(&mut self, id: &str, mut execute: Execute) -> Result<AskId, Status> {
@@ -130,7 +130,7 @@ impl DoorSession {
         word: Arc<Word>,
         gate: Gate,
     ) -> Self {
-        let state = State {
+        let state = DoorState {
             asks: Asks::new(),
             calls: Calls::new(options.max_pending_calls),
             cells: HashMap::new(),
@@ -157,7 +157,10 @@ impl DoorSession {
     ///
     /// Effects are carried out one after the other, in the order of the changes: a thread that finds
     /// another one at it leaves its own to that one.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State, &mut Vec<Effect>) -> T) -> T {
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut DoorState, &mut Vec<Effect>) -> T,
+    ) -> T {
         let mut effects = Vec::new();
         let mut state = self.lock();
         let value = change(&mut state, &mut effects);
@@ -277,7 +280,7 @@ impl DoorSession {
         self.metrics.executions.add_one();
         self.metrics.cells.up();
         self.change(|state, effects| {
-            let mut cell = CellState {
+            let mut cell = DoorCell {
                 execution_id: String::new(),
                 traceparent: None,
                 span: Span::none(),
@@ -500,7 +503,7 @@ impl DoorSession {
         self.metrics.cells.down();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DoorState> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -33,15 +33,11 @@ pub(crate) fn of_session_error(error: &SessionError) -> Status {
 
 /// A status with the name of its error and what it leaves open, as V1 frames give them.
 fn named(mut status: Status, code: &'static str, side_effects: SideEffects) -> Status {
-    let side_effects = match side_effects {
-        SideEffects::None => "none",
-        SideEffects::Possible => "possible",
-    };
     let metadata = status.metadata_mut();
     metadata.insert(ERROR_CODE_METADATA, MetadataValue::from_static(code));
     metadata.insert(
         SIDE_EFFECTS_METADATA,
-        MetadataValue::from_static(side_effects),
+        MetadataValue::from_static(side_effects.name()),
     );
     status
 }

@@ -52,10 +52,10 @@ pub enum TokensError {
 /// is read again when it has changed; one that cannot be used then leaves the tokens as they are.
 pub struct Tokens {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<LoadedTokens>,
 }
 
-struct State {
+struct LoadedTokens {
     stamp: Stamp,
     tokens: Vec<(Vec<u8>, u64)>,
     next: u64,
@@ -82,7 +82,7 @@ impl Tokens {
         let tokens: Vec<(Vec<u8>, u64)> = tokens.into_iter().zip(1..).collect();
         Ok(Self {
             path,
-            state: Mutex::new(State {
+            state: Mutex::new(LoadedTokens {
                 stamp,
                 next: tokens.len() as u64 + 1,
                 tokens,
@@ -104,7 +104,7 @@ impl Tokens {
         found
     }
 
-    fn renew(&self, state: &mut State) {
+    fn renew(&self, state: &mut LoadedTokens) {
         let now = stamp(&self.path);
         if now == state.stamp {
             return;
@@ -126,7 +126,7 @@ impl Tokens {
         state.stamp = now;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LoadedTokens> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The span of an execute, which ties what is logged of its cell to the trace of whoever asked for it.
 
+use code_mode_api::TIMING_TARGET;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
-
-/// The target of spans that tell where time goes; the runtime's have it too, at the level DEBUG.
-const TARGET: &str = "code_mode::timing";
 
 /// From the receipt of an execute until its cell is closed, or the execute refused. The runtime's own spans and lines
 /// about the cell are within it. `cell` is told once there is one.
 pub(crate) fn execute(session: &str, execution: &str, traceparent: Option<&str>) -> Span {
-    info_span!(target: TARGET, "execute", session, execution, cell = Empty, traceparent)
+    info_span!(target: TIMING_TARGET, "execute", session, execution, cell = Empty, traceparent)
 }

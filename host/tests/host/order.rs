@@ -38,7 +38,7 @@ struct Cell {
     closed: bool,
 }
 
-struct Driver {
+struct OrderCheck {
     client: Client,
     cells: HashMap<String, Cell>,
     /// Which cell each delegate request is of.
@@ -57,7 +57,7 @@ fn each_cell_keeps_its_order_among_hundreds() {
     run(async {
         let mut client = Client::new(HostConfig::default(), PIPE_BYTES);
         client.ready().await;
-        let mut driver = Driver {
+        let mut check = OrderCheck {
             client,
             cells: HashMap::new(),
             calls: HashMap::new(),
@@ -68,20 +68,20 @@ fn each_cell_keeps_its_order_among_hundreds() {
             closed: 0,
         };
         for _ in 0..AT_ONCE {
-            driver.execute().await;
+            check.execute().await;
         }
-        while driver.closed < CELLS {
-            let frame = driver.client.next().await.expect("the host goes on");
-            driver.take(&frame).await;
+        while check.closed < CELLS {
+            let frame = check.client.next().await.expect("the host goes on");
+            check.take(&frame).await;
         }
-        for (id, cell) in &driver.cells {
+        for (id, cell) in &check.cells {
             assert!(cell.yielded && cell.result && cell.closed, "cell {id}");
             assert_eq!((cell.calls, cell.cancelled), (5, 1), "cell {id}");
         }
     });
 }
 
-impl Driver {
+impl OrderCheck {
     async fn execute(&mut self) {
         if self.executed < CELLS {
             self.executed += 1;

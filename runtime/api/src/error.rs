@@ -14,12 +14,26 @@ pub enum SideEffects {
     Possible,
 }
 
-impl fmt::Display for SideEffects {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl SideEffects {
+    /// The name that stands for it in texts and in a status of gRPC: `none` or `possible`.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::None => "none",
             Self::Possible => "possible",
-        })
+        }
+    }
+
+    /// What [`name`](Self::name) gives this name for, if anything.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::None, Self::Possible]
+            .into_iter()
+            .find(|known| known.name() == name)
+    }
+}
+
+impl fmt::Display for SideEffects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

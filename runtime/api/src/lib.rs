@@ -35,6 +35,7 @@ mod output;
 mod request;
 mod response;
 mod session;
+mod timing;
 pub mod waist;
 
 pub use cells::{CellState, CellSummary};
@@ -53,6 +54,7 @@ pub use response::{
     SessionId, StateLost,
 };
 pub use session::{CodeModeSession, FirstResponse, SessionProvider, StartedCell};
+pub use timing::TIMING_TARGET;
 
 /// JSON text that is known to be well formed, carried without being looked into.
 ///

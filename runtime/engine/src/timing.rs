@@ -4,10 +4,8 @@
 //! All have the target [`TARGET`] and the level DEBUG. Nothing is measured unless a subscriber wants
 //! them: a span that is off costs one relaxed load.
 
+use code_mode_api::TIMING_TARGET as TARGET;
 use tracing::{Span, debug_span};
-
-/// The target of the spans, for a subscriber's filter.
-pub const TARGET: &str = "code_mode::timing";
 
 /// A script from its compilation to its end. It is idle while it waits for tools and timers.
 pub(crate) fn run() -> Span {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Cell;
-use super::state::{Callback, State};
+use super::state::{Callback, CellRecord};
 use crate::call::{CallOwner, DelegateFuture};
 use crate::limits::CALLBACKS_AT_ONCE;
 
@@ -47,7 +47,7 @@ impl Cell {
     /// Runs the cell's callbacks, in order and without the lock, unless somebody
     /// does so already: then that one goes on with what was added. Of a flood this thread runs the
     /// first [`CALLBACKS_AT_ONCE`], a task the others.
-    pub(super) fn deliver<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+    pub(super) fn deliver<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, CellRecord>) {
         state.conclude();
         if !state.delivering && self.carry(state, CALLBACKS_AT_ONCE) == Carried::Some {
             self.leave_to_task();
@@ -55,7 +55,7 @@ impl Cell {
     }
 
     /// As [`deliver`](Self::deliver), for a thread that runs no code of the embedder.
-    pub(super) fn leave<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+    pub(super) fn leave<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, CellRecord>) {
         if !state.delivering && !state.callbacks.is_empty() {
             state.delivering = true;
             drop(state);
@@ -70,7 +70,11 @@ impl Cell {
 
     /// Runs callbacks, no more than `at_most`. For the one who delivers: `delivering` is set from the first
     /// one on, and stays set while some are left.
-    fn carry<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, at_most: usize) -> Carried {
+    fn carry<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, CellRecord>,
+        at_most: usize,
+    ) -> Carried {
         for _ in 0..at_most {
             let Some(callback) = state.callbacks.pop_front() else {
                 break;
@@ -123,7 +127,7 @@ impl Cell {
         true
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, CellRecord> {
         // Nothing panics while the lock is held except a failed allocation, after which the state
         // is still whole: every change is a single assignment or push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

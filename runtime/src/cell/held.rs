@@ -6,11 +6,11 @@ use code_mode_api::{LimitName, ToolError};
 use code_mode_engine::Bound;
 
 use super::Cell;
-use super::state::State;
+use super::state::CellRecord;
 
 impl Cell {
     /// Counts more output that nobody has read.
-    pub(super) fn hold_unread(&self, state: &mut State, bytes: usize) -> Result<(), Bound> {
+    pub(super) fn hold_unread(&self, state: &mut CellRecord, bytes: usize) -> Result<(), Bound> {
         let held = match &mut state.unread {
             Some(held) => held.grow(bytes),
             none => self.unread.try_hold(bytes).map(|held| *none = Some(held)),

@@ -12,7 +12,7 @@ use code_mode_api::SessionError;
 use code_mode_engine::StopCause;
 
 use super::Cell;
-use super::state::{Callback, Ending, State};
+use super::state::{Callback, CellRecord, Ending};
 use crate::figures::CellEnd;
 use crate::observation::Observer;
 use crate::phase::{Phase, Step};
@@ -89,7 +89,7 @@ impl Drop for SeatedCell {
     }
 }
 
-impl State {
+impl CellRecord {
     /// What follows from where the cell stands: its slot is given back, its embedder told that it is closed,
     /// its session that it is gone. Each happens once, whoever comes to this first.
     pub(super) fn conclude(&mut self) {
@@ -113,7 +113,7 @@ impl State {
 }
 
 impl Cell {
-    pub(super) fn step(&self, state: &mut State, step: Step) {
+    pub(super) fn step(&self, state: &mut CellRecord, step: Step) {
         match state.phase.after(step) {
             Some(phase) => state.phase = phase,
             None => {
@@ -129,7 +129,7 @@ impl Cell {
     }
 
     /// Ends the cell: whoever waits gets the result.
-    pub(super) fn end(&self, state: &mut State, step: Step, ending: Ending) {
+    pub(super) fn end(&self, state: &mut CellRecord, step: Step, ending: Ending) {
         self.step(state, step);
         if state.phase != Phase::Ended {
             return;
@@ -152,7 +152,7 @@ impl Cell {
     }
 
     /// Gives the kept result of an ended cell to this observer.
-    pub(super) fn hand_out(&self, state: &mut State, observer: Observer) {
+    pub(super) fn hand_out(&self, state: &mut CellRecord, observer: Observer) {
         self.step(state, Step::Deliver);
         let buffered = state.ended_at.map_or(Duration::ZERO, |at| at.elapsed());
         let response = self.final_response(state, buffered);
@@ -247,7 +247,7 @@ impl Cell {
 
 /// What a cell's end counts as. What a process says of its own limits comes as the text alone, and how it was
 /// lost is only there in words; a script that throws errors of these names miscounts none but itself.
-fn kind(ending: &Ending, state: &State) -> CellEnd {
+fn kind(ending: &Ending, state: &CellRecord) -> CellEnd {
     match (ending, &state.stop) {
         (Ending::Lost { .. }, _) => CellEnd::Lost,
         (Ending::NeverRan { .. }, _) => CellEnd::NeverRan,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use code_mode_api::{CellResponse, CellStatus, CellTimings, SessionError, SideEffects};
 
 use super::Cell;
-use super::state::{Callback, Ending, State, size_of};
+use super::state::{Callback, CellRecord, Ending, size_of};
 use crate::phase::{Phase, Step};
 
 impl Cell {
@@ -72,7 +72,7 @@ impl Cell {
 
     pub(super) fn final_response(
         &self,
-        state: &mut State,
+        state: &mut CellRecord,
         buffered: Duration,
     ) -> Result<CellResponse, SessionError> {
         let status = match state.ending.take() {
@@ -101,7 +101,7 @@ impl Cell {
         Ok(response)
     }
 
-    pub(super) fn response(&self, state: &mut State, status: CellStatus) -> CellResponse {
+    pub(super) fn response(&self, state: &mut CellRecord, status: CellStatus) -> CellResponse {
         let worked_until = state.ended_at.unwrap_or_else(Instant::now);
         let started = *self.started_at.get_or_init(Instant::now);
         // From here on it counts among the events that the client has not taken.
@@ -118,7 +118,7 @@ impl Cell {
         }
     }
 
-    pub(super) fn yield_now(&self, state: &mut State) {
+    pub(super) fn yield_now(&self, state: &mut CellRecord) {
         match state.observing.take() {
             Some(observing) => {
                 state.yield_pending = false;

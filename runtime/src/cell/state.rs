@@ -49,7 +49,7 @@ pub(super) enum Callback {
     Failed(RuntimeFailure),
 }
 
-pub(super) struct State {
+pub(super) struct CellRecord {
     pub(super) phase: Phase,
     /// Held until the cell has ended.
     pub(super) slot: Option<Slot>,
@@ -93,7 +93,7 @@ pub(super) struct State {
     pub(super) delivering: bool,
 }
 
-impl State {
+impl CellRecord {
     pub(super) fn next_observation(&mut self) -> ObservationId {
         let id = ObservationId(self.next_observation);
         self.next_observation += 1;

@@ -8,7 +8,7 @@ use code_mode_api::LimitName;
 use code_mode_engine::StopCause;
 
 use super::Cell;
-use super::state::{Callback, State, later, millis};
+use super::state::{Callback, CellRecord, later, millis};
 use crate::limits::{NICE_AFTER, STOP_GRACE, WATCHDOG_TICK};
 use crate::phase::Phase;
 use crate::supervisor::RuntimeFailure;
@@ -77,7 +77,7 @@ impl Watched for Cell {
 }
 
 impl Cell {
-    pub(super) fn next_check(&self, state: &State, now: Instant) -> Option<Instant> {
+    pub(super) fn next_check(&self, state: &CellRecord, now: Instant) -> Option<Instant> {
         let yield_at = state.observing.as_ref().map(|observing| observing.yield_at);
         let bound = match (&state.stop, state.phase) {
             (_, Phase::Finishing) if !state.hurried => Some(self.wall_deadline()),

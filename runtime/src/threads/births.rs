@@ -19,11 +19,11 @@ use crate::threads::worker::Worker;
 pub(crate) struct Births {
     /// How many are made at one time.
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<BirthQueue>,
 }
 
 #[derive(Default)]
-struct State {
+struct BirthQueue {
     /// Never more than `most`.
     making: usize,
     /// The oldest is in front. Bounded by the cells that may be active. Empty while one more isolate
@@ -61,7 +61,7 @@ impl Births {
         !self.lock().waiting.is_empty()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BirthQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -63,7 +63,7 @@ const RUST: [Reserved; 7] = [
         needles: &["Callback::Closed)"],
         allowed: &["runtime/src/cell/life.rs"],
         scope: &["runtime/src/"],
-        advice: "when a cell is closed is decided in one place, `State::conclude`",
+        advice: "when a cell is closed is decided in one place, `CellRecord::conclude`",
     },
     Reserved {
         needles: &[
@@ -82,7 +82,7 @@ const RUST: [Reserved; 7] = [
             // One request and one answer at a time.
             "client/cli/src/repl_lines.rs",
             // The hub's bounds in events and bytes, for which whoever publishes waits.
-            "client/embed/src/event.rs",
+            "client/embed/src/cell_event.rs",
             // Slots of calls, a budget of bytes, and one event for each thing that there is.
             "client/src/connection/mod.rs",
             // Within its tests, and a host that is one.

@@ -25,6 +25,7 @@ mod file;
 mod imports;
 mod layering;
 mod licence;
+mod names;
 mod promises;
 mod rust;
 mod starlark;
@@ -54,6 +55,7 @@ pub fn check_tree(files: &[SourceFile]) -> Vec<Violation> {
     found.extend(layering::check_documents(files));
     found.extend(circles::check(files));
     found.extend(edges::check(files));
+    found.extend(names::check(files));
     found.extend(promises::check(files));
     found
 }

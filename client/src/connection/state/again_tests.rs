@@ -51,7 +51,7 @@ fn a_session_that_the_host_refuses_to_close_lives_on_and_its_cells_with_it() {
 #[test]
 fn a_session_that_is_closed_already_is_forgotten_by_a_refusal_that_says_so() {
     let mut fixture = Fixture::new();
-    fixture.event(Event::SessionGone(Arc::from("s")));
+    fixture.input(Input::SessionGone(Arc::from("s")));
     let id = id_of(&fixture.own_frames()[0]);
     let result = Err(coded("shut-down"));
     fixture
@@ -104,7 +104,7 @@ fn a_cell_that_nobody_wants_is_ended_again_after_growing_pauses_when_the_host_re
 #[test]
 fn a_session_that_nobody_holds_is_closed_again_after_growing_pauses_when_the_host_refuses() {
     let mut fixture = Fixture::new();
-    fixture.event(Event::SessionGone(Arc::from("s")));
+    fixture.input(Input::SessionGone(Arc::from("s")));
     refuse_until_given_up(&mut fixture, "session/shutdown");
 }
 

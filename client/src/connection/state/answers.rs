@@ -9,15 +9,16 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::tables::{
-    Call, Cell, Execute, Observation, ObservationKind, Outcome, SessionPhase, State, violation,
+    Call, Cell, ConnectionState, Execute, Observation, ObservationKind, Outcome, SessionPhase,
+    violation,
 };
-use crate::connection::events::{Handover, Observed, Reply, answer};
+use crate::connection::inputs::{Handover, Observed, Reply, answer};
 use crate::connection::ticket::Ticket;
 use crate::error::CallError;
 use crate::generation::is_number;
 use crate::messages;
 
-impl State {
+impl ConnectionState {
     pub(super) fn response(
         &mut self,
         id: RequestId,
@@ -205,7 +206,7 @@ impl State {
         };
         let within = yield_time.saturating_add(self.deadlines.call);
         self.enter(id, Call::Observation(observation), within, slot, now);
-        let first = Ticket::new(id, answer, self.events.clone());
+        let first = Ticket::new(id, answer, self.inputs.clone());
         let handover = Handover {
             session: Arc::clone(&session),
             cell: Arc::clone(&cell),

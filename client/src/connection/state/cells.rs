@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use super::delegate_calls::NOBODY_WAITS;
 use super::parked::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
 use super::tables::{
-    Call, Cell, Entry, Observation, ObservationKind, Outcome, QueuedWait, SessionPhase, State,
-    closed, violation,
+    Call, Cell, ConnectionState, Entry, Observation, ObservationKind, Outcome, QueuedWait,
+    SessionPhase, closed, violation,
 };
-use crate::connection::events::{Effect, Observed, Reply};
+use crate::connection::inputs::{Effect, Observed, Reply};
 use crate::error::CallError;
 use crate::messages;
 
-impl State {
+impl ConnectionState {
     pub(super) fn cell_mut(&mut self, session: &str, cell: &str) -> Option<&mut Cell> {
         self.sessions.get_mut(session)?.cells.get_mut(cell)
     }

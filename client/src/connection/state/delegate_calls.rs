@@ -16,7 +16,7 @@ pub(super) const MAX_REMEMBERED_IDS: usize = 4096;
 
 /// The delegate calls that are at work.
 #[derive(Debug, Default)]
-pub(super) struct Delegates {
+pub(super) struct DelegateCalls {
     next_key: u64,
     /// Each call by the driver's number.
     pub(super) calls: BTreeMap<u64, DelegateCall>,
@@ -58,7 +58,7 @@ pub(super) struct DelegateCall {
     cancel: CancellationSignal,
 }
 
-impl Delegates {
+impl DelegateCalls {
     /// Enters a call; gives its number and its signal.
     pub(super) fn start(
         &mut self,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The state of one connection: what every event does to it, without tasks, pipes or clocks.
+//! The state of one connection: what every input does to it, without tasks, pipes or clocks.
 //!
-//! The driver owns the only [`State`], feeds it events and carries out what it leaves in
-//! [`State::outbox`] and [`State::effects`]. Answers to callers are sent from here, since that
+//! The driver owns the only [`ConnectionState`], feeds it inputs and carries out what it leaves in
+//! [`ConnectionState::outbox`] and [`ConnectionState::effects`]. Answers to callers are sent from here, since that
 //! neither waits nor runs code of theirs.
 //!
 //! # Phases
 //!
-//! | phase | event | next phase |
+//! | phase | input | next phase |
 //! |---|---|---|
 //! | `Starting` | `connection/ready` | `Running` |
 //! | `Starting` | rejection, any other message, start-up deadline | failed |
@@ -38,7 +38,7 @@ mod again;
 mod answers;
 mod cells;
 mod delegate_calls;
-mod delegates;
+mod delegate_requests;
 mod parked;
 mod refusals;
 mod tables;
@@ -52,12 +52,12 @@ use code_mode_protocol::{AgreedCapabilities, HostMessage, RequestId};
 use tokio::time::Instant;
 
 use super::cell_ids::CellIds;
-use super::events::{Effect, Event, Operation, OutputEnd, Request, answer};
+use super::inputs::{Effect, Input, Operation, OutputEnd, Request, answer};
 use crate::error::{CallError, ConnectionFailure};
 use crate::process::Exit;
+pub(super) use tables::ConnectionState;
 #[cfg(test)]
 pub(crate) use tables::MAX_OWN_BYTES;
-pub(super) use tables::State;
 use tables::{
     Call, Execute, Observation, Outcome, Phase, QueuedWait, Session, SessionPhase, closed,
     violation,
@@ -78,29 +78,29 @@ pub(super) enum Step {
     Close,
 }
 
-impl State {
-    /// Takes one event in. An error is the end of the connection: the driver calls
+impl ConnectionState {
+    /// Takes one input in. An error is the end of the connection: the driver calls
     /// [`fail`](Self::fail) with its text.
-    pub(super) fn handle(&mut self, event: Event, now: Instant) -> Outcome<Step> {
-        match event {
-            Event::Greeted(agreed) => return self.greeted(agreed),
-            Event::Host(message) => self.host_message(message, now)?,
-            Event::Request(request) => self.request(request, now)?,
-            Event::Gone(id) => self.caller_gone(id)?,
-            Event::Untaken { session, cell } => self.abandon(&session, &cell, now)?,
-            Event::Returned(observed) => self.returned(observed),
-            Event::SessionGone(session) => self.session_gone(&session, now)?,
-            Event::DelegateDone { key, frame } => {
+    pub(super) fn handle(&mut self, input: Input, now: Instant) -> Outcome<Step> {
+        match input {
+            Input::Greeted(agreed) => return self.greeted(agreed),
+            Input::Host(message) => self.host_message(message, now)?,
+            Input::Request(request) => self.request(request, now)?,
+            Input::Gone(id) => self.caller_gone(id)?,
+            Input::Untaken { session, cell } => self.abandon(&session, &cell, now)?,
+            Input::Returned(observed) => self.returned(observed),
+            Input::SessionGone(session) => self.session_gone(&session, now)?,
+            Input::DelegateDone { key, frame } => {
                 if self.delegates.finish(key) {
                     self.outbox.push(frame);
                 }
             }
             // A host that dies closes its input; its exit is the better explanation.
-            Event::WriteFailed(failure) => self.end(Some(OutputEnd::Failed(failure)), None, now)?,
-            Event::OutputEnded(OutputEnd::Failed(failure)) => return Err(failure),
-            Event::OutputEnded(end) => self.end(Some(end), None, now)?,
-            Event::Exited(exit) => self.end(None, Some(exit), now)?,
-            Event::Close => {
+            Input::WriteFailed(failure) => self.end(Some(OutputEnd::Failed(failure)), None, now)?,
+            Input::OutputEnded(OutputEnd::Failed(failure)) => return Err(failure),
+            Input::OutputEnded(end) => self.end(Some(end), None, now)?,
+            Input::Exited(exit) => self.end(None, Some(exit), now)?,
+            Input::Close => {
                 self.phase = Phase::Closed;
                 return Ok(Step::Close);
             }

@@ -8,12 +8,12 @@ use code_mode_protocol::WireError;
 use tokio::time::Instant;
 
 use super::again::{MAX_TRIES, Wanted};
-use super::tables::{Outcome, SessionPhase, State};
+use super::tables::{ConnectionState, Outcome, SessionPhase};
 
 /// The error code of hosts with `code_mode/errors-v1` for a session that is closed already.
 const SHUT_DOWN: &str = "shut-down";
 
-impl State {
+impl ConnectionState {
     /// The host has refused to end a cell that nobody wants.
     pub(super) fn end_refused(
         &mut self,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The table of calls and the bounds of a connection, one event at a time.
+//! The table of calls and the bounds of a connection, one input at a time.
 
 use std::sync::atomic::AtomicI64;
 
@@ -15,7 +15,7 @@ use pretty_assertions::assert_eq;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::events::{Events, Frame, Handover, Observed, OpenSession};
+use super::super::inputs::{Frame, Handover, Inputs, Observed, OpenSession};
 use super::super::ticket::Ticket;
 use super::delegate_calls::MAX_REMEMBERED_IDS;
 use super::parked::{MAX_PARKED_BYTES, MAX_PARKED_RESPONSES};
@@ -27,10 +27,10 @@ use crate::place::Place;
 use crate::sent::SentExecutes;
 
 struct Fixture {
-    state: State,
+    state: ConnectionState,
     now: Instant,
-    events: Events,
-    queue: mpsc::UnboundedReceiver<Event>,
+    inputs: Inputs,
+    queue: mpsc::UnboundedReceiver<Input>,
     slots: Arc<Semaphore>,
     next: i64,
 }
@@ -44,20 +44,20 @@ impl Fixture {
     }
 
     fn with_limits(limits: ConnectionLimits) -> Self {
-        let (events, queue) = mpsc::unbounded_channel();
+        let (inputs, queue) = mpsc::unbounded_channel();
         let now = Instant::now();
         let ids = Arc::new(AtomicI64::new(1_000_000));
-        let state = State::new(limits, Deadlines::default(), events.clone(), ids, now);
+        let state = ConnectionState::new(limits, Deadlines::default(), inputs.clone(), ids, now);
         let slots = Arc::new(Semaphore::new(10_000));
         let mut fixture = Self {
             state,
             now,
-            events,
+            inputs,
             queue,
             slots,
             next: 1,
         };
-        fixture.event(Event::Greeted(AgreedCapabilities::none()));
+        fixture.input(Input::Greeted(AgreedCapabilities::none()));
         let session = OpenSession {
             wire_id: Arc::from("s"),
             id: SessionId::new("s").expect("not empty"),
@@ -77,9 +77,9 @@ impl Fixture {
     }
 
     fn host(&mut self, message: HostMessage) -> Result<(), String> {
-        let event = Event::Host(message);
+        let input = Input::Host(message);
         self.state
-            .handle(event, self.now)
+            .handle(input, self.now)
             .map(drop)
             .map_err(|failure| failure.to_string())
     }
@@ -99,14 +99,14 @@ impl Fixture {
         })
     }
 
-    fn event(&mut self, event: Event) {
-        self.state.handle(event, self.now).expect("no failure");
+    fn input(&mut self, input: Input) {
+        self.state.handle(input, self.now).expect("no failure");
     }
 
     /// Takes in what tickets have sent.
     fn take_queued(&mut self) {
-        while let Ok(event) = self.queue.try_recv() {
-            self.event(event);
+        while let Ok(input) = self.queue.try_recv() {
+            self.input(input);
         }
     }
 
@@ -120,7 +120,7 @@ impl Fixture {
             _share: None,
         };
         let slot = Arc::clone(&self.slots).try_acquire_owned().expect("a slot");
-        self.event(Event::Request(Request {
+        self.input(Input::Request(Request {
             id,
             operation: operation(id),
             frame,
@@ -129,7 +129,7 @@ impl Fixture {
         id
     }
 
-    fn execute(&mut self) -> (RequestId, Ticket<Handover, Events>) {
+    fn execute(&mut self) -> (RequestId, Ticket<Handover, Inputs>) {
         let (reply, answer) = oneshot::channel();
         let id = self.request(|_| Operation::Execute {
             session: Arc::from("s"),
@@ -137,11 +137,11 @@ impl Fixture {
             yield_time: Duration::from_secs(10),
             reply,
         });
-        (id, Ticket::new(id, answer, self.events.clone()))
+        (id, Ticket::new(id, answer, self.inputs.clone()))
     }
 
     /// A started cell whose caller has it.
-    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed, Events>) {
+    fn start(&mut self, cell: &str) -> (RequestId, Ticket<Observed, Inputs>) {
         let (reply, mut answer) = oneshot::channel();
         let id = self.request(|_| Operation::Execute {
             session: Arc::from("s"),
@@ -398,7 +398,7 @@ fn a_wait_goes_out_when_the_abandoned_one_before_it_is_cancelled() {
     fixture.initial(id, yielded("1", &[])).expect("valid");
     let (abandoned, answer) = fixture.wait("1");
     drop(answer);
-    fixture.event(Event::Gone(abandoned));
+    fixture.input(Input::Gone(abandoned));
     fixture.state.outbox.clear();
     let (second, mut answer) = fixture.wait("1");
     assert!(
@@ -420,7 +420,7 @@ fn a_wait_of_little_time_behind_a_cancelled_one_is_asked_of_the_host_all_the_sam
     fixture.initial(id, yielded("1", &[])).expect("valid");
     let (abandoned, answer) = fixture.wait("1");
     drop(answer);
-    fixture.event(Event::Gone(abandoned));
+    fixture.input(Input::Gone(abandoned));
     let (second, mut answer) = fixture.wait("1");
     // Longer than the second wait's own time.
     fixture.pass(Duration::from_secs(1)).expect("no failure");
@@ -438,7 +438,7 @@ fn output_that_crosses_a_cancelled_wait_is_not_lost() {
     fixture.initial(id, yielded("1", &[])).expect("valid");
     let (abandoned, answer) = fixture.wait("1");
     drop(answer);
-    fixture.event(Event::Gone(abandoned));
+    fixture.input(Input::Gone(abandoned));
     fixture
         .answer(abandoned, live(yielded("1", &["a"])))
         .expect("valid");
@@ -570,7 +570,7 @@ fn an_answer_that_crosses_a_cancellation_is_not_sent() {
     assert!(cancel.is_cancelled());
     fixture.state.outbox.clear();
     let bytes = messages::delegate_error_frame(DelegateRequestId::new(5), "late").expect("a frame");
-    fixture.event(Event::DelegateDone {
+    fixture.input(Input::DelegateDone {
         key,
         frame: Frame {
             bytes,

@@ -12,13 +12,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::again::Again;
-use super::delegate_calls::Delegates;
+use super::delegate_calls::DelegateCalls;
 use super::parked::Parked;
 use crate::config::{ConnectionLimits, Deadlines};
 use crate::connection::budget::ByteCount;
 use crate::connection::cell_ids::CellIds;
-use crate::connection::events::{
-    Effect, Events, Frame, Handover, Observed, OutputEnd, Reply, SessionAsk,
+use crate::connection::inputs::{
+    Effect, Frame, Handover, Inputs, Observed, OutputEnd, Reply, SessionAsk,
 };
 use crate::delegate::Delegate;
 use crate::error::ConnectionFailure;
@@ -38,12 +38,12 @@ pub(crate) const MAX_OWN_BYTES: usize = 8 * 1024 * 1024;
 pub(super) type Outcome<T> = Result<T, ConnectionFailure>;
 
 /// The state of one connection. See the text of [`super`].
-pub(crate) struct State {
+pub(crate) struct ConnectionState {
     pub(super) phase: Phase,
     pub(super) limits: ConnectionLimits,
     pub(super) deadlines: Deadlines,
     /// Where new tickets send what becomes of them.
-    pub(super) events: Events,
+    pub(super) inputs: Inputs,
     /// Request ids, shared with the callers, who encode their requests themselves.
     pub(super) ids: Arc<AtomicI64>,
     /// Ordered, like the other maps here, so that what a failure does comes in one order.
@@ -51,7 +51,7 @@ pub(crate) struct State {
     pub(super) calls: BTreeMap<RequestId, Entry>,
     /// When each call that has a deadline must be answered.
     pub(super) due: BTreeSet<(Instant, RequestId)>,
-    pub(super) delegates: Delegates,
+    pub(super) delegates: DelegateCalls,
     pub(super) parked: Parked,
     pub(super) again: Again,
     /// What the driver's own frames hold until they are written.
@@ -197,11 +197,11 @@ pub(super) fn violation<T>(text: impl Into<String>) -> Outcome<T> {
     Err(ConnectionFailure::Violation(text.into()))
 }
 
-impl State {
+impl ConnectionState {
     pub(crate) fn new(
         limits: ConnectionLimits,
         deadlines: Deadlines,
-        events: Events,
+        inputs: Inputs,
         ids: Arc<AtomicI64>,
         now: Instant,
     ) -> Self {
@@ -211,12 +211,12 @@ impl State {
             },
             limits,
             deadlines,
-            events,
+            inputs,
             ids,
             sessions: BTreeMap::new(),
             calls: BTreeMap::new(),
             due: BTreeSet::new(),
-            delegates: Delegates::default(),
+            delegates: DelegateCalls::default(),
             parked: Parked::default(),
             again: Again::default(),
             own: ByteCount::default(),

@@ -39,10 +39,10 @@ pub enum TlsError {
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<LoadedConfig>,
 }
 
-struct State {
+struct LoadedConfig {
     stamps: (Stamp, Stamp),
     config: Arc<ServerConfig>,
 }
@@ -62,7 +62,7 @@ impl Tls {
         Ok(Self {
             certificate,
             key,
-            state: Mutex::new(State { stamps, config }),
+            state: Mutex::new(LoadedConfig { stamps, config }),
         })
     }
 

@@ -48,6 +48,20 @@ async fn open(fixture: &mut Fixture, raw: &mut Raw) -> (u32, PlayedSession) {
     (lease, session)
 }
 
+/// A session whose client takes tool calls, and its cell, which has begun.
+async fn begin(fixture: &mut Fixture, raw: &mut Raw) -> (PlayedSession, PlayedCell) {
+    let (_, mut session) = open(fixture, raw).await;
+    let subscribe = v1::SubscribeToToolCallsRequest {
+        session_id: session.id.to_string(),
+        tool_names: Vec::new(),
+    };
+    raw.call("SubscribeToToolCalls", &subscribe).await;
+    raw.call("Execute", &execute(&session, "e1")).await;
+    let (_, cell) = session.start("1").await;
+    assert!(raw.settled().await.is_some());
+    (session, cell)
+}
+
 /// Plays the end of a session whose client is gone, whatever it was asked before. Gives what it was asked to
 /// run.
 async fn end(session: &mut PlayedSession) -> Vec<PlayedCell> {
@@ -173,15 +187,7 @@ async fn streams_that_are_never_read_hold_their_own_cells_back_and_end_with_thei
     let mut fixture = Fixture::new().await;
     // It gives the host no room to send anything but headers.
     let (mut raw, serving) = connect(&fixture, 0).await;
-    let (_, mut session) = open(&mut fixture, &mut raw).await;
-    let subscribe = v1::SubscribeToToolCallsRequest {
-        session_id: session.id.to_string(),
-        tool_names: Vec::new(),
-    };
-    raw.call("SubscribeToToolCalls", &subscribe).await;
-    raw.call("Execute", &execute(&session, "e1")).await;
-    let (_, cell) = session.start("1").await;
-    assert!(raw.settled().await.is_some());
+    let (mut session, cell) = begin(&mut fixture, &mut raw).await;
     let input = format!("\"{}\"", "x".repeat(256 << 10));
     let event = input.len() + MINIMUM_EVENT_BYTES;
     let mut spoken = 0;
@@ -210,15 +216,7 @@ async fn a_client_that_gives_room_to_send_and_reads_nothing_is_sent_no_more_than
     let room = 1_u32 << 30;
     let (mut raw, _serving) = connect(&fixture, room).await;
     raw.frame(WINDOW_UPDATE, 0, 0, &room.to_be_bytes()).await;
-    let (_, mut session) = open(&mut fixture, &mut raw).await;
-    let subscribe = v1::SubscribeToToolCallsRequest {
-        session_id: session.id.to_string(),
-        tool_names: Vec::new(),
-    };
-    raw.call("SubscribeToToolCalls", &subscribe).await;
-    raw.call("Execute", &execute(&session, "e1")).await;
-    let (_, cell) = session.start("1").await;
-    assert!(raw.settled().await.is_some());
+    let (session, cell) = begin(&mut fixture, &mut raw).await;
     raw.reads_no_more();
     let input = format!("\"{}\"", "x".repeat(64 << 10));
     let event = input.len() + MINIMUM_EVENT_BYTES;

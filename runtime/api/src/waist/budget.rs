@@ -18,12 +18,12 @@ pub struct Budget {
     maximum: usize,
     /// What the session shares with all others of its host.
     pool: Option<Arc<Pool>>,
-    state: Mutex<State>,
+    state: Mutex<Account>,
     freed: Condvar,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct Account {
     held: usize,
     /// Those who wait in a task, by the outbox that they wait for.
     wakers: BTreeMap<u64, Waker>,
@@ -85,19 +85,19 @@ impl Budget {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Account> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether so many bytes more would still be within the budget.
-    pub(super) fn fits(&self, state: &State, bytes: usize) -> bool {
+    pub(super) fn fits(&self, state: &Account, bytes: usize) -> bool {
         let share = self.pool.as_ref().map_or(usize::MAX, |pool| pool.share());
         state.held.saturating_add(bytes) <= self.maximum.min(share)
     }
 
     /// Gives the lock away until somebody has given bytes back.
-    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, Account>) -> MutexGuard<'a, Account> {
         self.freed
             .wait(state)
             .unwrap_or_else(PoisonError::into_inner)
@@ -111,7 +111,7 @@ impl Budget {
     }
 }
 
-impl State {
+impl Account {
     pub(super) fn wake_later(&mut self, outbox: u64, waker: Waker) {
         self.wakers.insert(outbox, waker);
     }

@@ -57,11 +57,11 @@ pub struct Outbox {
     outstanding: AtomicUsize,
     outstanding_bytes: AtomicUsize,
     stopped: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<WaitingEvents>,
 }
 
 #[derive(Default)]
-struct State {
+struct WaitingEvents {
     events: VecDeque<(Event, usize, Held)>,
     /// What these count for.
     bytes: usize,
@@ -192,7 +192,7 @@ impl Outbox {
             || (within_budget && held.saturating_add(bytes) <= self.capacity)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WaitingEvents> {
         // Nothing panics while the lock is held, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,50 +22,50 @@ use crate::place::Place;
 use crate::process::Exit;
 
 /// The way to the driver, for what it does not learn from its own pipes. Its channel has no bound of
-/// its own: requests hold a call slot, frames a share of a byte budget, and every other event is
+/// its own: requests hold a call slot, frames a share of a byte budget, and every other input is
 /// sent at most once per thing that exists.
-pub(crate) type Events = mpsc::UnboundedSender<Event>;
+pub(crate) type Inputs = mpsc::UnboundedSender<Input>;
 
 /// The driver owns an answer until its caller has taken it. One that is gone has cleaned up already.
-impl Owner for Events {
+impl Owner for Inputs {
     fn not_waited_for(&self, id: RequestId) {
-        drop(self.send(Event::Gone(id)));
+        drop(self.send(Input::Gone(id)));
     }
 }
 
-impl TakesBack<Handover> for Events {
+impl TakesBack<Handover> for Inputs {
     fn take_back(&self, answer: Handover) {
-        drop(self.send(Event::Untaken {
+        drop(self.send(Input::Untaken {
             session: answer.session,
             cell: answer.cell,
         }));
     }
 }
 
-impl TakesBack<Observed> for Events {
+impl TakesBack<Observed> for Inputs {
     fn take_back(&self, answer: Observed) {
-        drop(self.send(Event::Returned(answer)));
+        drop(self.send(Input::Returned(answer)));
     }
 }
 
-impl TakesBack<()> for Events {
+impl TakesBack<()> for Inputs {
     fn take_back(&self, (): ()) {}
 }
 
-impl TakesBack<Vec<CellSummary>> for Events {
+impl TakesBack<Vec<CellSummary>> for Inputs {
     fn take_back(&self, _: Vec<CellSummary>) {}
 }
 
-impl TakesBack<KeptText> for Events {
+impl TakesBack<KeptText> for Inputs {
     fn take_back(&self, _: KeptText) {}
 }
 
-impl TakesBack<BTreeMap<String, RawJson>> for Events {
+impl TakesBack<BTreeMap<String, RawJson>> for Inputs {
     fn take_back(&self, _: BTreeMap<String, RawJson>) {}
 }
 
 /// Everything that can happen to a connection.
-pub(crate) enum Event {
+pub(crate) enum Input {
     /// The host has accepted the hello, and these capabilities are agreed.
     Greeted(AgreedCapabilities),
     /// The host has said something else, or greets once more.
@@ -238,7 +238,7 @@ pub(crate) struct OpenSession {
 pub(crate) struct Handover {
     pub(crate) session: Arc<str>,
     pub(crate) cell: Arc<str>,
-    pub(crate) first: Ticket<Observed, Events>,
+    pub(crate) first: Ticket<Observed, Inputs>,
 }
 
 /// A response on its way to its observer.

@@ -334,5 +334,5 @@ impl Reader {
 }
 
 #[cfg(test)]
-#[path = "event_tests.rs"]
+#[path = "cell_event_tests.rs"]
 mod tests;

@@ -7,8 +7,8 @@ use code_mode_api::{Notification, ToolInvocation};
 use code_mode_protocol::{DelegateRequest, DelegateRequestId};
 
 use super::delegate_calls::NOBODY_WAITS;
-use super::tables::{Outcome, State, violation};
-use crate::connection::events::Effect;
+use super::tables::{ConnectionState, Outcome, violation};
+use crate::connection::inputs::Effect;
 use crate::generation::outer_cell_id;
 use crate::messages;
 
@@ -19,7 +19,7 @@ struct Origin {
     exec_call_id: Arc<str>,
 }
 
-impl State {
+impl ConnectionState {
     pub(super) fn delegate_request(
         &mut self,
         id: DelegateRequestId,

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::budget::ByteBudget;
-use super::events::{Effect, Event, Events, Frame};
+use super::inputs::{Effect, Frame, Input, Inputs};
 use crate::delegate::Delegate;
 use crate::messages;
 
@@ -40,7 +40,7 @@ pub(super) struct DelegateTasks {
     tasks: HashMap<u64, Task>,
     /// Tasks whose signal has fired, which may not have dropped their futures yet. Oldest first.
     cancelled: VecDeque<Task>,
-    events: Events,
+    inputs: Inputs,
     /// The budget of outgoing bytes: results wait here before they enter the driver's outbox.
     budget: ByteBudget,
 }
@@ -52,11 +52,11 @@ struct Task {
 }
 
 impl DelegateTasks {
-    pub(super) fn new(events: Events, budget: ByteBudget) -> Self {
+    pub(super) fn new(inputs: Inputs, budget: ByteBudget) -> Self {
         Self {
             tasks: HashMap::new(),
             cancelled: VecDeque::new(),
-            events,
+            inputs,
             budget,
         }
     }
@@ -162,7 +162,7 @@ impl DelegateTasks {
         + Send
         + 'static,
     ) -> JoinHandle<()> {
-        let (events, budget) = (self.events.clone(), self.budget.clone());
+        let (inputs, budget) = (self.inputs.clone(), self.budget.clone());
         tokio::spawn(async move {
             let result = match call {
                 Ok(future) => tokio::select! {
@@ -185,9 +185,9 @@ impl DelegateTasks {
                         _share,
                     };
                     // A driver that is gone needs no answer.
-                    drop(events.send(Event::DelegateDone { key, frame }));
+                    drop(inputs.send(Input::DelegateDone { key, frame }));
                 }
-                Err(failure) => drop(events.send(Event::WriteFailed(failure))),
+                Err(failure) => drop(inputs.send(Input::WriteFailed(failure))),
             }
         })
     }

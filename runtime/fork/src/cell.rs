@@ -269,12 +269,12 @@ impl World for CellWorld {
     fn output(&self, item: ContentItem) -> Result<(), Bound> {
         // The host counts, since it has the observers: what is over a bound is not kept, and ends the
         // cell before anything that follows is acted on.
-        stream::say(|to| tell::output(to, &item));
+        stream::say_with(|to| tell::output(to, &item));
         Ok(())
     }
 
     fn call(&self, call: ToolCall) {
-        stream::say(|to| tell::call(to, &call));
+        stream::say_with(|to| tell::call(to, &call));
     }
 
     fn abandon(&self, call: u64) {
@@ -283,7 +283,7 @@ impl World for CellWorld {
     }
 
     fn notify(&self, call: u64, text: String) -> Result<(), Bound> {
-        stream::say(|to| tell::notify(to, call, &text));
+        stream::say_with(|to| tell::notify(to, call, &text));
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl World for CellWorld {
 
     fn save(&self, key: String, value: Arc<str>) -> Result<(), Bound> {
         // As with output, the host counts.
-        stream::say(|to| tell::save(to, &key, &value));
+        stream::say_with(|to| tell::save(to, &key, &value));
         self.own.borrow_mut().insert(key, value);
         Ok(())
     }

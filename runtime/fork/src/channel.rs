@@ -15,6 +15,11 @@ use rustix::net::{
 /// Bytes of one message.
 pub(crate) const MESSAGE_BYTES: usize = 512;
 
+/// What the kernel may keep of a cell's stream in either direction, bytes: it doubles this for what it needs itself, and
+/// takes no more than `net.core.wmem_max`. With what it keeps unasked, 208 KiB, a value of 1 MiB has to wake either side
+/// several times on its way.
+const STREAM_BYTES: usize = 512 << 10;
+
 /// Descriptors of one message.
 const DESCRIPTORS: usize = 2;
 
@@ -37,12 +42,16 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Two ends of the stream between a host and a cell.
 pub(crate) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::net::socketpair(
+    let (host, cell) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC,
         None,
-    )?)
+    )?;
+    for end in [&host, &cell] {
+        rustix::net::sockopt::set_socket_send_buffer_size(end, STREAM_BYTES)?;
+    }
+    Ok((host, cell))
 }
 
 /// Sends a message with descriptors. A peer that is gone is an error, never a signal.
@@ -104,4 +113,21 @@ pub(crate) fn is_quiet(from: BorrowedFd<'_>, time: Duration) -> bool {
     let milliseconds = libc::c_int::try_from(time.as_millis()).unwrap_or(libc::c_int::MAX);
     // SAFETY: the call is given one description and told so. An error counts as something to look at.
     unsafe { libc::poll(&raw mut watched, 1, milliseconds) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_keeps_of_a_stream_that_nobody_reads_is_bounded() {
+        let (host, cell) = stream_pair().expect("a stream");
+        for end in [&host, &cell] {
+            let mut kept = 0;
+            while let Ok(sent) = rustix::net::send(end, &[0; 4096], SendFlags::DONTWAIT) {
+                kept += sent;
+            }
+            assert!((4096..=2 * STREAM_BYTES).contains(&kept), "{kept} bytes");
+        }
+    }
 }

@@ -74,6 +74,7 @@ const ALLOWED_TO_ZYGOTES: &[libc::c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
     libc::SYS_socketpair,
+    libc::SYS_setsockopt,
     libc::SYS_fcntl,
     libc::SYS_dup2,
     libc::SYS_close,

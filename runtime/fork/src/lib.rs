@@ -8,8 +8,9 @@
 //!
 //! # Life cycle
 //! A [`Starter`] is started once in a process, from a program that calls [`entry`] first of all. A
-//! nursery has it start a *zygote*, which sets V8 up, makes an isolate, warms it up with scripts of our
-//! own, and is then forked for each cell. Some children wait ready; each is used once. A zygote is
+//! nursery has it start a *zygote*, which sets V8 up, makes an isolate, and is then forked for each cell.
+//! Once it has borne its first child, which somebody is likely to wait for, it warms the isolate up with
+//! scripts of our own. Some children wait ready; each is used once. A zygote is
 //! replaced now and then, and when it dies; running cells do not notice.
 //!
 //! # Threads

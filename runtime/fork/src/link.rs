@@ -2,14 +2,14 @@
 //! The host's end of a cell's stream, and the process behind it.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use code_mode_api::waist::Held;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -172,14 +172,22 @@ impl Link {
     pub fn send_held(&self, message: &ToCell, held: Option<Held>) {
         let mut unsent = self.lock();
         let mut bytes = std::mem::take(&mut unsent.spare);
-        message.encode(&mut bytes);
-        if unsent.bytes.is_empty() {
-            let sent = self.send_now(&bytes).unwrap_or(bytes.len());
-            bytes.drain(..sent);
-        }
-        if !bytes.is_empty() {
-            unsent.bytes.extend(&bytes);
-            unsent.put += bytes.len() as u64;
+        let rest = message.encode_head(&mut bytes).as_bytes();
+        let sent = if unsent.bytes.is_empty() {
+            let whole = bytes.len() + rest.len();
+            self.send_now(&bytes, rest).unwrap_or(whole)
+        } else {
+            0
+        };
+        let in_rest = sent.saturating_sub(bytes.len());
+        let left = [
+            bytes.get(sent..).unwrap_or_default(),
+            rest.get(in_rest..).unwrap_or_default(),
+        ];
+        let left_bytes: usize = left.iter().map(|part| part.len()).sum();
+        if left_bytes > 0 {
+            left.iter().for_each(|part| unsent.bytes.extend(*part));
+            unsent.put += left_bytes as u64;
             let end = unsent.put;
             unsent.held.extend(held.map(|held| (end, held)));
             self.sent_some.notify_one();
@@ -198,8 +206,8 @@ impl Link {
     fn send_rest(&self) -> bool {
         let mut unsent = self.lock();
         while !unsent.bytes.is_empty() {
-            let (front, _) = unsent.bytes.as_slices();
-            let sent = match self.send_now(front) {
+            let (front, back) = unsent.bytes.as_slices();
+            let sent = match self.send_now(front, back) {
                 Ok(0) => return false,
                 Ok(sent) => sent,
                 // The process is gone, and nobody will read it.
@@ -211,12 +219,21 @@ impl Link {
         true
     }
 
-    /// Sends as much as the socket takes, 0 when it takes nothing.
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Sends as much of both as the socket takes, 0 when it takes nothing.
+    fn send_now(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
         let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        while sent < first.len() + second.len() {
+            let parts = [
+                IoSlice::new(first.get(sent..).unwrap_or_default()),
+                IoSlice::new(
+                    second
+                        .get(sent.saturating_sub(first.len())..)
+                        .unwrap_or_default(),
+                ),
+            ];
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(self.stream.get_ref(), rest, flags) {
+            let nothing = &mut SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(self.stream.get_ref(), &parts, nothing, flags) {
                 Ok(count) => sent += count,
                 Err(rustix::io::Errno::AGAIN) => break,
                 Err(rustix::io::Errno::INTR) => {}
@@ -281,7 +298,10 @@ impl LinkReader {
                 maximum: self.maximum,
             });
         }
-        Ok(self.received.take(READ_BYTES, FromCell::decode)?)
+        Ok(match self.received.take_long(READ_BYTES) {
+            Some(long) => Some(FromCell::decode_own(long)?),
+            None => self.received.take(READ_BYTES, FromCell::decode)?,
+        })
     }
 
     /// Reads what there is: how many bytes, 0 at the end of the stream, `None` when there is nothing yet.

@@ -9,11 +9,14 @@ const FOR_ITSELF_BYTES: u64 = 128 << 20;
 /// rehearsal has mapped, the script finds mapped.
 const KEPT_BYTES: libc::c_int = 4 << 20;
 
-/// Has the allocator keep what the process frees.
+/// Has the allocator keep what the process frees, for long texts as well: the memory of a tool's input is that of its
+/// answer then.
 pub(crate) fn keep_what_is_freed() {
-    // SAFETY: the call takes two integers and sets the allocator's parameters. Where it does not, the
-    // allocator only gives memory back sooner.
-    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES) };
+    for parameter in [libc::M_TRIM_THRESHOLD, libc::M_MMAP_THRESHOLD] {
+        // SAFETY: the call takes two integers and sets the allocator's parameters. Where it does not, the
+        // allocator only gives memory back sooner.
+        unsafe { libc::mallopt(parameter, KEPT_BYTES) };
+    }
 }
 
 /// The bound of the kernel behind V8's own: private writable memory of a cell's process.

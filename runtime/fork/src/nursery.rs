@@ -78,7 +78,7 @@ pub struct Nursery {
 struct Shared {
     starter: Arc<Starter>,
     config: NurseryConfig,
-    state: Mutex<State>,
+    state: Mutex<Brood>,
     /// Rung when the task that keeps a zygote should look around.
     bell: Notify,
     /// The confinement's gaps were told.
@@ -86,7 +86,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Brood {
     /// The zygote that bears children now.
     zygote: Option<Arc<Zygote>>,
     /// Children that wait for a cell, the oldest in front.
@@ -219,7 +219,7 @@ impl Drop for Nursery {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Brood> {
         // Nothing panics while the lock is held except a failed allocation, after which the state is
         // still whole: every change is a single assignment or push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

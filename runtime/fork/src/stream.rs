@@ -65,7 +65,10 @@ impl Stream {
 
     /// A message that has wholly arrived.
     fn take(&mut self) -> Result<Option<ToCell>, Gone> {
-        let message = self.received.take(READ_BYTES, ToCell::decode);
+        let message = match self.received.take_long(READ_BYTES) {
+            Some(long) => ToCell::decode_own(long).map(Some),
+            None => self.received.take(READ_BYTES, ToCell::decode),
+        };
         message.map_err(|_| Gone)
     }
 
@@ -163,6 +166,22 @@ pub(crate) fn say(write: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = Vec::with_capacity(256);
     write(&mut bytes);
     send(&bytes);
+}
+
+/// A text of so many bytes is sent from where it is, by a call of its own; a shorter one is copied first.
+const LONG_BYTES: usize = 16 << 10;
+
+/// As [`say`], with the text that `write` gives back behind what it appends.
+pub(crate) fn say_with<'t>(write: impl FnOnce(&mut Vec<u8>) -> &'t str) {
+    let mut bytes = Vec::with_capacity(256);
+    let rest = write(&mut bytes).as_bytes();
+    if rest.len() < LONG_BYTES {
+        bytes.extend_from_slice(rest);
+        send(&bytes);
+    } else {
+        send(&bytes);
+        send(rest);
+    }
 }
 
 /// As [`say`], where memory may be short: frees what was kept for that first. What is said should take

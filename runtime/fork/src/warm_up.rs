@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Scripts of ours that have V8, ICU and the allocator do once what most scripts need.
 //!
-//! The zygote runs one before its first fork: what it makes is shared by all cells, and a confined cell
-//! can open no file, so time zones and locales are read here. Each child runs another before it has a
-//! client: the page faults of a first run take longer than the run itself.
+//! The zygote runs one before it forks children ahead of need: what it makes is shared by all cells. A confined cell can
+//! open no file, and neither can the zygote once it is locked in, so what the scripts need of files is read before that.
+//! Each child that nobody waits for runs another script before it has a client: the page faults of a first run take
+//! longer than the run itself.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,6 +22,9 @@ use code_mode_engine::{
 
 use crate::cell;
 use crate::wire::{OfferedTool, Run};
+
+/// What has V8 and ICU read files: the time zone of the machine. Locales are in the program.
+const READ_FILES: &str = "new Date(0).getTimezoneOffset();";
 
 /// What the zygote does once. Nothing is left in the globals: it is all within functions.
 const ZYGOTE: &str = r#"
@@ -87,6 +91,11 @@ const TOOL: &str = "warm_up";
 
 /// The calls that [`CELL`] makes.
 const CALLS: u64 = 2;
+
+/// Reads what scripts need of files.
+pub(crate) fn read_files(isolate: &mut ReadyIsolate) -> Result<(), String> {
+    run(isolate, Globals::Contract, READ_FILES)
+}
 
 /// Prepares the zygote's isolate.
 pub(crate) fn zygote(isolate: &mut ReadyIsolate) -> Result<(), String> {

@@ -134,6 +134,8 @@ mod kind {
 pub(crate) struct Writer<'a> {
     bytes: &'a mut Vec<u8>,
     start: usize,
+    /// Bytes of the message that are not appended here.
+    follow: usize,
 }
 
 impl<'a> Writer<'a> {
@@ -141,7 +143,11 @@ impl<'a> Writer<'a> {
         let start = bytes.len();
         bytes.extend_from_slice(&[0; HEADER_BYTES]);
         bytes.push(kind);
-        Self { bytes, start }
+        Self {
+            bytes,
+            start,
+            follow: 0,
+        }
     }
 
     fn number(&mut self, number: u64) -> &mut Self {
@@ -160,13 +166,19 @@ impl<'a> Writer<'a> {
         self.bytes.extend_from_slice(text.as_bytes());
         self
     }
+
+    /// The last text, which is given back and follows: a long one is sent from where it is.
+    fn rest_follows<'t>(&mut self, text: &'t str) -> &'t str {
+        self.follow = text.len();
+        text
+    }
 }
 
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         // What does not fit into the length cannot be received either; the bounds of values keep far
         // below it.
-        let length = self.bytes.len() - self.start - HEADER_BYTES;
+        let length = self.bytes.len() - self.start - HEADER_BYTES + self.follow;
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         if let Some(header) = self.bytes.get_mut(self.start..self.start + HEADER_BYTES) {
             header.copy_from_slice(&length.to_le_bytes());
@@ -192,6 +204,18 @@ impl Received {
     /// The length of the next message; `None` while it is not known.
     pub fn next_length(&self) -> Option<usize> {
         length(self.bytes.get(self.start..).unwrap_or_default())
+    }
+
+    /// Takes the bytes of the next message, without its header, if it is longer than `kept` bytes, has wholly arrived
+    /// and is all that has.
+    pub fn take_long(&mut self, kept: usize) -> Option<Vec<u8>> {
+        let length = self.next_length()?;
+        if length <= kept || self.start > 0 || self.bytes.len() != HEADER_BYTES + length {
+            return None;
+        }
+        let mut message = std::mem::take(&mut self.bytes);
+        message.drain(..HEADER_BYTES);
+        Some(message)
     }
 
     /// Takes the next message, as `decode` reads it, if it has wholly arrived. What a message took beyond
@@ -232,6 +256,8 @@ impl Received {
         self.bytes.len()
     }
 }
+
+const NOT_UTF8: Nonsense = Nonsense("a text that is not UTF-8");
 
 struct Reader<'a>(&'a [u8]);
 
@@ -276,19 +302,25 @@ impl<'a> Reader<'a> {
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Nonsense> {
-    std::str::from_utf8(bytes).map_err(|_| Nonsense("a text that is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)
 }
 
 impl ToCell {
     /// Appends the message.
     pub fn encode(&self, to: &mut Vec<u8>) {
+        let rest = self.encode_head(to);
+        to.extend_from_slice(rest.as_bytes());
+    }
+
+    /// Appends the message but for the text of an answer, which is given back and follows.
+    pub(crate) fn encode_head(&self, to: &mut Vec<u8>) -> &str {
         match self {
             Self::Run(run) => run.encode(to),
             Self::Answer(answer) => match &answer.result {
                 Ok(value) => {
-                    Writer::new(to, kind::ANSWER)
+                    return Writer::new(to, kind::ANSWER)
                         .number(answer.call)
-                        .rest(value);
+                        .rest_follows(value);
                 }
                 Err(error) => {
                     Writer::new(to, kind::REFUSAL)
@@ -307,6 +339,22 @@ impl ToCell {
                 }
             }
         }
+        ""
+    }
+
+    /// Reads a message without its header whose bytes are nobody else's: an answer stays where it is.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense> {
+        let mut reader = Reader(&body);
+        if reader.byte()? != kind::ANSWER {
+            return Self::decode(&body);
+        }
+        let call = reader.number()?;
+        let before = body.len() - reader.0.len();
+        let result = Ok(text_behind(body, before)?.into_boxed_str());
+        Ok(Self::Answer(ToolAnswer { call, result }))
     }
 
     /// Reads a message without its header.
@@ -454,50 +502,51 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Appends what a cell tells the host, without taking what it is made of.
+/// Appends what a cell tells the host, without taking what it is made of. The last text of what may be long is given
+/// back in place of that, and follows.
 pub(crate) mod tell {
     use super::{DeathNote, Writer, detail_byte, kind};
     use code_mode_api::ContentItem;
     use code_mode_engine::ToolCall;
 
-    pub(crate) fn output(to: &mut Vec<u8>, item: &ContentItem) {
+    pub(crate) fn output<'t>(to: &mut Vec<u8>, item: &'t ContentItem) -> &'t str {
         match item {
-            ContentItem::Text(text) => {
-                Writer::new(to, kind::TEXT).rest(text);
-            }
+            ContentItem::Text(text) => Writer::new(to, kind::TEXT).rest_follows(text),
             ContentItem::Image { image_url, detail } => {
                 let mut writer = Writer::new(to, kind::IMAGE);
                 writer.bytes.push(detail_byte(*detail));
-                writer.rest(image_url);
+                writer.rest_follows(image_url)
             }
             ContentItem::Audio { audio_url } => {
-                Writer::new(to, kind::AUDIO).rest(audio_url);
+                Writer::new(to, kind::AUDIO).rest_follows(audio_url)
             }
         }
     }
 
-    pub(crate) fn call(to: &mut Vec<u8>, call: &ToolCall) {
+    pub(crate) fn call<'t>(to: &mut Vec<u8>, call: &'t ToolCall) -> &'t str {
         Writer::new(to, kind::CALL)
             .number(call.call)
             .number(call.number)
             .number(call.tool as u64)
-            .rest(&call.input);
+            .rest_follows(&call.input)
     }
 
     pub(crate) fn abandon(to: &mut Vec<u8>, call: u64) {
         Writer::new(to, kind::ABANDON).number(call);
     }
 
-    pub(crate) fn notify(to: &mut Vec<u8>, call: u64, text: &str) {
-        Writer::new(to, kind::NOTIFY).number(call).rest(text);
+    pub(crate) fn notify<'t>(to: &mut Vec<u8>, call: u64, text: &'t str) -> &'t str {
+        Writer::new(to, kind::NOTIFY)
+            .number(call)
+            .rest_follows(text)
     }
 
     pub(crate) fn yield_control(to: &mut Vec<u8>) {
         drop(Writer::new(to, kind::YIELD));
     }
 
-    pub(crate) fn save(to: &mut Vec<u8>, key: &str, value: &str) {
-        Writer::new(to, kind::SAVE).text(key).rest(value);
+    pub(crate) fn save<'t>(to: &mut Vec<u8>, key: &str, value: &'t str) -> &'t str {
+        Writer::new(to, kind::SAVE).text(key).rest_follows(value)
     }
 
     pub(crate) fn load(to: &mut Vec<u8>, key: &str) {
@@ -562,17 +611,42 @@ pub(crate) fn last_words(call: i64, aborts: bool) -> [u8; HEADER_BYTES + 9] {
 impl FromCell {
     /// Appends the message, for whoever plays a cell: a cell itself tells things as they come.
     pub fn encode(&self, to: &mut Vec<u8>) {
-        match self {
+        let rest = match self {
             Self::Output(item) => tell::output(to, item),
             Self::Call(call) => tell::call(to, call),
-            Self::Abandon(call) => tell::abandon(to, *call),
             Self::Notify(call, text) => tell::notify(to, *call, text),
-            Self::Yield => tell::yield_control(to),
             Self::Save(key, value) => tell::save(to, key, value),
-            Self::Load(key) => tell::load(to, key),
-            Self::Describe => tell::describe(to),
-            Self::End(error_text) => tell::end(to, error_text.as_deref()),
-            Self::Note(note) => tell::note(to, note),
+            Self::Abandon(call) => return tell::abandon(to, *call),
+            Self::Yield => return tell::yield_control(to),
+            Self::Load(key) => return tell::load(to, key),
+            Self::Describe => return tell::describe(to),
+            Self::End(error_text) => return tell::end(to, error_text.as_deref()),
+            Self::Note(note) => return tell::note(to, note),
+        };
+        to.extend_from_slice(rest.as_bytes());
+    }
+
+    /// Reads a message without its header whose bytes are nobody else's: a text and a tool's input stay where they
+    /// are.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense> {
+        let mut reader = Reader(&body);
+        match reader.byte()? {
+            kind::TEXT => Ok(Self::Output(ContentItem::Text(text_behind(body, 1)?))),
+            kind::CALL => {
+                let (call, number) = (reader.number()?, reader.number()?);
+                let tool = tool(reader.number()?)?;
+                let before = body.len() - reader.0.len();
+                Ok(Self::Call(ToolCall {
+                    call,
+                    number,
+                    tool,
+                    input: text_behind(body, before)?,
+                }))
+            }
+            _ => Self::decode(&body),
         }
     }
 
@@ -595,8 +669,7 @@ impl FromCell {
             kind::CALL => Self::Call(ToolCall {
                 call: reader.number()?,
                 number: reader.number()?,
-                tool: usize::try_from(reader.number()?)
-                    .map_err(|_| Nonsense("a tool that there is not"))?,
+                tool: tool(reader.number()?)?,
                 input: reader.rest()?.to_owned(),
             }),
             kind::ABANDON => Self::Abandon(reader.number()?),
@@ -622,6 +695,17 @@ impl FromCell {
         reader.done()?;
         Ok(message)
     }
+}
+
+fn tool(number: u64) -> Result<usize, Nonsense> {
+    usize::try_from(number).map_err(|_| Nonsense("a tool that there is not"))
+}
+
+/// What follows the first bytes of a message, in the memory of the message.
+fn text_behind(mut message: Vec<u8>, before: usize) -> Result<String, Nonsense> {
+    message.drain(..before);
+    message.shrink_to_fit();
+    String::from_utf8(message).map_err(|_| NOT_UTF8)
 }
 
 fn detail_byte(detail: Option<ImageDetail>) -> u8 {

@@ -16,9 +16,21 @@ fn body(bytes: &[u8]) -> &[u8] {
 
 /// What a cell says, as the host understands it.
 fn heard(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    heard_with(|to| {
+        write(to);
+        ""
+    })
+}
+
+/// The same of something whose last text follows.
+fn heard_with<'t>(write: impl FnOnce(&mut Vec<u8>) -> &'t str) -> String {
     let mut bytes = Vec::new();
-    write(&mut bytes);
-    format!("{:?}", FromCell::decode(body(&bytes)).expect("a message"))
+    let rest = write(&mut bytes);
+    bytes.extend_from_slice(rest.as_bytes());
+    let own = FromCell::decode_own(body(&bytes).to_owned()).expect("a message");
+    let heard = format!("{:?}", FromCell::decode(body(&bytes)).expect("a message"));
+    assert_eq!(format!("{own:?}"), heard);
+    heard
 }
 
 fn run() -> Run {
@@ -83,6 +95,8 @@ fn what_the_host_answers_arrives() {
         message.encode(&mut bytes);
         let arrived = ToCell::decode(body(&bytes)).expect("a message");
         assert_eq!(format!("{arrived:?}"), format!("{message:?}"));
+        let arrived = ToCell::decode_own(body(&bytes).to_owned()).expect("a message");
+        assert_eq!(format!("{arrived:?}"), format!("{message:?}"));
     }
 }
 
@@ -106,27 +120,28 @@ fn what_a_cell_says_is_heard() {
         },
     ]) {
         assert_eq!(
-            heard(|to| tell::output(to, &item)),
+            heard_with(|to| tell::output(to, &item)),
             format!("{:?}", FromCell::Output(item))
         );
     }
-    let call = || ToolCall {
+    let call = ToolCall {
         call: 3,
         number: 2,
         tool: 1,
         input: "null".to_owned(),
     };
+    let heard_call = heard_with(|to| tell::call(to, &call));
+    assert_eq!(heard_call, format!("{:?}", FromCell::Call(call)));
     assert_eq!(
-        heard(|to| tell::call(to, &call())),
-        format!("{:?}", FromCell::Call(call()))
-    );
-    assert_eq!(
-        heard(|to| tell::notify(to, 4, "half way")),
+        heard_with(|to| tell::notify(to, 4, "half way")),
         r#"Notify(4, "half way")"#
     );
     assert_eq!(heard(|to| tell::abandon(to, 3)), "Abandon(3)");
     assert_eq!(heard(tell::yield_control), "Yield");
-    assert_eq!(heard(|to| tell::save(to, "k", "1")), r#"Save("k", "1")"#);
+    assert_eq!(
+        heard_with(|to| tell::save(to, "k", "1")),
+        r#"Save("k", "1")"#
+    );
     assert_eq!(heard(|to| tell::load(to, "k")), r#"Load("k")"#);
     assert_eq!(heard(tell::describe), "Describe");
     assert_eq!(heard(|to| tell::end(to, None)), "End(None)");
@@ -188,6 +203,23 @@ fn last_words_that_need_no_memory_are_understood_as_others_are() {
 }
 
 #[test]
+fn only_a_long_message_that_came_alone_is_taken_with_its_memory() {
+    let mut bytes = Vec::new();
+    let result = Ok(Box::from("x".repeat(100)));
+    ToCell::Answer(ToolAnswer { call: 1, result }).encode(&mut bytes);
+    let mut received = Received::default();
+    received.rest().extend_from_slice(&bytes[..50]);
+    assert_eq!(received.take_long(10), None, "it has not wholly arrived");
+    received.rest().extend_from_slice(&bytes[50..]);
+    assert_eq!(received.take_long(bytes.len()), None, "it is not long");
+    assert_eq!(received.take_long(10).as_deref(), Some(body(&bytes)));
+    assert_eq!(received.take_long(0), None, "nothing is left");
+    received.rest().extend_from_slice(&bytes);
+    received.rest().push(0);
+    assert_eq!(received.take_long(10), None, "more has arrived");
+}
+
+#[test]
 fn what_is_cut_or_too_long_is_refused() {
     let mut bytes = Vec::new();
     let call = ToolCall {
@@ -196,7 +228,7 @@ fn what_is_cut_or_too_long_is_refused() {
         tool: 1,
         input: String::new(),
     };
-    tell::call(&mut bytes, &call);
+    FromCell::Call(call).encode(&mut bytes);
     let whole = body(&bytes);
     for end in 0..whole.len() {
         assert!(FromCell::decode(&whole[..end]).is_err(), "{end} bytes");
@@ -212,6 +244,8 @@ proptest! {
     fn no_bytes_make_either_side_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = FromCell::decode(&bytes);
         let _ = ToCell::decode(&bytes);
+        let _ = ToCell::decode_own(bytes.clone());
+        let _ = FromCell::decode_own(bytes.clone());
         let _ = length(&bytes);
     }
 

@@ -2,7 +2,8 @@
 //! The zygote: a process with one thread and one isolate ready, which is forked for each cell.
 //!
 //! No client's script ever runs in it. What it has in memory when it is forked is shared by all its
-//! children until they write to it, so after its preparation it is kept still.
+//! children until they write to it, so after its preparation it is kept still. Preparing all of it takes longer than
+//! all else that a host does at its start, so the first child is forked before.
 
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -30,6 +31,10 @@ const QUIET_BEFORE_MOVE: Duration = Duration::from_millis(100);
 
 /// The children that a zygote bears before it does so although it is asked for more.
 const BIRTHS_BEFORE_MOVE: u32 = 32;
+
+/// The children that a zygote bears before it has run the scripts that warm it up: the first cell of a host is there by
+/// then, or comes before the scripts have ended.
+const BIRTHS_BEFORE_WARM_UP: u32 = 1;
 
 /// The zygote's own program: prepares an isolate, then bears a child for each order, until the host
 /// closes the channel.
@@ -68,7 +73,7 @@ fn prepare(setup: &Setup) -> Result<(ReadyIsolate, Cage), String> {
     platform::set_last_words(cell::leave_last_words);
     let mut isolate = ReadyIsolate::new(setup.heap_bytes);
     isolate.compile_ahead();
-    warm_up::zygote(&mut isolate)?;
+    warm_up::read_files(&mut isolate)?;
     for (wanted, check) in [
         (WANTED_TIME_ZONE, warm_up::TIME_ZONE_CHECK),
         (WANTED_LOCALE, warm_up::LOCALE_CHECK),
@@ -87,11 +92,12 @@ fn prepare(setup: &Setup) -> Result<(ReadyIsolate, Cage), String> {
     Ok((isolate, cage))
 }
 
-fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -> ! {
+fn serve(control: &OwnedFd, setup: &Setup, mut isolate: ReadyIsolate, cage: &Cage) -> ! {
     let mut born = 0_u32;
-    let mut is_moved = false;
+    let (mut is_warm, mut is_moved) = (false, false);
     loop {
-        if !is_moved
+        if is_warm
+            && !is_moved
             && (born >= BIRTHS_BEFORE_MOVE || channel::is_quiet(control.as_fd(), QUIET_BEFORE_MOVE))
         {
             is_moved = true;
@@ -108,6 +114,10 @@ fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -
             // The host has closed its end. Its cells go on without their zygote.
             _ => life::end(0),
         };
+        if !is_warm && born >= BIRTHS_BEFORE_WARM_UP {
+            warm(control, &mut isolate);
+            is_warm = true;
+        }
         let (ours, theirs) = match channel::stream_pair() {
             Ok(pair) => pair,
             Err(error) => {
@@ -118,7 +128,7 @@ fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -
         };
         // SAFETY: this process has one thread, as was checked; `live` does not return.
         match unsafe { life::fork_sibling() } {
-            Ok(Forked::Child) => live(setup, isolate, cage, theirs, rehearses),
+            Ok(Forked::Child) => live(setup, isolate, cage, theirs, rehearses && is_warm),
             Ok(Forked::Parent { pid, descriptor }) => {
                 drop(theirs);
                 let descriptors = [ours.as_fd(), descriptor.as_fd()];
@@ -130,6 +140,14 @@ fn serve(control: &OwnedFd, setup: &Setup, isolate: ReadyIsolate, cage: &Cage) -
                 tell(control, &Report::Failed(failed), &[]);
             }
         }
+    }
+}
+
+/// Runs the scripts of the zygote's own. One that fails would fail in each cell as well, so it ends the zygote.
+fn warm(control: &OwnedFd, isolate: &mut ReadyIsolate) {
+    if let Err(reason) = warm_up::zygote(isolate) {
+        tell(control, &Report::Failed(reason), &[]);
+        life::end(1);
     }
 }
 

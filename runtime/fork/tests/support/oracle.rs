@@ -21,7 +21,11 @@ trait Message: Debug + Sized {
 
 impl Message for FromCell {
     fn decode(body: &[u8]) -> Result<Self, Nonsense> {
-        FromCell::decode(body)
+        the_same(
+            body,
+            FromCell::decode(body),
+            FromCell::decode_own(body.to_owned()),
+        )
     }
 
     fn encode(&self, to: &mut Vec<u8>) {
@@ -31,12 +35,27 @@ impl Message for FromCell {
 
 impl Message for ToCell {
     fn decode(body: &[u8]) -> Result<Self, Nonsense> {
-        ToCell::decode(body)
+        the_same(
+            body,
+            ToCell::decode(body),
+            ToCell::decode_own(body.to_owned()),
+        )
     }
 
     fn encode(&self, to: &mut Vec<u8>) {
         ToCell::encode(self, to);
     }
+}
+
+/// A long message is read in another way, to the same end.
+fn the_same<M: Debug>(
+    body: &[u8],
+    message: Result<M, Nonsense>,
+    own: Result<M, Nonsense>,
+) -> Result<M, Nonsense> {
+    let shown = body.escape_ascii();
+    assert_eq!(format!("{own:?}"), format!("{message:?}"), "b\"{shown}\"");
+    message
 }
 
 /// Any bytes as what a cell says to the host.

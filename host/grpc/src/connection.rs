@@ -54,14 +54,14 @@ impl Served {
         &self.door
     }
 
-    /// Tells everybody who asks that the host takes no new work, and takes none.
+    /// Takes no new work, and tells everybody who asks. In this order: once somebody was told, none is taken.
     pub async fn drain(&self) {
+        self.door.drain();
         let not_serving = code_mode_grpc::tonic_health::ServingStatus::NotServing;
         self.health.set_service_status("", not_serving).await;
         self.health
             .set_service_status(SERVICE_NAME, not_serving)
             .await;
-        self.door.drain();
     }
 }
 

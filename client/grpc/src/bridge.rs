@@ -250,9 +250,61 @@ impl Sessions {
         self.open.insert(session_id, OpenSession { number, wishes });
     }
 
+    /// Refuses what is asked of a session that is not there. Once the connection is over its sessions are gone before
+    /// the client knows: what it asks of them then is lost with the connection, and no mistake of the client's.
     async fn refuse(&self, id: RequestId, why: &str) {
+        if self.tell.is_over() {
+            return;
+        }
         let result = Err(WireError::new(why));
         let message = HostMessage::OperationResponse { id, result };
         self.tell.client(message).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc::error::TryRecvError;
+
+    use super::*;
+    use crate::{Address, AddressConfig};
+
+    #[tokio::test]
+    async fn what_is_asked_of_a_session_that_is_gone_is_refused_until_the_connection_is_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let authority = listener.local_addr().expect("it has one").to_string();
+        let config = AddressConfig::new(Address::Http { authority });
+        let (client, mut messages) = mpsc::channel(QUEUE);
+        let (lost, mut losses) = mpsc::channel(1);
+        let tell = Tell::new(client, lost);
+        let (wishes, _) = mpsc::channel(1);
+        let gone = SessionId::new("gone");
+        let mut sessions = Sessions {
+            wire: Wire::connect(&config).await.expect("a connection"),
+            tell: tell.clone(),
+            open: HashMap::from([(gone.clone(), OpenSession { number: 1, wishes })]),
+            next: 2,
+        };
+        let mut tasks = JoinSet::new();
+        let mut ask = async |id, session_id| {
+            let id = RequestId::new(id);
+            let request = OperationRequest::ListCells { session_id };
+            let message = ClientMessage::OperationRequest { id, request };
+            sessions.hand_on(message, &mut tasks).await;
+        };
+        for (id, session_id) in [(1, gone.clone()), (2, SessionId::new("unknown"))] {
+            ask(id, session_id).await;
+            let said = messages.try_recv();
+            let Ok(Word::Message(HostMessage::OperationResponse { id: of, result })) = said else {
+                panic!("it must be refused");
+            };
+            assert!(of == RequestId::new(id) && result.is_err());
+        }
+        tell.lost("for a test");
+        ask(3, gone).await;
+        ask(4, SessionId::new("unknown")).await;
+        assert!(matches!(messages.try_recv(), Err(TryRecvError::Empty)));
+        assert_eq!(losses.recv().await.as_deref(), Some("for a test"));
     }
 }

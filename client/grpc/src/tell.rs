@@ -2,7 +2,7 @@
 //! How sessions reach the client.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use code_mode_protocol::HostMessage;
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ pub(crate) struct Tell {
     lost: mpsc::Sender<String>,
     /// Sessions that may have something to say.
     open: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
 }
 
 impl Tell {
@@ -30,6 +31,7 @@ impl Tell {
             client,
             lost,
             open: Arc::default(),
+            over: Arc::default(),
         }
     }
 
@@ -44,6 +46,11 @@ impl Tell {
         self.open.load(Ordering::Acquire) == 0
     }
 
+    /// Whether somebody has said that the connection can go on no longer; the client learns it soon.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
     /// Says something to the client, when it has room.
     pub(crate) async fn client(&self, message: HostMessage) {
         // Once nobody writes any more, the connection is over, and so is whoever speaks.
@@ -53,6 +60,7 @@ impl Tell {
     /// Says that the connection can go on no longer, after what was said before, here and by other sessions,
     /// which the host ends at about the same time.
     pub(crate) async fn lost_in_turn(&self, speaking: Speaking, why: &str) {
+        self.over.store(true, Ordering::Release);
         drop(speaking);
         // As above.
         let _ = self.client.send(Word::Lost(why.to_owned())).await;
@@ -60,6 +68,7 @@ impl Tell {
 
     /// Says that the connection can go on no longer, and why. Only the first word counts.
     pub(crate) fn lost(&self, why: impl Into<String>) {
+        self.over.store(true, Ordering::Release);
         let _ = self.lost.try_send(why.into());
     }
 }

@@ -375,6 +375,7 @@ impl Shared {
         state.losses.leave(bound.generation);
         self.hosts.retire(&bound.connection);
         let shared = Arc::clone(self);
+        let as_of = state.copy.as_ref().map(StoreCopy::now);
         state.binding = Some(Flight::start(async move {
             let exported = bound.connection.export_store(&bound.wire_id).await;
             shared.let_go(&bound);
@@ -383,8 +384,8 @@ impl Shared {
                 let used = std::mem::take(&mut state.uses) > 0;
                 match exported {
                     Ok(values) => {
-                        if let Some(copy) = &mut state.copy {
-                            copy.see(values.clone());
+                        if let (Some(copy), Some(as_of)) = (&mut state.copy, as_of) {
+                            copy.see(as_of, values.clone());
                         }
                         state.carried = Some(values);
                     }

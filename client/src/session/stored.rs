@@ -28,25 +28,26 @@ impl Shared {
 
     /// The values in the host, or those that the session takes along.
     async fn values(self: &Arc<Self>) -> Result<BTreeMap<String, RawJson>, SessionError> {
-        let (bound, values) = loop {
+        let (bound, as_of, values) = loop {
             if let Some(values) = self.carried() {
                 return Ok(values);
             }
             let Some(bound) = self.bound_if_used().await? else {
                 return Ok(BTreeMap::new());
             };
+            let as_of = self.lock().copy.as_ref().map(StoreCopy::now);
             let values = bound.connection.export_store(&bound.wire_id).await;
             // A session that has moved meanwhile has taken its values along.
             if values.is_ok() || !self.lock().losses.was_left(bound.generation) {
-                break (bound, values);
+                break (bound, as_of, values);
             }
         };
         let values = values.map_err(|error| self.error(error, None, SideEffects::None))?;
         let state = &mut *self.lock();
-        if let Some(copy) = &mut state.copy
+        if let (Some(copy), Some(as_of)) = (&mut state.copy, as_of)
             && state.generation == bound.generation
         {
-            copy.see(values.clone());
+            copy.see(as_of, values.clone());
         }
         Ok(values)
     }
@@ -127,15 +128,18 @@ impl Shared {
 
     /// Has the copy of the stored values made anew, in a task that nobody waits for.
     pub(super) fn renew_copy(self: &Arc<Self>, generation: u64) {
-        let bound = {
+        let (bound, mut asked) = {
             let state = &mut *self.lock();
             let (Some(copy), Some(bound)) = (&mut state.copy, &state.bound) else {
                 return;
             };
-            if bound.generation != generation || !copy.note_change() {
+            if bound.generation != generation {
                 return;
             }
-            bound.clone()
+            let Some(asked) = copy.note_change() else {
+                return;
+            };
+            (bound.clone(), asked)
         };
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -147,9 +151,11 @@ impl Shared {
                 let state = &mut *shared.lock();
                 // A copy of a lost generation is as old as what the present one began with.
                 let values = values.ok().filter(|_| state.generation == generation);
-                if !state.copy.as_mut().is_some_and(|copy| copy.take(values)) {
+                let copy = state.copy.as_mut();
+                let Some(next) = copy.and_then(|copy| copy.take(asked, values)) else {
                     return;
-                }
+                };
+                asked = next;
             }
         });
     }

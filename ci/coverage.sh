@@ -36,7 +36,7 @@ mapfile -t wanted < <(printf '%s\n' "${targets[@]}" | grep -v '^-')
 tools/bazel cquery --config=coverage --noshow_progress --ui_event_filters=-info --output=files \
   "kind('rust_(test|binary) rule', deps(set(${wanted[*]})))" |
   grep -E '^bazel-out/[^/]*/bin/(client|host|protocol|runtime)/' | LC_ALL=C sort --unique >"$scratch/programs"
-execution_root=$(tools/bazel info --config=coverage execution_root 2>/dev/null)
+execution_root=$(tools/bazel info --config=coverage --noshow_progress --ui_event_filters=-info execution_root)
 objects=()
 while read -r program; do
   # A target that the tests did not need was not built.

@@ -26,13 +26,19 @@ def debian_rust_toolchain(name):
         clippy_driver = "@debian_rust//:clippy-driver",
         # Line tables keep backtraces readable in every mode and cost little to compile.
         debug_info = {
-            "dbg": "2",
+            "dbg": "line-tables-only",
             "fastbuild": "line-tables-only",
             "opt": "0",
         },
         default_edition = "2024",
         dylib_ext = ".so",
         exec_triple = _TRIPLE,
+        # What is slower than this misses the deadlines of tests.
+        opt_level = {
+            "dbg": "1",
+            "fastbuild": "0",
+            "opt": "3",
+        },
         # The C++ toolchain links with -pthread. rustc names every library itself, so clang calls that flag unused, and
         # rustc reports whatever a linker says.
         extra_rustc_flags = ["-Clink-arg=-Wno-unused-command-line-argument"],

@@ -279,7 +279,8 @@ mod tests {
         let (lost, mut losses) = mpsc::channel(1);
         let tell = Tell::new(client, lost);
         let (wishes, _) = mpsc::channel(1);
-        let gone = SessionId::new("gone");
+        let [gone, unknown] =
+            ["gone", "unknown"].map(|id| SessionId::new(id).expect("it is an id"));
         let mut sessions = Sessions {
             wire: Wire::connect(&config).await.expect("a connection"),
             tell: tell.clone(),
@@ -293,7 +294,7 @@ mod tests {
             let message = ClientMessage::OperationRequest { id, request };
             sessions.hand_on(message, &mut tasks).await;
         };
-        for (id, session_id) in [(1, gone.clone()), (2, SessionId::new("unknown"))] {
+        for (id, session_id) in [(1, gone.clone()), (2, unknown.clone())] {
             ask(id, session_id).await;
             let said = messages.try_recv();
             let Ok(Word::Message(HostMessage::OperationResponse { id: of, result })) = said else {
@@ -303,7 +304,7 @@ mod tests {
         }
         tell.lost("for a test");
         ask(3, gone).await;
-        ask(4, SessionId::new("unknown")).await;
+        ask(4, unknown).await;
         assert!(matches!(messages.try_recv(), Err(TryRecvError::Empty)));
         assert_eq!(losses.recv().await.as_deref(), Some("for a test"));
     }

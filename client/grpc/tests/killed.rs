@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use code_mode_api::{
     CellStatus, ExecuteRequest, SessionError, SessionProvider, SideEffects, StateLost, WaitRequest,
 };
-use code_mode_client_grpc::{AddressConfig, AddressSessionProvider};
+use code_mode_client_grpc::{AddressConfig, AddressSessionProvider, DEFAULT_PING_INTERVAL};
 use code_mode_testsuite::{Call, Fixture};
 use support::relay::Relay;
 use support::{GUARD, Host, in_time, run, script, session, text};
 
-/// How long a loss may take to be told (1 s); it takes a few milliseconds on a machine with nothing else
-/// to do.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// A loss is told before any ping could have shown it; it takes a few milliseconds on a machine with nothing else to
+/// do.
+const AT_ONCE: Duration = DEFAULT_PING_INTERVAL;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_who_waits_is_told_at_once_and_the_next_execute_says_that_there_is_no_host() {

@@ -75,14 +75,7 @@ impl DelegateTasks {
                 let (session, cell) = (invocation.session_id.clone(), invocation.cell_id.clone());
                 let call = guarded(|| delegate.invoke_tool(invocation, cancel.clone()));
                 let handle = self.spawn(key, id, call, cancel, messages::tool_result_frame);
-                self.tasks.insert(
-                    key,
-                    Task {
-                        session,
-                        cell,
-                        handle,
-                    },
-                );
+                self.keep(key, session, cell, handle);
             }
             Effect::Notify {
                 key,
@@ -96,14 +89,7 @@ impl DelegateTasks {
                 let call = guarded(|| delegate.notify(notification, cancel.clone()));
                 let encode = |id, ()| messages::delivered_frame(id);
                 let handle = self.spawn(key, id, call, cancel, encode);
-                self.tasks.insert(
-                    key,
-                    Task {
-                        session,
-                        cell,
-                        handle,
-                    },
-                );
+                self.keep(key, session, cell, handle);
             }
             Effect::DropDelegate { key } => {
                 if let Some(task) = self.tasks.remove(&key) {
@@ -150,6 +136,15 @@ impl DelegateTasks {
     /// Whether no call is at work.
     pub(super) fn are_all_done(&self) -> bool {
         self.tasks.is_empty()
+    }
+
+    fn keep(&mut self, key: u64, session: SessionId, cell: CellId, handle: JoinHandle<()>) {
+        let task = Task {
+            session,
+            cell,
+            handle,
+        };
+        self.tasks.insert(key, task);
     }
 
     fn spawn<T: Send + 'static>(

@@ -75,6 +75,9 @@ const WITHOUT_HELPERS: [&str; 2] = [
     "--max-semi-space-size=16",
 ];
 
+/// A flag that the build asks for beside those, and for itself alone: `--config=debug` has V8 verify its heap.
+const FLAG_OF_THE_BUILD: Option<&str> = option_env!("CODE_MODE_V8_FLAG");
+
 /// Sets V8 up. To be called once in a process, on the thread that then makes all threads of isolates:
 /// V8 guards its tables with a memory protection key, and a thread inherits access to it from the
 /// thread that made it.
@@ -98,6 +101,7 @@ pub fn set_up(helpers: Helpers, jit: Jit) -> Result<(), String> {
         .chain(FLAGS)
         .chain(single_threaded.into_iter().flatten())
         .chain(interpreted)
+        .chain(FLAG_OF_THE_BUILD)
         .map(str::to_owned)
         .collect();
     for flag in v8::V8::set_flags_from_command_line(flags).iter().skip(1) {

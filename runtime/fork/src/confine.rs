@@ -19,6 +19,7 @@ use seccompiler::{
 };
 
 use crate::control::{Confinement, Setup};
+use crate::memory::HAS_SHADOW;
 use crate::stream::STREAM;
 
 /// The newest Landlock that this code knows; a kernel with an older one enforces what it has.
@@ -178,7 +179,14 @@ impl Cage {
             return Ok(());
         }
         let limits = [
-            (Resource::Data, self.data_bytes),
+            (
+                Resource::Data,
+                if HAS_SHADOW {
+                    u64::MAX
+                } else {
+                    self.data_bytes
+                },
+            ),
             (Resource::Core, 0),
             (Resource::Fsize, 0),
             (Resource::Nofile, DESCRIPTORS),

@@ -179,11 +179,7 @@ impl Link {
         } else {
             0
         };
-        let in_rest = sent.saturating_sub(bytes.len());
-        let left = [
-            bytes.get(sent..).unwrap_or_default(),
-            rest.get(in_rest..).unwrap_or_default(),
-        ];
+        let left = behind([&bytes, rest], sent);
         let left_bytes: usize = left.iter().map(|part| part.len()).sum();
         if left_bytes > 0 {
             left.iter().for_each(|part| unsent.bytes.extend(*part));
@@ -223,14 +219,7 @@ impl Link {
     fn send_now(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
         let mut sent = 0;
         while sent < first.len() + second.len() {
-            let parts = [
-                IoSlice::new(first.get(sent..).unwrap_or_default()),
-                IoSlice::new(
-                    second
-                        .get(sent.saturating_sub(first.len())..)
-                        .unwrap_or_default(),
-                ),
-            ];
+            let parts = behind([first, second], sent).map(IoSlice::new);
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let nothing = &mut SendAncillaryBuffer::default();
             match rustix::net::sendmsg(self.stream.get_ref(), &parts, nothing, flags) {
@@ -298,10 +287,10 @@ impl LinkReader {
                 maximum: self.maximum,
             });
         }
-        Ok(match self.received.take_long(READ_BYTES) {
-            Some(long) => Some(FromCell::decode_own(long)?),
-            None => self.received.take(READ_BYTES, FromCell::decode)?,
-        })
+        let message = self
+            .received
+            .take(READ_BYTES, FromCell::decode, FromCell::decode_own)?;
+        Ok(message)
     }
 
     /// Reads what there is: how many bytes, 0 at the end of the stream, `None` when there is nothing yet.
@@ -367,6 +356,15 @@ impl LinkReader {
             }
         }
     }
+}
+
+/// What is left of two parts, one behind the other, behind so many bytes.
+fn behind([first, second]: [&[u8]; 2], bytes: usize) -> [&[u8]; 2] {
+    let in_second = bytes.saturating_sub(first.len());
+    [
+        first.get(bytes..).unwrap_or_default(),
+        second.get(in_second..).unwrap_or_default(),
+    ]
 }
 
 fn nothing_to_read(stream: BorrowedFd<'_>) -> bool {

@@ -32,6 +32,9 @@ const PROGRAM: i32 = 4;
 /// What scripts see of the environment: how times and numbers are written.
 const INHERITED: [&str; 4] = [TIME_ZONE, "LANG", LOCALE, "LC_TIME"];
 
+/// One more in a build that looks at what it does: what its sanitizer is told by.
+const INHERITED_IN_THIS_BUILD: Option<&str> = option_env!("CODE_MODE_INHERITED");
+
 /// The variables by which ICU knows the time zone and the locale.
 const TIME_ZONE: &str = "TZ";
 const LOCALE: &str = "LC_ALL";
@@ -98,7 +101,8 @@ impl Starter {
             .env_clear()
             .envs(
                 INHERITED
-                    .iter()
+                    .into_iter()
+                    .chain(INHERITED_IN_THIS_BUILD)
                     .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
             )
             .stdin(Stdio::null())

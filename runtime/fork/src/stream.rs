@@ -65,11 +65,9 @@ impl Stream {
 
     /// A message that has wholly arrived.
     fn take(&mut self) -> Result<Option<ToCell>, Gone> {
-        let message = match self.received.take_long(READ_BYTES) {
-            Some(long) => ToCell::decode_own(long).map(Some),
-            None => self.received.take(READ_BYTES, ToCell::decode),
-        };
-        message.map_err(|_| Gone)
+        self.received
+            .take(READ_BYTES, ToCell::decode, ToCell::decode_own)
+            .map_err(|_| Gone)
     }
 
     /// Reads what there is, waiting for it. False when nothing came by `until`.

@@ -208,7 +208,7 @@ impl Received {
 
     /// Takes the bytes of the next message, without its header, if it is longer than `kept` bytes, has wholly arrived
     /// and is all that has.
-    pub fn take_long(&mut self, kept: usize) -> Option<Vec<u8>> {
+    fn take_long(&mut self, kept: usize) -> Option<Vec<u8>> {
         let length = self.next_length()?;
         if length <= kept || self.start > 0 || self.bytes.len() != HEADER_BYTES + length {
             return None;
@@ -218,13 +218,20 @@ impl Received {
         Some(message)
     }
 
-    /// Takes the next message, as `decode` reads it, if it has wholly arrived. What a message took beyond
-    /// `kept` bytes is not kept for the next.
+    /// Takes the next message, if it has wholly arrived: as `decode_own` reads it where its bytes are many and can be
+    /// given away, as `decode` does otherwise. What a message took beyond `kept` bytes is not kept for the next.
+    ///
+    /// # Errors
+    /// Those of the two.
     pub fn take<M>(
         &mut self,
         kept: usize,
         decode: impl FnOnce(&[u8]) -> Result<M, Nonsense>,
+        decode_own: impl FnOnce(Vec<u8>) -> Result<M, Nonsense>,
     ) -> Result<Option<M>, Nonsense> {
+        if let Some(own) = self.take_long(kept) {
+            return decode_own(own).map(Some);
+        }
         let Some(length) = self.next_length() else {
             return Ok(None);
         };

@@ -15,6 +15,8 @@ const KEPT_BYTES: usize = 16;
 trait Message: Debug + Sized {
     /// Reads a message without its header.
     fn decode(body: &[u8]) -> Result<Self, Nonsense>;
+    /// The same of bytes that are given away.
+    fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense>;
     /// Appends the message.
     fn encode(&self, to: &mut Vec<u8>);
 }
@@ -26,6 +28,10 @@ impl Message for FromCell {
             FromCell::decode(body),
             FromCell::decode_own(body.to_owned()),
         )
+    }
+
+    fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense> {
+        FromCell::decode_own(body)
     }
 
     fn encode(&self, to: &mut Vec<u8>) {
@@ -40,6 +46,10 @@ impl Message for ToCell {
             ToCell::decode(body),
             ToCell::decode_own(body.to_owned()),
         )
+    }
+
+    fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense> {
+        ToCell::decode_own(body)
     }
 
     fn encode(&self, to: &mut Vec<u8>) {
@@ -138,7 +148,7 @@ fn read_messages<M: Message>(stream: &[u8], size: usize) -> Stream {
     for piece in stream.chunks(size) {
         received.rest().extend_from_slice(piece);
         loop {
-            match received.take(KEPT_BYTES, M::decode) {
+            match received.take(KEPT_BYTES, M::decode, M::decode_own) {
                 Ok(Some(message)) => messages.push(format!("{message:?}")),
                 Ok(None) => break,
                 Err(_) => return (messages, None),

@@ -16,8 +16,12 @@ _SANDBOX_FEATURES = [
 V8_CRATE_FEATURES = _FEATURES + (_SANDBOX_FEATURES if V8_SANDBOX else [])
 
 def v8_crate_features():
-    """Features of the Rust crate `v8` that belong to the V8 of this build: they follow the flag."""
+    """Features of the Rust crate `v8` that belong to the V8 of this build: they follow its flags."""
     return _FEATURES + select({
         "@v8//:is_v8_enable_sandbox": _SANDBOX_FEATURES,
+        "//conditions:default": [],
+    }) + select({
+        # V8's handle scopes have one field more then.
+        "@v8//:is_v8_enable_v8_checks": ["v8_enable_v8_checks"],
         "//conditions:default": [],
     })

@@ -215,11 +215,11 @@ impl ReadyIsolate {
         let intrinsics = Rc::clone(&of_script.intrinsics);
         let state = Rc::new(ScriptState::new(Rc::clone(&world), tools, intrinsics));
         self.isolate.set_slot(Rc::clone(&state));
-        if let Some(on_call) = &of_script.on_call {
-            state.web.look_at_calls(on_call.clone());
-        }
         let result = {
             v8::scope_with_context!(scope, &mut self.isolate, &of_script.context);
+            if let Some(on_call) = &of_script.on_call {
+                state.web.look_at_calls(on_call.clone());
+            }
             if options.exact_integers {
                 // It fails only while the script is being stopped, and then nothing runs.
                 let _ = bigints::lend(scope, &state);

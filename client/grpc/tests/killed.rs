@@ -35,10 +35,11 @@ async fn everybody_who_waits_is_told_at_once_and_the_next_execute_says_that_ther
     });
     let running = other.execute(script("for (;;);")).await.expect("started");
     let kill = async {
+        // Asked behind the wait, since the futures are polled in this order: once it is answered, the wait is on its way.
+        one.list_cells().await.expect("the host is there");
         tokio::task::block_in_place(|| host.kill());
         Instant::now()
     };
-    // The wait is asked for before the kill, since the futures are polled in this order.
     let all = async { tokio::join!(wait, running.first_response, kill) };
     let (waited, first, killed) = in_time(all).await;
     assert!(killed.elapsed() < AT_ONCE, "{:?}", killed.elapsed());

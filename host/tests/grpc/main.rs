@@ -93,6 +93,18 @@ impl Host {
             .expect("it connects")
     }
 
+    /// The lines of its log, as they come.
+    fn log(&mut self) -> std::sync::mpsc::Receiver<String> {
+        let stderr = self.child.stderr.take().expect("it has one");
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // A test that wants no more of them has ended.
+            let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+            lines.try_for_each(|line| sender.send(line))
+        });
+        lines
+    }
+
     fn terminate(&self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
@@ -400,7 +412,8 @@ fn a_trace_is_found_in_the_calls_of_its_script_and_in_the_log_of_its_cell() {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for cells in ["forks", "threads"] {
         let arguments = ["--listen", "grpc://127.0.0.1:0", "--cells", cells];
-        let host = Host::logging("code_mode::timing=debug", &arguments, 1);
+        let mut host = Host::logging("code_mode::timing=debug", &arguments, 1);
+        let log = host.log();
         tokio().block_on(async {
             let mut client = CodeModeHostClient::new(host.channel().await);
             let (mut lease, session_id) = open(&mut client).await;
@@ -417,18 +430,21 @@ fn a_trace_is_found_in_the_calls_of_its_script_and_in_the_log_of_its_cell() {
             while events.message().await.expect("no error").is_some() {}
             assert!(lease.message().await.expect("no error").is_some());
         });
-        host.terminate();
-        let (status, log) = host.ended();
-        assert_eq!(status, Some(0), "{log}");
-        let trace = format!("traceparent=\"{TRACE}\"");
-        for step in [
+        // They come when the last that belongs to the cell is gone, after its client was told.
+        let mut missing = vec![
             "}:queue{",
             "}:cell{",
             " cell=\"1\"}: code_mode::timing: close",
-        ] {
-            let is_of_the_trace = |line: &str| line.contains(&trace) && line.contains(step);
-            assert!(log.lines().any(is_of_the_trace), "{cells}, {step}: {log}");
+        ];
+        let trace = format!("traceparent=\"{TRACE}\"");
+        while !missing.is_empty() {
+            let line = log.recv_timeout(GUARD);
+            let line = line.unwrap_or_else(|_| panic!("{cells}: {missing:?} never came"));
+            missing.retain(|step| !line.contains(&trace) || !line.contains(step));
         }
+        host.terminate();
+        let status = host.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(0));
     }
 }
 

@@ -23,11 +23,7 @@ trait Message: Debug + Sized {
 
 impl Message for FromCell {
     fn decode(body: &[u8]) -> Result<Self, Nonsense> {
-        the_same(
-            body,
-            FromCell::decode(body),
-            FromCell::decode_own(body.to_owned()),
-        )
+        FromCell::decode(body)
     }
 
     fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense> {
@@ -41,11 +37,7 @@ impl Message for FromCell {
 
 impl Message for ToCell {
     fn decode(body: &[u8]) -> Result<Self, Nonsense> {
-        the_same(
-            body,
-            ToCell::decode(body),
-            ToCell::decode_own(body.to_owned()),
-        )
+        ToCell::decode(body)
     }
 
     fn decode_own(body: Vec<u8>) -> Result<Self, Nonsense> {
@@ -57,12 +49,10 @@ impl Message for ToCell {
     }
 }
 
-/// A long message is read in another way, to the same end.
-fn the_same<M: Debug>(
-    body: &[u8],
-    message: Result<M, Nonsense>,
-    own: Result<M, Nonsense>,
-) -> Result<M, Nonsense> {
+/// Reads a message without its header. A long one is read in another way, to the same end.
+fn read<M: Message>(body: &[u8]) -> Result<M, Nonsense> {
+    let message = M::decode(body);
+    let own = M::decode_own(body.to_owned());
     let shown = body.escape_ascii();
     assert_eq!(format!("{own:?}"), format!("{message:?}"), "b\"{shown}\"");
     message
@@ -98,7 +88,7 @@ fn link<M: Message>(input: &[u8]) {
 
 /// What is a message encodes, and decodes to the same.
 fn one_message<M: Message>(body: &[u8]) {
-    let Ok(message) = M::decode(body) else {
+    let Ok(message) = read::<M>(body) else {
         return;
     };
     let shown = body.escape_ascii();
@@ -112,7 +102,7 @@ fn one_message<M: Message>(body: &[u8]) {
         again.len(),
         "a length that is not the message's: b\"{shown}\""
     );
-    match M::decode(again) {
+    match read::<M>(again) {
         Ok(again) => assert_eq!(
             format!("{again:?}"),
             format!("{message:?}"),
@@ -133,7 +123,7 @@ fn expected_messages<M: Message>(mut stream: &[u8]) -> Stream {
         let Some((body, rest)) = rest.split_at_checked(u32::from_le_bytes(*header) as usize) else {
             break;
         };
-        match M::decode(body) {
+        match read::<M>(body) {
             Ok(message) => messages.push(format!("{message:?}")),
             Err(_) => return (messages, None),
         }
@@ -148,7 +138,7 @@ fn read_messages<M: Message>(stream: &[u8], size: usize) -> Stream {
     for piece in stream.chunks(size) {
         received.rest().extend_from_slice(piece);
         loop {
-            match received.take(KEPT_BYTES, M::decode, M::decode_own) {
+            match received.take(KEPT_BYTES, read::<M>, M::decode_own) {
                 Ok(Some(message)) => messages.push(format!("{message:?}")),
                 Ok(None) => break,
                 Err(_) => return (messages, None),

@@ -7,7 +7,7 @@ Cargo is for editors and for resolving Cargo.lock; what the product is made of i
 
 load("@bazel_skylib//rules:write_file.bzl", "write_file")
 load("//third_party/crates:dependencies.bzl", "DEPENDENCIES")
-load(":lints.bzl", "LINTS")
+load(":lints.bzl", "CFGS", "LINTS")
 
 # The packages of the workspace. Key: the folder. Value: the name of the crate and of its Cargo package.
 MEMBERS = {
@@ -156,6 +156,10 @@ def cargo_workspace_manifest(name):
     lines += ["{} = {}".format(crate, _requirement(DEPENDENCIES[crate])) for crate in sorted(DEPENDENCIES)]
     for tool, lints in LINTS.items():
         lines += ["", "[workspace.lints.{}]".format(tool)] + ["{} = \"warn\"".format(lint) for lint in lints]
+        if tool == "rust":
+            # Cargo takes any other condition for a slip of the pen.
+            known = _list(["cfg({})".format(cfg) for cfg in CFGS])
+            lines.append("unexpected_cfgs = {{ level = \"warn\", check-cfg = {} }}".format(known))
     write_file(
         name = name,
         out = name + ".toml",

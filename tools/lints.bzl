@@ -31,6 +31,9 @@ LINTS = {
     ],
 }
 
+# The conditions that .bazelrc sets in builds that look for mistakes.
+CFGS = ["address_sanitizer", "coverage", "undefined_sanitizer"]
+
 def lint_flags():
     """Gives the lints as flags of rustc and clippy.
 

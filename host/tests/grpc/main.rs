@@ -362,6 +362,7 @@ fn a_unix_socket_that_is_handed_over_is_served_and_its_path_stays() {
 
 #[test]
 fn metrics_count_what_was_done() {
+    const FILLS_ITS_HEAP: &str = "const all = []; for (;;) all.push(new Array(1000).fill(1.5))";
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = free.local_addr().expect("it has one").to_string();
     drop(free);
@@ -370,7 +371,7 @@ fn metrics_count_what_was_done() {
     tokio().block_on(async {
         let mut client = CodeModeHostClient::new(host.channel().await);
         let (_lease, session_id) = open(&mut client).await;
-        for (number, source) in ["text(1)", "throw 1", "'a'.repeat(2 ** 28).split('')"]
+        for (number, source) in ["text(1)", "throw 1", FILLS_ITS_HEAP]
             .into_iter()
             .enumerate()
         {

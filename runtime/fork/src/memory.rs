@@ -11,7 +11,7 @@ const KEPT_BYTES: libc::c_int = 4 << 20;
 
 /// Whether the bound of the kernel is left out: a build with the address sanitizer has a shadow of all memory, which the
 /// kernel counts as a process's own.
-pub(crate) const HAS_SHADOW: bool = option_env!("CODE_MODE_SANITIZER").is_some();
+pub(crate) const HAS_SHADOW: bool = cfg!(address_sanitizer);
 
 /// Has the allocator keep what the process frees, for long texts as well: the memory of a tool's input is that of its
 /// answer then.

@@ -32,8 +32,15 @@ const PROGRAM: i32 = 4;
 /// What scripts see of the environment: how times and numbers are written.
 const INHERITED: [&str; 4] = [TIME_ZONE, "LANG", LOCALE, "LC_TIME"];
 
-/// One more in a build that looks at what it does: what its sanitizer is told by.
-const INHERITED_IN_THIS_BUILD: Option<&str> = option_env!("CODE_MODE_INHERITED");
+/// What a build inherits beside that which looks at what it does itself: by these its sanitizers are told what to do when
+/// they find something, and its counters of lines where they lie.
+const INHERITED_IN_THIS_BUILD: &[&str] = if cfg!(any(address_sanitizer, undefined_sanitizer)) {
+    &["ASAN_OPTIONS", "UBSAN_OPTIONS"]
+} else if cfg!(coverage) {
+    &["LLVM_PROFILE_FILE"]
+} else {
+    &[]
+};
 
 /// The variables by which ICU knows the time zone and the locale.
 const TIME_ZONE: &str = "TZ";
@@ -101,7 +108,7 @@ impl Starter {
             .env_clear()
             .envs(
                 INHERITED
-                    .into_iter()
+                    .iter()
                     .chain(INHERITED_IN_THIS_BUILD)
                     .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
             )

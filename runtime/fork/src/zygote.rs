@@ -17,7 +17,7 @@ use crate::confine::Cage;
 use crate::control::{self, Report, Setup};
 use crate::huge_text;
 use crate::life::{self, Forked};
-use crate::memory;
+use crate::memory::{self, HAS_SHADOW};
 use crate::starter::{CONTROL, WANTED_LOCALE, WANTED_TIME_ZONE};
 use crate::warm_up;
 
@@ -28,6 +28,10 @@ const CELL_SCORE: &str = "1000";
 /// How long nobody must have asked a new zygote for a child before it moves its program to huge pages. That
 /// takes as long as several births, which the first cells of a host are not to wait for.
 const QUIET_BEFORE_MOVE: Duration = Duration::from_millis(100);
+
+/// Whether it moves at all. All of the program is read for that, and between its variables a build with the address
+/// sanitizer has gaps that nobody may read.
+const IS_TO_MOVE: bool = !HAS_SHADOW;
 
 /// The children that a zygote bears before it does so although it is asked for more.
 const BIRTHS_BEFORE_MOVE: u32 = 32;
@@ -96,7 +100,8 @@ fn serve(control: &OwnedFd, setup: &Setup, mut isolate: ReadyIsolate, cage: &Cag
     let mut born = 0_u32;
     let (mut is_warm, mut is_moved) = (false, false);
     loop {
-        if is_warm
+        if IS_TO_MOVE
+            && is_warm
             && !is_moved
             && (born >= BIRTHS_BEFORE_MOVE || channel::is_quiet(control.as_fd(), QUIET_BEFORE_MOVE))
         {

@@ -40,7 +40,19 @@ pub struct Starter {
 
 struct Job {
     command: Command,
-    started: oneshot::Sender<io::Result<Child>>,
+    watched: Option<Watched>,
+    started: oneshot::Sender<io::Result<ToolProcess>>,
+}
+
+impl Job {
+    /// Starts the command. Who no longer waits for it drops it, and what it has started by then as well.
+    fn run(mut self) {
+        let process = self.command.spawn().map(|child| ToolProcess {
+            child,
+            watched: self.watched,
+        });
+        let _ = self.started.send(process);
+    }
 }
 
 impl Starter {
@@ -84,24 +96,23 @@ impl Starter {
     }
 
     async fn start(&self, command: &ToolCommand, folder: &Path) -> io::Result<ToolProcess> {
-        let (started, child) = oneshot::channel();
+        let (started, process) = oneshot::channel();
         let watched = self.guard.watch()?;
         let job = Job {
             command: prepared(command, folder, watched.as_ref()),
+            watched,
             started,
         };
         let gone = || io::Error::other("the thread that starts commands has ended");
         self.jobs()?.send(job).map_err(|_| gone())?;
-        let child = match child.await.map_err(|_| gone())? {
-            Ok(child) => child,
+        process.await.map_err(|_| gone())?.map_err(|error| {
             // The system reports a missing folder as it reports a missing program.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_dir() => {
+            if error.kind() == io::ErrorKind::NotFound && !folder.is_dir() {
                 let cause = format!("the working folder {} is not there", folder.display());
-                return Err(io::Error::new(error.kind(), cause));
+                return io::Error::new(error.kind(), cause);
             }
-            Err(error) => return Err(error),
-        };
-        Ok(ToolProcess { child, watched })
+            error
+        })
     }
 
     fn jobs(&self) -> io::Result<mpsc::Sender<Job>> {
@@ -115,10 +126,7 @@ impl Starter {
             .name("tools".into())
             .spawn(move || {
                 let _entered = runtime.enter();
-                for mut job in receiver {
-                    // Who no longer waits drops the child, which kills it.
-                    let _ = job.started.send(job.command.spawn());
-                }
+                receiver.into_iter().for_each(Job::run);
             })?;
         Ok(jobs.insert(sender).clone())
     }

@@ -120,43 +120,54 @@ async fn a_working_folder_that_is_gone_is_not_taken_for_the_program() {
     );
 }
 
-#[tokio::test]
-async fn a_cancelled_call_takes_its_whole_process_group_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let fifo = folder.path().join("alive");
-    let made = std::process::Command::new("mkfifo")
-        .arg(&fifo)
-        .status()
-        .unwrap();
-    assert!(made.success());
-    // The grandchild holds the pipe open for writing; its end is seen as the end of the pipe.
+/// A script whose grandchild holds a pipe open for writing, and what is read there: a line once it runs, and `None` once
+/// it has gone.
+fn lingering(folder: &Path) -> (ToolCommand, mpsc::Receiver<Option<String>>) {
+    let fifo = folder.join("alive");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
     let script = format!(
         "sh -c 'exec >{}; echo up; exec sleep 1000' & wait",
         fifo.display()
     );
+    let (sender, read) = mpsc::channel();
+    std::thread::spawn(move || {
+        let pipe = std::fs::File::open(fifo).unwrap();
+        for line in std::io::BufRead::lines(std::io::BufReader::new(pipe)) {
+            sender.send(Some(line.unwrap())).unwrap();
+        }
+        // A test that has failed listens no more.
+        let _ = sender.send(None);
+    });
+    (shell(&script), read)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_cancelled_call_takes_its_whole_process_group_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (command, alive) = lingering(folder.path());
     let running = tokio::spawn(async move {
         let starter = Starter::new(Guard::absent());
-        starter
-            .call(&shell(&script), Path::new("/"), RawValue::NULL)
-            .await
+        starter.call(&command, Path::new("/"), RawValue::NULL).await
     });
-    let opened = tokio::task::spawn_blocking(move || std::fs::File::open(fifo));
-    let pipe = timeout(GUARD, opened).await.unwrap().unwrap().unwrap();
-    let mut reader = std::io::BufReader::new(pipe);
-    let (first, reader) = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
-        (line, reader)
-    })
-    .await
-    .unwrap();
-    assert_eq!(first, "up\n");
+    assert_eq!(alive.recv_timeout(GUARD).unwrap().as_deref(), Some("up"));
     running.abort();
-    let rest = tokio::task::spawn_blocking(move || {
-        let mut reader = reader;
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut reader, &mut rest).unwrap();
-        rest
-    });
-    assert_eq!(timeout(GUARD, rest).await.unwrap().unwrap(), "");
+    assert_eq!(alive.recv_timeout(GUARD).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_before_it_has_heard_of_its_program_does_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (command, alive) = lingering(folder.path());
+    let starter = Starter::new(Guard::absent());
+    let mut call = Box::pin(starter.call(&command, Path::new("/"), RawValue::NULL));
+    tokio::select! {
+        biased;
+        _ = &mut call => panic!("it ends with its program"),
+        () = std::future::ready(()) => {}
+    }
+    // Nobody looks at the call meanwhile: this thread waits.
+    assert_eq!(alive.recv_timeout(GUARD).unwrap().as_deref(), Some("up"));
+    drop(call);
+    assert_eq!(alive.recv_timeout(GUARD).unwrap(), None);
 }

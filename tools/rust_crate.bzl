@@ -23,6 +23,23 @@ _NO_THIN_LTO = ["-Clto=off"]
 _TEST_FLAGS = ["-Copt-level=1"] + _NO_THIN_LTO
 _UNIT_TEST_FLAGS = _TEST_FLAGS + ["-Cdebug-assertions=on", "-Coverflow-checks=on"]
 
+# What has been run is counted, with the lines that a binary was compiled from. The counters lie in a file that a process maps
+# (%c in the file's name), so what a killed host has run counts too: that is what the relocation is for.
+_COUNTER_FLAGS = [
+    "-Cinstrument-coverage",
+    "-Cllvm-args=-runtime-counter-relocation",
+    "-Copt-level=1",
+    "-Cstrip=none",
+    # Processes of cells are told where that file is.
+    "--cfg=coverage",
+]
+
+def _counters():
+    return select({
+        "//tools:lines_are_counted": _COUNTER_FLAGS,
+        "//conditions:default": [],
+    })
+
 def _stamp():
     """With --stamp, programs alone learn the revision; a library that knew it would be compiled for each one."""
     return select({
@@ -93,7 +110,7 @@ def rust_crate(
     if name != folder.split("/")[-1]:
         fail("The library of {} must be called after its folder".format(folder))
     crate = MEMBERS[folder]
-    flags = lint_flags() + ([] if thin_lto else _NO_THIN_LTO)
+    flags = lint_flags() + ([] if thin_lto else _NO_THIN_LTO) + _counters()
     library_srcs = native.glob(["src/**/*.rs"], exclude = binaries.values())
 
     # Whatever else lies in the package may be included by its sources, or read by its tests.

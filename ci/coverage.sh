@@ -46,7 +46,7 @@ done <"$scratch/programs"
 
 in_root "llvm-profdata-$llvm" merge --sparse --failure-mode=all "$scratch"/counts/*.profraw --output="$scratch/merged"
 arguments=(--instr-profile="$scratch/merged" "${objects[@]:1}" --compilation-dir="$PWD"
-  --ignore-filename-regex='^(external|bazel-out|/usr)/|/(external|bazel-out)/|_tests?[.]rs$|/build[.]rs$|/(tests|benches|fuzz)/')
+  --ignore-filename-regex='^(external|bazel-out|/usr)/|/(external|bazel-out)/|_tests?[.]rs$|/(tests|benches|fuzz)/')
 in_root "llvm-cov-$llvm" export --format=text --summary-only "${arguments[@]}" >"$scratch/summary.json"
 python3 - "$scratch/summary.json" "$PWD" <<'PYTHON'
 import collections, json, os, sys

@@ -31,7 +31,7 @@ LINTS = {
     ],
 }
 
-# The conditions that .bazelrc sets in builds that look for mistakes.
+# The conditions of builds that look for mistakes, which .bazelrc sets for them, and rust_crate.bzl for coverage.
 CFGS = ["address_sanitizer", "coverage", "undefined_sanitizer"]
 
 def lint_flags():

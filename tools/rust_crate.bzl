@@ -23,8 +23,8 @@ _NO_THIN_LTO = ["-Clto=off"]
 _TEST_FLAGS = ["-Copt-level=1"] + _NO_THIN_LTO
 _UNIT_TEST_FLAGS = _TEST_FLAGS + ["-Cdebug-assertions=on", "-Coverflow-checks=on"]
 
-# What has been run is counted, with the lines that a binary was compiled from. The counters lie in a file that a process maps
-# (%c in the file's name), so what a killed host has run counts too: that is what the relocation is for.
+# A program counts which of its lines are run, in a file that it maps (%c in the file's name), so what a killed host has
+# run counts too: that is what the relocation is for.
 _COUNTER_FLAGS = [
     "-Cinstrument-coverage",
     "-Cllvm-args=-runtime-counter-relocation",
@@ -110,7 +110,8 @@ def rust_crate(
     if name != folder.split("/")[-1]:
         fail("The library of {} must be called after its folder".format(folder))
     crate = MEMBERS[folder]
-    flags = lint_flags() + ([] if thin_lto else _NO_THIN_LTO) + _counters()
+    uncounted_flags = lint_flags() + ([] if thin_lto else _NO_THIN_LTO)
+    flags = uncounted_flags + _counters()
     library_srcs = native.glob(["src/**/*.rs"], exclude = binaries.values())
 
     # Whatever else lies in the package may be included by its sources, or read by its tests.
@@ -137,7 +138,8 @@ def rust_crate(
             deps = build_deps,
             edition = "2024",
             pkg_name = crate,
-            rustc_flags = flags,
+            # It runs in the build, and in no test.
+            rustc_flags = uncounted_flags,
             version = common["version"],
         )
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
+use code_mode_testsuite::Alive;
 use pretty_assertions::assert_eq;
 use tokio::time::timeout;
 
@@ -120,45 +121,25 @@ async fn a_working_folder_that_is_gone_is_not_taken_for_the_program() {
     );
 }
 
-/// A script whose grandchild holds a pipe open for writing, and what is read there: a line once it runs, and `None` once
-/// it has gone.
-fn lingering(folder: &Path) -> (ToolCommand, mpsc::Receiver<Option<String>>) {
-    let fifo = folder.join("alive");
-    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
-    assert!(made.unwrap().success());
-    let script = format!(
-        "sh -c 'exec >{}; echo up; exec sleep 1000' & wait",
-        fifo.display()
-    );
-    let (sender, read) = mpsc::channel();
-    std::thread::spawn(move || {
-        let pipe = std::fs::File::open(fifo).unwrap();
-        for line in std::io::BufRead::lines(std::io::BufReader::new(pipe)) {
-            sender.send(Some(line.unwrap())).unwrap();
-        }
-        // A test that has failed listens no more.
-        let _ = sender.send(None);
-    });
-    (shell(&script), read)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_cancelled_call_takes_its_whole_process_group_with_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (command, alive) = lingering(folder.path());
+    let alive = Alive::new(folder.path());
+    let command = shell(&alive.script());
     let running = tokio::spawn(async move {
         let starter = Starter::new(Guard::absent());
         starter.call(&command, Path::new("/"), RawValue::NULL).await
     });
-    assert_eq!(alive.recv_timeout(GUARD).unwrap().as_deref(), Some("up"));
+    alive.wait_until_up();
     running.abort();
-    assert_eq!(alive.recv_timeout(GUARD).unwrap(), None);
+    alive.wait_until_gone();
 }
 
 #[tokio::test]
 async fn a_call_that_is_cancelled_before_it_has_heard_of_its_program_does_too() {
     let folder = tempfile::tempdir().unwrap();
-    let (command, alive) = lingering(folder.path());
+    let alive = Alive::new(folder.path());
+    let command = shell(&alive.script());
     let starter = Starter::new(Guard::absent());
     let mut call = Box::pin(starter.call(&command, Path::new("/"), RawValue::NULL));
     tokio::select! {
@@ -167,7 +148,7 @@ async fn a_call_that_is_cancelled_before_it_has_heard_of_its_program_does_too() 
         () = std::future::ready(()) => {}
     }
     // Nobody looks at the call meanwhile: this thread waits.
-    assert_eq!(alive.recv_timeout(GUARD).unwrap().as_deref(), Some("up"));
+    alive.wait_until_up();
     drop(call);
-    assert_eq!(alive.recv_timeout(GUARD).unwrap(), None);
+    alive.wait_until_gone();
 }

@@ -7,15 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use code_mode_host::EXIT_DEADLINE;
 use serde_json::{Value, json};
 
-use crate::support::{GUARD, execute, frame};
-
-/// What a loaded machine may take beyond a deadline.
-const SLACK: Duration = Duration::from_secs(3);
+use crate::support::{GUARD, SLACK, execute, frame};
 
 /// The path of a program of this package, as Cargo or Bazel gives it.
 pub fn program(cargo: Option<&str>, bazel: &str) -> String {

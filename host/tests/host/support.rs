@@ -17,6 +17,9 @@ pub const PIPE_BYTES: usize = 64 << 10;
 /// How long anything in a test may take; only a defect takes so long.
 pub const GUARD: Duration = Duration::from_secs(60);
 
+/// What a loaded machine, or a V8 that verifies its heap, may take beyond a deadline.
+pub const SLACK: Duration = Duration::from_secs(3);
+
 /// Plays a transcript against a host with this configuration.
 #[track_caller]
 pub fn check(config: HostConfig, steps: &str) {

@@ -1,64 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How signals end `code_mode`, its scripts and their tools.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
+use std::fs;
 
+use code_mode_testsuite::Alive;
 use pretty_assertions::assert_eq;
 
-use super::support::{Fixture, GUARD, Running, SIGNAL_HOST};
-
-/// A tool that tells that it runs, and leaves a child which holds the pipe `alive` open for writing for
-/// as long as it lives.
-const LINGER: &str = "(exec >alive; echo up; exec sleep 1000) & wait";
-
-/// A pipe whose end tells that every process that holds it open for writing has gone.
-struct Alive {
-    pieces: mpsc::Receiver<Option<Vec<u8>>>,
-}
-
-impl Alive {
-    fn new(fixture: &Fixture) -> Self {
-        let path = fixture.folder.path().join("alive");
-        let made = std::process::Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .unwrap();
-        assert!(made.success());
-        let (sender, pieces) = mpsc::channel();
-        thread::spawn(move || read(&path, &sender));
-        Self { pieces }
-    }
-
-    fn wait_until_up(&self) {
-        assert_eq!(
-            self.pieces.recv_timeout(GUARD).unwrap(),
-            Some(b"up\n".to_vec())
-        );
-    }
-
-    fn wait_until_gone(&self) {
-        assert_eq!(self.pieces.recv_timeout(GUARD).unwrap(), None);
-    }
-}
-
-fn read(path: &Path, pieces: &mpsc::Sender<Option<Vec<u8>>>) {
-    // Opening waits for the first writer.
-    let mut pipe = File::open(path).unwrap();
-    let mut piece = [0; 64];
-    while let Ok(read @ 1..) = pipe.read(&mut piece) {
-        pieces.send(Some(piece[..read].to_vec())).unwrap();
-    }
-    // A test that has failed listens no more.
-    let _ = pieces.send(None);
-}
+use super::support::{Fixture, Running, SIGNAL_HOST};
 
 fn lingering(fixture: &Fixture) -> (Running, Alive) {
-    let alive = Alive::new(fixture);
-    fixture.tools(&[("linger", LINGER)]);
+    let alive = Alive::new(fixture.folder.path());
+    fixture.tools(&[("linger", &alive.script())]);
     fixture.file("a.js", "store('n', 1); text('up'); await tools.linger();");
     let arguments = [
         "run",

@@ -5,7 +5,8 @@
 //! One suite runs against the in-process runtime and against the client of a host process, so that
 //! an embedder can change from one to the other. It knows nothing but the traits of `code_mode_api`.
 //! Most cases are data (`cases/`), which the clients of other languages play too.
-//! [`host_program`] is where tests over a real host find it, and [`ListeningHost`] is one at an address.
+//! [`host_program`] is where tests over a real host find it, and [`ListeningHost`] is one at an address;
+//! [`Alive`] tells when what a tool has started is gone.
 //!
 //! # Life cycle
 //! [`suite!`] takes a function that makes a provider and expands to one test per case. Each test
@@ -17,6 +18,7 @@
 //! # Limits
 //! Nothing here sleeps to wait for something; [`PATIENCE`] only guards against hanging.
 
+mod alive;
 mod cases;
 mod cut_output;
 mod errors;
@@ -30,6 +32,7 @@ mod public_helpers;
 
 pub use fixture::{Call, Fixture, MakeProvider, PATIENCE, Recorder, json, texts_of, tool, within};
 
+pub use alive::Alive;
 pub use cut_output::*;
 pub use errors::*;
 pub use life_cycle::*;

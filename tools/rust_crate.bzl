@@ -18,9 +18,10 @@ _BINARY_FLAGS = ["-Clink-arg=-Wl,--build-id=sha1"]
 # Without the second optimisation across the units that a crate is compiled in: up to two fifths of the time of compiling.
 _NO_THIN_LTO = ["-Clto=off"]
 
-# Tests are compiled more often than they run for long: little optimisation, over libraries as they are shipped. What a
-# unit test compiles is its crate's own code, with the checks that a shipped build has not.
-_TEST_FLAGS = ["-Copt-level=1"] + _NO_THIN_LTO
+# Tests are compiled more often than they run for long: no optimisation, over libraries as they are shipped, is a third of
+# the time that a little takes (docs/build.md). What a unit test compiles is its crate's own code, with the checks that a
+# shipped build has not.
+_TEST_FLAGS = ["-Copt-level=0"] + _NO_THIN_LTO
 _UNIT_TEST_FLAGS = _TEST_FLAGS + ["-Cdebug-assertions=on", "-Coverflow-checks=on"]
 
 # A program counts which of its lines are run, in a file that it maps (%c in the file's name), so what a killed host has

@@ -14,7 +14,7 @@ pub(crate) enum Fault {
     ImpossibleStep,
     /// No V8 thread can be had.
     NoThread,
-    /// The V8 thread is in native code that does not stop when told to, until the supervisor has
-    /// heard of it.
+    /// The V8 thread yields, and is then in native code that does not stop when told to, until the
+    /// supervisor has heard of it.
     DeafThread,
 }

@@ -2,7 +2,7 @@
 //! Injected faults, with a supervisor and without one.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use code_mode_api::{CellStatus, SessionError};
 use code_mode_testsuite::{Call, Fixture, within};
@@ -135,22 +135,46 @@ async fn an_impossible_step_reaches_the_supervisor_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_supervisor_hears_of_a_script_that_does_not_stop() {
     let supervisor = Arc::new(Recording::default());
-    let provider = runtime(
+    let runtime = runtime(
         config(Fault::DeafThread),
         Some(Arc::clone(&supervisor) as _),
     );
-    let fixture = Fixture::on(Arc::new(provider)).await;
-    let mut request = Fixture::request("text('never')");
-    request.limits.wall_time = Some(Duration::from_millis(50));
-    let started = Instant::now();
-    let cell = fixture.execute(request).await.expect("it is admitted");
-    let response = within(cell.first_response).await.expect("the cell answers");
-    assert!(
-        started.elapsed() >= limits::STOP_GRACE,
-        "it was told too soon"
-    );
+    let session = runtime
+        .open(None, Arc::new(PanickingDelegate))
+        .expect("a session opens");
+    let admitted = session
+        .admit(Fixture::request("text('never')"))
+        .expect("it is admitted");
+    let cell = Arc::clone(admitted.cell());
+    let (sender, yielded) = tokio::sync::oneshot::channel();
+    admitted.start(Box::new(|response| {
+        sender.send(response).expect("the test waits");
+    }));
+    let response = within(yielded).await.expect("an answer");
+    let status = response.expect("it is at work").status;
+    assert_eq!(status, CellStatus::Yielded);
+
+    let (sender, terminated) = tokio::sync::oneshot::channel();
+    let not_told = Instant::now();
+    session
+        .terminate(
+            &cell.id,
+            Box::new(|response| {
+                sender.send(response).expect("the test waits");
+            }),
+        )
+        .expect("it is told to stop");
+    // The watchdog looks again and again, of which the last time counts.
+    let too_soon = not_told + limits::STOP_GRACE - limits::WATCHDOG_TICK;
+    let next = Arc::clone(&cell).check(too_soon);
+    assert_eq!(next, Some(too_soon + limits::WATCHDOG_TICK));
+    assert!(!cell.is_given_up(), "it was told too soon");
+    Arc::clone(&cell).check(Instant::now() + limits::STOP_GRACE);
+    let response = within(terminated).await.expect("an answer");
+    let response = response.expect("it is terminated");
+    assert_eq!(response.status, CellStatus::Terminated);
     assert_eq!(response.content_items, []);
-    fixture.end().await;
+    within(session.shutdown()).await;
     let failures = supervisor.failures();
     assert!(
         matches!(failures.as_slice(), [failure] if is_expected(Fault::DeafThread, failure)),

@@ -6,7 +6,7 @@ use std::process::Command;
 use code_mode_host::HostConfig;
 use code_mode_host::conformance::rules;
 
-use crate::process::program;
+use crate::program::program;
 use crate::support::play_here;
 
 #[test]

@@ -282,10 +282,7 @@ async fn undelivered_notifications_hold_a_result_back_no_longer_than_the_wall_ti
     let session = provider
         .open(None, Arc::new(Undelivering))
         .expect("a session opens");
-    for source in [
-        "notify('n'); text('end')",
-        "notify('n'); text('end'); exit()",
-    ] {
+    let held_back = async |source| {
         let mut request = Fixture::request(source);
         request.limits.wall_time = Some(WALL_TIME);
         let started = std::time::Instant::now();
@@ -297,7 +294,11 @@ async fn undelivered_notifications_hold_a_result_back_no_longer_than_the_wall_ti
             started.elapsed() < limits::DEFAULT_NOTIFICATION_GRACE,
             "it waited for too long"
         );
-    }
+    };
+    tokio::join!(
+        held_back("notify('n'); text('end')"),
+        held_back("notify('n'); text('end'); exit()"),
+    );
     within(session.shutdown()).await;
 }
 

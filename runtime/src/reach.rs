@@ -126,6 +126,18 @@ impl Mailbox {
         }
     }
 
+    /// Drops the answers that were not taken, and those to come: what ran the script is gone.
+    pub(crate) fn close(&self) {
+        match self {
+            Self::Thread(inbox) => inbox.close(),
+            Self::Process { link, .. } => {
+                if let Some(link) = link.get() {
+                    link.drop_unsent();
+                }
+            }
+        }
+    }
+
     /// Has whoever runs the script look at the cell's state.
     pub(crate) fn ring(&self) {
         match self {

@@ -198,6 +198,14 @@ impl Link {
         self.lock().bytes.len()
     }
 
+    /// Drops what the socket has not taken: the process has ended, and nobody will read it.
+    pub fn drop_unsent(&self) {
+        let mut unsent = self.lock();
+        let all = unsent.bytes.len();
+        unsent.take(all);
+        unsent.bytes.shrink_to(KEPT_BYTES);
+    }
+
     /// Sends what is left, as far as the socket takes it. True when nothing is left.
     fn send_rest(&self) -> bool {
         let mut unsent = self.lock();

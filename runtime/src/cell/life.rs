@@ -172,6 +172,8 @@ impl Cell {
     fn body_gone(self: &Arc<Self>, leaves: Leaving) {
         // Its presence has kept the session until now.
         let session = self.session.upgrade();
+        // Before anybody hears of its end, and may count on the room.
+        self.mailbox.close();
         let mut state = self.lock();
         // Its body sets how it is reached as the first thing, and its script's end ends that.
         let has_begun = state.reach.take().is_some() || state.phase != Phase::Running;

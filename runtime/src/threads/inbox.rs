@@ -33,6 +33,8 @@ struct InboxState {
     rung: bool,
     /// The V8 thread sleeps and has to be woken.
     asleep: bool,
+    /// The V8 thread has ended, and nobody takes anything any more.
+    closed: bool,
 }
 
 impl Inbox {
@@ -49,10 +51,27 @@ impl Inbox {
 
     /// Delivers an answer, which counts for `held` until it is taken, and wakes the V8 thread.
     pub(crate) fn answer(&self, answer: ToolAnswer, held: Option<Held>) {
+        let mut late = None;
         self.tell(|state| {
+            if state.closed {
+                late = Some((answer, held));
+                return;
+            }
             state.answers.push_back(answer);
             state.held.extend(held);
         });
+        // What an answer counts for is given back without the lock.
+        drop(late);
+    }
+
+    /// Drops what was not taken, and whatever comes from now on: the V8 thread has ended.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let answers = std::mem::take(&mut state.answers);
+        let held = std::mem::take(&mut state.held);
+        drop(state);
+        drop((answers, held));
     }
 
     /// Wakes the V8 thread so that it looks at the cell's state.

@@ -101,6 +101,60 @@ async fn answers_that_a_busy_script_does_not_take_count_until_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_that_a_cell_never_took_count_no_more_when_its_end_is_told() {
+    let runtime = runtime(RuntimeConfig::default(), None);
+    let session = runtime
+        .open(None, Arc::new(Echoing))
+        .expect("a session opens");
+    // More than the socket of a process takes.
+    let source = "tools.echo('x'.repeat(3 << 20)); for (;;);";
+    let cell = session
+        .admit(Fixture::request(source))
+        .expect("it is admitted");
+    let id = cell.id().clone();
+    cell.start(Box::new(|_| {}));
+    let answered = async {
+        while runtime.figures().answer_bytes == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(answered).await;
+    let (sender, told) = tokio::sync::oneshot::channel();
+    let figures = runtime.clone();
+    let observer = Box::new(move |response: Result<_, _>| {
+        let left = figures.figures().answer_bytes;
+        sender
+            .send((response.map(drop), left))
+            .expect("the test waits");
+    });
+    session.terminate(&id, observer).expect("it runs");
+    assert_eq!(within(told).await.expect("an answer"), (Ok(()), 0));
+    within(session.shutdown()).await;
+}
+
+/// A delegate whose tools answer at once with what they were asked.
+struct Echoing;
+
+impl code_mode_api::SessionDelegate for Echoing {
+    fn invoke_tool(
+        &self,
+        invocation: code_mode_api::ToolInvocation,
+        _cancel: code_mode_api::CancellationSignal,
+    ) -> code_mode_api::BoxFuture<'static, Result<code_mode_api::RawJson, code_mode_api::ToolError>>
+    {
+        Box::pin(std::future::ready(Ok(invocation.input)))
+    }
+
+    fn notify(
+        &self,
+        _notification: code_mode_api::Notification,
+        _cancel: code_mode_api::CancellationSignal,
+    ) -> code_mode_api::BoxFuture<'static, Result<(), code_mode_api::ToolError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn output_that_nobody_has_read_is_bounded_and_ends_the_cell_that_passes_the_bound_alone() {
     let fixture = fixture(RuntimeConfig {
         max_session_unread_bytes: 1_000,

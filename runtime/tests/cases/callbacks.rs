@@ -362,21 +362,62 @@ async fn a_result_whose_future_is_dropped_unread_comes_to_the_next_observer_and_
     within(session.shutdown()).await.expect("it shuts down");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// A log whose tools hold up whoever polls them, and so all that happens to their cell, until they are let go on.
+struct Holding {
+    log: Log,
+    go_on: Arc<Mutex<std::sync::mpsc::Receiver<()>>>,
+}
+
+impl SessionDelegate for Holding {
+    fn invoke_tool(
+        &self,
+        _invocation: ToolInvocation,
+        _cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        let (log, go_on) = (self.log.clone(), Arc::clone(&self.go_on));
+        Box::pin(async move {
+            log.say("held");
+            let told = go_on.lock().expect("no test panics here").recv();
+            told.expect("the test lets it go on");
+            std::future::pending().await
+        })
+    }
+
+    fn notify(
+        &self,
+        notification: Notification,
+        cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        self.log.notify(notification, cancel)
+    }
+
+    fn cell_closed(&self, session_id: &SessionId, cell_id: &CellId) {
+        self.log.cell_closed(session_id, cell_id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_termination_whose_future_is_dropped_unread_comes_to_the_next_observer() {
     let (runtime, _, log, mut words) = session();
-    let session = open(&log, &runtime).await;
-    let source = "text('a'); notify('runs'); await new Promise(() => {})";
+    let (let_go, go_on) = std::sync::mpsc::channel();
+    let delegate = Arc::new(Holding {
+        log,
+        go_on: Arc::new(Mutex::new(go_on)),
+    });
+    let session = SessionProvider::open_session(&runtime, SessionOptions::default(), delegate);
+    let session = session.await.expect("a session opens");
+    let source = "text('a'); tools.echo(); await new Promise(() => {})";
     let started = session.execute(Fixture::request(source)).await;
     let cell = started.expect("it is started");
-    assert_eq!(next(&mut words, 2).await, ["runs", "delivered"]);
+    assert_eq!(next(&mut words, 1).await, ["held"]);
     let mut terminated = session.terminate(cell.cell_id.clone());
     std::future::poll_fn(|context| {
         let polled = terminated.as_mut().poll(context);
-        assert!(polled.is_pending(), "its thread cannot have ended yet");
+        assert!(polled.is_pending(), "its end cannot have been told yet");
         std::task::Poll::Ready(())
     })
     .await;
+    let_go.send(()).expect("somebody is held up");
     assert_eq!(next(&mut words, 1).await, ["1 closed"]);
     drop((terminated, cell.first_response));
     let request = WaitRequest {

@@ -38,8 +38,11 @@ pub(crate) use life::SeatedCell;
 
 /// The session that a cell belongs to, as the cell sees it.
 pub(crate) trait CellOwner: Send + Sync {
-    /// Takes note that the result of a cell has been handed out.
+    /// Takes note that the result of a cell has been handed out. It may come back until it is told.
     fn result_delivered(&self, id: &CellId);
+
+    /// Takes note that whoever waited for the result of a cell has been called.
+    fn result_told(&self, id: &CellId);
 
     /// Takes the result of a cell back unread, to be handed out again. False when the session is closed
     /// for it.
@@ -125,6 +128,7 @@ impl Cell {
                 yield_pending: false,
                 terminators: Vec::new(),
                 ending: None,
+                telling: false,
                 heard: false,
                 ended_at: None,
                 stop: None,
@@ -175,9 +179,13 @@ impl Cell {
                 self.deliver(state);
                 Ok(id)
             }
-            Phase::Delivered => Err(SessionError::CellFinished {
-                cell_id: self.id.clone(),
-            }),
+            Phase::Delivered if state.telling => {
+                let id = state.next_observation();
+                state.callbacks.push_back(Callback::Late(observer));
+                self.deliver(state);
+                Ok(id)
+            }
+            Phase::Delivered => Err(self.has_finished()),
             Phase::Admitted | Phase::Running | Phase::Finishing | Phase::Stopping => {
                 if state.observing.is_some() {
                     return Err(SessionError::BusyObserver {

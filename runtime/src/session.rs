@@ -48,6 +48,8 @@ pub(crate) struct SessionCore {
 struct SessionState {
     /// Cells that run, and ended ones whose result nobody has had.
     cells: HashMap<CellId, Kept>,
+    /// Those whose result is just being told. Nobody may have it in the end, and then the next observer gets it.
+    telling: HashMap<CellId, Arc<Cell>>,
     last_cell: u64,
     /// The [`Presence`]s that its cells hold.
     present: usize,
@@ -390,6 +392,9 @@ impl SessionCore {
         if let Some(kept) = state.cells.get(id) {
             return Ok(Arc::clone(&kept.cell));
         }
+        if let Some(cell) = state.telling.get(id) {
+            return Ok(Arc::clone(cell));
+        }
         // Ids are given out in order, so one up to the last that is no longer here has finished.
         let known = id
             .as_str()
@@ -450,7 +455,14 @@ impl SessionCore {
 
 impl CellOwner for SessionCore {
     fn result_delivered(&self, id: &CellId) {
-        self.lock().cells.remove(id);
+        let mut state = self.lock();
+        if let Some(kept) = state.cells.remove(id) {
+            state.telling.insert(id.clone(), kept.cell);
+        }
+    }
+
+    fn result_told(&self, id: &CellId) {
+        self.lock().telling.remove(id);
     }
 
     /// Such results may stand beyond the bound; there are no more of them than its callers have dropped

@@ -118,6 +118,8 @@ impl Cell {
                 return call.cancel();
             }
             Callback::Observed(observer, result) => observer(result),
+            Callback::Told => self.told(),
+            Callback::Late(observer) => self.observed_late(observer),
             Callback::Stopping => self.delegate.cell_stopping(&self.id),
             Callback::Closed => self.delegate.cell_closed(&self.session_id, &self.id),
             // The last of a cell: only now may its session count as closed.

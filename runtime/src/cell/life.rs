@@ -147,7 +147,7 @@ impl Cell {
                     .callbacks
                     .push_back(Callback::Observed(observer, response.clone()));
             }
-            self.delivered();
+            self.delivered(state);
         }
     }
 
@@ -159,12 +159,44 @@ impl Cell {
         state
             .callbacks
             .push_back(Callback::Observed(observer, response));
-        self.delivered();
+        self.delivered(state);
     }
 
-    fn delivered(&self) {
+    /// The result is in the callbacks. Until these have run it may come back, so who asks for it has to wait.
+    fn delivered(&self, state: &mut CellRecord) {
         if let Some(session) = self.session.upgrade() {
             session.result_delivered(&self.id);
+        }
+        state.telling = true;
+        state.callbacks.push_back(Callback::Told);
+    }
+
+    /// Whoever waited for the result has been called; if it did not come back, somebody has it.
+    pub(super) fn told(&self) {
+        if let Some(session) = self.session.upgrade() {
+            session.result_told(&self.id);
+        }
+        self.lock().telling = false;
+    }
+
+    /// Gives an observer that came while the result was being told what there is to give by now.
+    pub(super) fn observed_late(&self, observer: Observer) {
+        let mut state = self.lock();
+        if state.phase == Phase::Ended {
+            self.hand_out(&mut state, observer);
+            state.conclude();
+            return;
+        }
+        let finished = Err(self.has_finished());
+        state
+            .callbacks
+            .push_back(Callback::Observed(observer, finished));
+    }
+
+    /// The error for whoever asks for a result that somebody else has had.
+    pub(super) fn has_finished(&self) -> SessionError {
+        SessionError::CellFinished {
+            cell_id: self.id.clone(),
         }
     }
 
@@ -204,12 +236,10 @@ impl Cell {
             if state.phase == Phase::Ended {
                 self.hand_out(&mut state, observer);
             } else {
-                let finished = SessionError::CellFinished {
-                    cell_id: self.id.clone(),
-                };
+                let finished = Err(self.has_finished());
                 state
                     .callbacks
-                    .push_back(Callback::Observed(observer, Err(finished)));
+                    .push_back(Callback::Observed(observer, finished));
             }
         }
         self.deliver(state);

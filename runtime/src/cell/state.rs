@@ -41,6 +41,10 @@ pub(super) enum Callback {
     FireCancel(CancellationSignal),
     Cancel(Arc<DelegateCall>),
     Observed(Observer, Result<CellResponse, SessionError>),
+    /// Whoever waited for the result has been called.
+    Told,
+    /// An observer that came while the result was being told.
+    Late(Observer),
     /// The cell was told to stop: its thread is not to wait for the embedder any more.
     Stopping,
     Closed,
@@ -67,6 +71,8 @@ pub(super) struct CellRecord {
     /// Those who wait for the V8 thread to have ended.
     pub(super) terminators: Vec<Observer>,
     pub(super) ending: Option<Ending>,
+    /// The result was handed out, and whoever waited for it has not been called yet.
+    pub(super) telling: bool,
     /// Somebody has had the result.
     pub(super) heard: bool,
     pub(super) ended_at: Option<Instant>,

@@ -430,6 +430,83 @@ async fn a_termination_whose_future_is_dropped_unread_comes_to_the_next_observer
     within(session.shutdown()).await.expect("it shuts down");
 }
 
+/// A log that keeps whoever tells it of a stop, and with it all that is told after that, until it is let go on.
+struct Stuck {
+    log: Log,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl SessionDelegate for Stuck {
+    fn cell_stopping(&self, _cell_id: &CellId) {
+        self.log.say("stopping");
+        let told = self.go_on.lock().expect("no test panics here").recv();
+        told.expect("the test lets it go on");
+    }
+
+    fn invoke_tool(
+        &self,
+        invocation: ToolInvocation,
+        cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<RawJson, ToolError>> {
+        self.log.invoke_tool(invocation, cancel)
+    }
+
+    fn notify(
+        &self,
+        notification: Notification,
+        cancel: CancellationSignal,
+    ) -> BoxFuture<'static, Result<(), ToolError>> {
+        self.log.notify(notification, cancel)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_whose_future_is_dropped_while_it_is_told_comes_to_the_next_observer() {
+    let (runtime, _, log, mut words) = session();
+    let (let_go, go_on) = std::sync::mpsc::channel();
+    let delegate = Arc::new(Stuck {
+        log,
+        go_on: Mutex::new(go_on),
+    });
+    let session = runtime.open(None, delegate).expect("a session opens");
+    let source = "text('a'); notify('runs'); await new Promise(() => {})";
+    let started = CodeModeSession::execute(&session, Fixture::request(source)).await;
+    let cell = started.expect("it is started");
+    assert_eq!(next(&mut words, 2).await, ["runs", "delivered"]);
+    let (other, id) = (session.clone(), cell.cell_id.clone());
+    let terminating = std::thread::spawn(move || other.terminate(&id, Box::new(|_| {})));
+    assert_eq!(next(&mut words, 1).await, ["stopping"]);
+    let handed_out = async {
+        while !session.list_cells().expect("it is open").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(handed_out).await;
+    drop(cell.first_response);
+    let request = WaitRequest {
+        cell_id: cell.cell_id,
+        yield_time: None,
+    };
+    let mut waiting = CodeModeSession::wait(&session, request);
+    std::future::poll_fn(|context| {
+        let polled = waiting.as_mut().poll(context);
+        assert!(polled.is_pending(), "{polled:?} while it is being told");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let_go.send(()).expect("somebody is kept");
+    let response = within(waiting).await.expect("a response");
+    assert_eq!(response.status, CellStatus::Terminated);
+    assert_eq!(code_mode_testsuite::texts_of(&response), ["a"]);
+    terminating
+        .join()
+        .expect("no panic")
+        .expect("it is terminated");
+    within(CodeModeSession::shutdown(&session))
+        .await
+        .expect("it shuts down");
+}
+
 /// Says on which thread it is called.
 struct Threads(Log);
 
